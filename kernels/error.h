@@ -1,9 +1,10 @@
 /* Status codes and the one sticky first error.
  *
- * Every function that can fail returns an int: OSV_OK (0) or one of the codes below, which are also the exit codes of
- * the tools. The text travels beside it in an osv_error that the caller owns and passes down; the first failure is
- * kept with its place, later ones are ignored, so the message a user reads is always the cause and not a consequence.
- * Messages say what is wrong, where (file, tensor, key, line, byte), and what was expected or what to do. */
+ * Every function that can fail returns an int: OSV_OK (0) or one of the codes below, which are also the exit
+ * codes of the tools. The text travels beside it in an osv_error that the caller owns and passes down; the
+ * first failure is kept with its place, later ones are ignored, so the message a user reads is always the
+ * cause and not a consequence. Messages say what is wrong, where (file, tensor, key, line, byte), and what
+ * was expected or what to do. */
 #ifndef OSV_KERNELS_ERROR_H
 #define OSV_KERNELS_ERROR_H
 
@@ -20,7 +21,7 @@ typedef struct {
     int status;       /* OSV_OK until the first failure */
     const char *file; /* source file and line of the failure, for bug reports */
     int line;
-    char text[1024];  /* one sentence for the user */
+    char text[1024]; /* one sentence for the user */
 } osv_error;
 
 /* Keeps the failure if it is the first; returns the status that is kept (never OSV_OK). */
@@ -30,10 +31,11 @@ int osv_error_set(osv_error *e, int status, const char *file, int line, const ch
 /* return OSV_FAIL(e, OSV_BAD_INPUT, "%s: ...", path); */
 #define OSV_FAIL(e, status, ...) osv_error_set(e, status, __FILE__, __LINE__, __VA_ARGS__)
 
-/* Relays a failure upwards. Functions with something to release use `if ((status = f())) goto done;` instead. */
-#define OSV_TRY(call)               \
-    do {                            \
-        int status_ = (call);       \
+/* Relays a failure upwards. Functions with something to release use `if ((status = f())) goto done;` instead.
+ */
+#define OSV_TRY(call)                \
+    do {                             \
+        int status_ = (call);        \
         if (status_) return status_; \
     } while (0)
 

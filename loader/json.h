@@ -1,8 +1,8 @@
 /* Reading JSON (jansson) with errors that name file, line, column or key.
  *
- * A json_t obtained from osv_json_read / osv_json_parse is owned by the caller (json_decref). The getters return values that
- * live as long as the object they were taken from. `where` is what a user should read in front of a message: a path, or
- * "data.jsonl:17". */
+ * A json_t obtained from osv_json_read / osv_json_parse is owned by the caller (json_decref). The getters
+ * return values that live as long as the object they were taken from. `where` is what a user should read in
+ * front of a message: a path, or "data.jsonl:17". */
 #ifndef OSV_LOADER_JSON_H
 #define OSV_LOADER_JSON_H
 
@@ -12,18 +12,24 @@
 
 #include "kernels/error.h"
 
-/* A whole file. Duplicate keys, trailing text, invalid UTF-8 and excessive nesting are errors with line and column. */
+/* A whole file. Duplicate keys, trailing text, invalid UTF-8 and excessive nesting are errors with line and
+ * column. */
 int osv_json_read(json_t **out, const char *path, osv_error *e);
 
-/* A buffer of `bytes` bytes. `first_line` (1-based) is added to the line numbers of messages, for JSON Lines. */
-int osv_json_parse(json_t **out, const char *text, size_t bytes, const char *where, int first_line, osv_error *e);
+/* A buffer of `bytes` bytes. `first_line` (1-based) is added to the line numbers of messages, for JSON Lines.
+ */
+int osv_json_parse(json_t **out, const char *text, size_t bytes, const char *where, int first_line,
+                   osv_error *e);
 
-/* Typed getters: a wrong type is an error that names `where`, the key and what was expected. A missing or null key leaves
- * *out untouched (set the default before) and returns OSV_OK, unless `required`. Integers outside [low, high] are errors. */
+/* Typed getters: a wrong type is an error that names `where`, the key and what was expected. A missing or
+ * null key leaves *out untouched (set the default before) and returns OSV_OK, unless `required`. Integers
+ * outside [low, high] are errors. */
 int osv_json_int(const json_t *object, const char *key, bool required, long low, long high, int *out,
                  const char *where, osv_error *e);
-int osv_json_number(const json_t *object, const char *key, bool required, double *out, const char *where, osv_error *e);
-int osv_json_bool(const json_t *object, const char *key, bool required, bool *out, const char *where, osv_error *e);
+int osv_json_number(const json_t *object, const char *key, bool required, double *out, const char *where,
+                    osv_error *e);
+int osv_json_bool(const json_t *object, const char *key, bool required, bool *out, const char *where,
+                  osv_error *e);
 int osv_json_string(const json_t *object, const char *key, bool required, const char **out, const char *where,
                     osv_error *e);
 

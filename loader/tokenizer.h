@@ -1,7 +1,7 @@
 /* Text <-> token ids, as the model directory's tokenizer.json says.
  *
- * An osv_tokenizer is read-only after opening and may be used by several threads. Arrays and strings returned through
- * osv_ids / char ** are malloc'ed and owned by the caller. */
+ * An osv_tokenizer is read-only after opening and may be used by several threads. Arrays and strings returned
+ * through osv_ids / char ** are malloc'ed and owned by the caller. */
 #ifndef OSV_LOADER_TOKENIZER_H
 #define OSV_LOADER_TOKENIZER_H
 
@@ -20,16 +20,17 @@ typedef struct {
 void osv_ids_free(osv_ids *ids);
 int osv_ids_push(osv_ids *ids, int id, osv_error *e);
 
-/* Opens `dir`/tokenizer.json. A directory without one is OSV_BAD_INPUT (text needs a tokenizer; ids do not). A component of
- * the file that would change the ids and is not understood is an error that names it. */
+/* Opens `dir`/tokenizer.json. A directory without one is OSV_BAD_INPUT (text needs a tokenizer; ids do not).
+ * A component of the file that would change the ids and is not understood is an error that names it. */
 int osv_tokenizer_open(osv_tokenizer **out, const char *dir, osv_error *e);
 void osv_tokenizer_close(osv_tokenizer *t);
 
 /* Number of ids, added tokens included (largest id + 1). */
 int osv_tokenizer_size(const osv_tokenizer *t);
 
-/* Appends the ids of UTF-8 `text`. `special`: with the tokens the post-processor adds (BOS ...). Added tokens that occur
- * in the text ("<|end|>") are recognized either way, as transformers does. Invalid UTF-8 is OSV_BAD_INPUT with the byte offset. */
+/* Appends the ids of UTF-8 `text`. `special`: with the tokens the post-processor adds (BOS ...). Added tokens
+ * that occur in the text ("<|end|>") are recognized either way, as transformers does. Invalid UTF-8 is
+ * OSV_BAD_INPUT with the byte offset. */
 int osv_tokenizer_encode(const osv_tokenizer *t, const char *text, size_t bytes, bool special, osv_ids *ids,
                          osv_error *e);
 
@@ -37,8 +38,9 @@ int osv_tokenizer_encode(const osv_tokenizer *t, const char *text, size_t bytes,
 int osv_tokenizer_encode_continuation(const osv_tokenizer *t, const char *text, size_t bytes, osv_ids *ids,
                                       osv_error *e);
 
-/* The text of `ids` as the decoder of the file says (malloc'ed, NUL-terminated; *bytes without the NUL, may be NULL). Bytes
- * that form no UTF-8 character come out as they are or as U+FFFD, as the tokenizers library does. `skip_special` leaves special tokens out. */
+/* The text of `ids` as the decoder of the file says (malloc'ed, NUL-terminated; *bytes without the NUL, may
+ * be NULL). Bytes that form no UTF-8 character come out as they are or as U+FFFD, as the tokenizers library
+ * does. `skip_special` leaves special tokens out. */
 int osv_tokenizer_decode(const osv_tokenizer *t, const int *ids, int count, bool skip_special, char **text,
                          size_t *bytes, osv_error *e);
 

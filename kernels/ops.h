@@ -1,0 +1,264 @@
+/* The operators of one rank: the only thing the engine knows of a backend.
+ *
+ * A filling (ref, cpu, cuda) is opened once and gives one osv_ops: the table and, behind `state`, what the
+ * filling keeps. All pointers to tensors are memory that this filling allocated (device memory on CUDA),
+ * index arrays included, unless the name says host. Tensors are row-major and dense. Outputs are written with
+ * `=`; residual_add alone adds. Output and input may be the same buffer only where the comment says so.
+ *
+ * Ops return nothing. The first failure sticks in `error` (with the place and a text), after that every op
+ * does nothing; the engine asks once at the end of what it does (osv_ops_status). rows = 0 is legal
+ * everywhere and does nothing.
+ *
+ * Dims, for the whole project:
+ *   T packed tokens   D model width   F ffn width   H query heads   K kv heads   E head dim   V vocabulary N
+ * blocks S scores (loss terms)   R rows of logits (distinct scored positions)   C completions   J jobs
+ * (vectors trained together) */
+#ifndef OSV_KERNELS_OPS_H
+#define OSV_KERNELS_OPS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "kernels/error.h"
+#include "kernels/real.h"
+#include "kernels/weight.h"
+
+typedef struct osv_ops osv_ops;
+typedef struct osv_graph osv_graph;
+
+typedef enum { OSV_SILU, OSV_GELU_TANH, OSV_GELU } osv_activation;
+
+/* Heads of this rank. Query head h is the global head first + h and reads the local kv head
+ * (first + h) / group - first / group, group being the global number of query heads per kv head. */
+typedef struct {
+    int H, K, E;
+    int first, group;
+} osv_heads;
+
+typedef struct {
+    osv_heads heads;
+    double scale;   /* multiplies q.k */
+    double softcap; /* c > 0: scores are c tanh(s / c); 0: none */
+    int window;     /* w > 0: a query at position p sees keys at p - w + 1 .. p; 0: all up to p */
+} osv_attention;
+
+/* Attention's work list: who looks at whom, made once per batch (engine/worklist). A key at position pk is
+ * visible to a query at position pq of the same path iff pk <= pq and (no window or pq - pk < window), so one
+ * rule serves ancestors and a segment's own keys. Tiles hold at most OSV_TILE rows, all of one segment, so
+ * that a filling can give a tile to a thread or block. Ranges are listed root first; sums over keys and over
+ * queries run in list order, whatever the number of threads. */
+enum { OSV_TILE = 64 };
+
+typedef struct {
+    int slot, count; /* consecutive slots of the K/V arena ... */
+    int pos;         /* ... at positions pos, pos + 1, ... */
+} osv_kv_range;
+
+typedef struct {
+    int row, count;    /* rows of q, out, lse: consecutive, of one segment, positions rising */
+    int first, ranges; /* kv_range[first .. first + ranges) */
+} osv_query_tile;
+
+typedef struct {
+    int slot, count, pos; /* as osv_kv_range; all slots live */
+    int row, rows;        /* query rows that may see these keys: the segment's own and all its descendants' */
+} osv_kv_tile;
+
+typedef struct {
+    int rows;       /* query rows */
+    const int *pos; /* [rows] position of each query row */
+    const osv_query_tile *query_tile;
+    int query_tiles;
+    const osv_kv_range *kv_range;
+    const osv_kv_tile *kv_tile;
+    int kv_tiles;
+    int live_slot; /* dk and dv rows count from this slot: slots before it are frozen and get no gradient */
+    int max_keys;  /* the largest number of keys that one tile's ranges hold */
+} osv_worklist;
+
+/* A score is one loss term: -ln(P + eps) of a target id and the like. Scores are sorted by (row, target). */
+typedef enum {
+    OSV_PROMOTE,   /* -ln(P + eps) */
+    OSV_ONE_MINUS, /* -ln(1 - P + eps) */
+    OSV_NEGATED,   /* +ln(P + eps) */
+} osv_score_kind;
+
+typedef struct {
+    int R, S;
+    const int *first;         /* [R + 1] scores of row r are first[r] .. first[r + 1) */
+    const int *target;        /* [S] global vocabulary id */
+    const int *kind;          /* [S] osv_score_kind */
+    const osv_real *coldness; /* [R] P = softmax(coldness z) */
+    const osv_real *eps;      /* [R] */
+    int first_id;             /* global id of column 0 of z: this rank's slice of the vocabulary */
+    double softcap; /* c > 0: z has been through softcap(c), and score_dx goes back through it; 0: none */
+} osv_scores;
+
+/* How the scores of a completion become one loss and what is optimized (optim/objective). */
+typedef struct {
+    int C;
+    const int *first;       /* [C + 1] */
+    const int *score;       /* [first[C]] indexes of loss[], completion by completion, in token order */
+    const osv_real *scale;  /* [C] 1, or 1 / token count (length norm) */
+    const osv_real *target; /* [C] satisficing: optimize (L - target)^2; NaN: optimize L itself */
+} osv_objective;
+
+/* Steered rows of jobs whose vector enters at the same block. Rows of a job are consecutive. */
+typedef struct {
+    int row, rows;      /* rows of x that start at this block */
+    int jobs;           /* number of entries of first */
+    const int *job;     /* [jobs] index of the vector */
+    const int *first;   /* [jobs + 1] rows of job[i] are row + first[i] .. row + first[i + 1) */
+    const int *row_job; /* [rows] index of the vector that each row belongs to */
+    const int *sign;    /* [rows] +1, -1, or 0: not steered */
+} osv_site;
+
+/* One Adam step of one job; on the device, so that a recorded graph reads new values each time. */
+typedef struct {
+    osv_real lr; /* 0: the job rests, its vector stays */
+    osv_real beta1, beta2, eps;
+    osv_real correction1, correction2; /* 1 - beta^t */
+    osv_real max_norm;                 /* < 0: none */
+} osv_adam_params;
+
+typedef enum { OSV_TO_DEVICE, OSV_TO_HOST, OSV_ON_DEVICE } osv_direction;
+
+struct osv_ops {
+    const char *name; /* "ref", "cpu", "cuda" */
+    osv_error *error; /* sticky; the caller of osv_*_open owns it */
+    void *state;
+    void (*close)(osv_ops *o);
+
+    /* ---- block ---- */
+
+    /* x[r] = scale * w[ids[r] - first_id], zero where the id is not in this rank's slice. x [rows, D], w [V,
+     * D] */
+    void (*embed)(osv_ops *o, osv_real *x, const int *ids, const osv_weight *w, int first_id, double scale,
+                  int rows);
+
+    /* y[i] = x w[i]^T for i < n: y[i] [rows, w[i].rows], x [rows, cols]; all w share cols. */
+    void (*matmul)(osv_ops *o, osv_real *const y[], const osv_real *x, const osv_weight *const w[], int n,
+                   int rows);
+    /* dx = sum over i of dy[i] w[i]. dx [rows, cols] */
+    void (*matmul_dx)(osv_ops *o, osv_real *dx, const osv_real *const dy[], const osv_weight *const w[],
+                      int n, int rows);
+    /* y[r] += b, in place. y [rows, b.cols] (the bias of a matmul, part of its output) */
+    void (*bias)(osv_ops *o, osv_real *y, const osv_weight *b, int rows);
+
+    /* y = x / rms(x) * (offset + w), rms(x)^2 = mean(x^2) + eps (Zhang & Sennrich 2019). x, y [rows, w.cols];
+     * y may be x. */
+    void (*rmsnorm)(osv_ops *o, osv_real *y, const osv_real *x, const osv_weight *w, double offset,
+                    double eps, int rows);
+    /* x is the norm's input. dx may be dy. */
+    void (*rmsnorm_dx)(osv_ops *o, osv_real *dx, const osv_real *dy, const osv_real *x, const osv_weight *w,
+                       double offset, double eps, int rows);
+
+    /* out[i] = x[i] + y[r], i = index ? index[r] : r. The only `+=`. out may be x, and must be where index is
+     * given (distinct rows). y [rows, D] */
+    void (*residual_add)(osv_ops *o, osv_real *out, const osv_real *x, const osv_real *y, const int *index,
+                         int D, int rows);
+
+    /* Rotates the first `rot` components of each head in place, half against half (Su et al. 2021, the hub's
+     * layout): component i < rot/2 pairs with i + rot/2. table [positions, rot]: rot/2 cosines, then rot/2
+     * sines. direction +1; -1 is the transpose, for gradients. x [rows, heads, E] */
+    void (*rope)(osv_ops *o, osv_real *x, const int *pos, const osv_real *table, int heads, int E, int rot,
+                 int direction, int rows);
+
+    /* out = softmax(scale q k^T, capped, masked) v by the work list; lse[row, h] = ln of the sum of
+     * exponentials, for attention_dx. q, out [rows, H, E]; k, v [slots, K, E]; lse [rows, H] */
+    void (*attention)(osv_ops *o, osv_real *out, osv_real *lse, const osv_real *q, const osv_real *k,
+                      const osv_real *v, const osv_worklist *work, const osv_attention *a);
+    /* dq [rows, H, E]; dk, dv [live slots, K, E]; delta [rows, H] is scratch (sum of dout * out). A live slot
+     * that no query sees gets zeros. */
+    void (*attention_dx)(osv_ops *o, osv_real *dq, osv_real *dk, osv_real *dv, osv_real *delta,
+                         const osv_real *dout, const osv_real *q, const osv_real *k, const osv_real *v,
+                         const osv_real *out, const osv_real *lse, const osv_worklist *work,
+                         const osv_attention *a);
+
+    /* y = act(gate) * up. All [n]; y may be gate or up. */
+    void (*glu)(osv_ops *o, osv_real *y, const osv_real *gate, const osv_real *up, osv_activation act,
+                size_t n);
+    /* dgate may be gate or dy, dup may be up or dy, not both dy. */
+    void (*glu_dx)(osv_ops *o, osv_real *dgate, osv_real *dup, const osv_real *dy, const osv_real *gate,
+                   const osv_real *up, osv_activation act, size_t n);
+
+    /* ---- head ---- */
+
+    /* z = cap tanh(z / cap), in place. z [n] */
+    void (*softcap)(osv_ops *o, osv_real *z, double cap, size_t n);
+
+    /* Three stages, so that a split vocabulary can reduce between them. z [R, V] is this rank's slice.
+     * max[r] = max over columns of z[r]. */
+    void (*score_max)(osv_ops *o, osv_real *max, const osv_real *z, int R, int V);
+    /* sum[s] = { sum over columns j != target of exp(coldness (z_j - max)), coldness (z_target - max) or 0 if
+     * not in this slice }. The other tokens' exponentials are summed without the target, never subtracted, so
+     * 1 - P keeps its digits. sum [S, 2] */
+    void (*score_sum)(osv_ops *o, osv_real *sum, const osv_real *z, const osv_real *max,
+                      const osv_scores *scores, int V);
+    /* loss[s] in nats, from the reduced sums. loss [S] */
+    void (*score)(osv_ops *o, osv_real *loss, const osv_real *sum, const osv_scores *scores);
+    /* z becomes dz = sum over the row's scores of w[s] dloss[s]/dz, in place. w [S]. Rows without scores
+     * become zero. */
+    void (*score_dx)(osv_ops *o, osv_real *z, const osv_real *max, const osv_real *sum, const osv_real *w,
+                     const osv_scores *scores, int V);
+
+    /* completion[c] = scale[c] * sum of its losses; w[s] = d objective / d loss[s] for s < S. loss [*] [S
+     * live scores first, then constant ones]. */
+    void (*objective)(osv_ops *o, osv_real *w, osv_real *completion, const osv_real *loss,
+                      const osv_objective *objective, int S);
+
+    /* ---- vector ---- */
+
+    /* x[row + r] = x0[r] + sign[r] v[row_job[r]]. x [T, D], x0 [site.rows, D] (unsteered), v [J, D] */
+    void (*apply_add)(osv_ops *o, osv_real *x, const osv_real *x0, const osv_real *v, const osv_site *site,
+                      int D);
+    /* dv[job] = sum over its rows of sign dx[row + r], rows in order; for the jobs of this site only. dx [T,
+     * D], dv [J, D] */
+    void (*apply_add_dv)(osv_ops *o, osv_real *dv, const osv_real *dx, const osv_site *site, int D);
+
+    /* Adam (Kingma & Ba 2015, algorithm 1), then v is scaled back to max_norm if it is longer. v, m, s, dv
+     * [J, D] */
+    void (*adam)(osv_ops *o, osv_real *v, osv_real *m, osv_real *s, const osv_real *dv,
+                 const osv_adam_params *params, int D, int J);
+    /* out[j] = |v[j]| */
+    void (*norm)(osv_ops *o, osv_real *out, const osv_real *v, int D, int J);
+
+    /* ---- memory ---- */
+
+    /* At least `bytes`, aligned to 256; NULL after a failure. */
+    void *(*alloc)(osv_ops *o, size_t bytes);
+    void (*free)(osv_ops *o, void *p);
+    /* Ordered with the ops. Host memory of a copy TO_HOST may be read after sync. */
+    void (*copy)(osv_ops *o, void *dst, const void *src, size_t bytes, osv_direction direction);
+    void (*zero)(osv_ops *o, void *p, size_t bytes);
+    /* out[r] = in[index[r]] and out[index[r]] = in[r]. Rows of D. */
+    void (*gather_rows)(osv_ops *o, osv_real *out, const osv_real *in, const int *index, int D, int rows);
+    void (*scatter_rows)(osv_ops *o, osv_real *out, const osv_real *in, const int *index, int D, int rows);
+    /* Makes a weight in host memory (a mapped file) usable by this filling, in the format that its dtype asks
+     * for: the CPU leaves it where it is unless it has to be rounded to bf16. w is changed in place; memory
+     * made here is released by close. */
+    void (*place)(osv_ops *o, osv_weight *w);
+    /* Waits until all that was submitted is done, except the last `behind` runs of a graph. */
+    void (*sync)(osv_ops *o, int behind);
+
+    /* Between begin and end the ops are recorded instead of run, and run again and again by graph_run. A
+     * filling without graphs returns false from begin ("not recorded": what follows runs at once), NULL from
+     * end and false from run: then the caller calls the ops again. */
+    bool (*graph_begin)(osv_ops *o);
+    osv_graph *(*graph_end)(osv_ops *o);
+    bool (*graph_run)(osv_ops *o, osv_graph *graph);
+    void (*graph_free)(osv_ops *o, osv_graph *graph);
+};
+
+typedef enum { OSV_DTYPE_F32, OSV_DTYPE_BF16 } osv_dtype;
+
+/* Opens a filling. On failure *o is NULL and `error` says why. threads <= 0: all processors. */
+int osv_ref_open(osv_ops **o, osv_dtype dtype, osv_error *error);
+int osv_cpu_open(osv_ops **o, osv_dtype dtype, int threads, osv_error *error);
+
+static inline int osv_ops_status(const osv_ops *o)
+{
+    return o->error->status;
+}
+
+#endif
