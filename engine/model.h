@@ -1,0 +1,39 @@
+/* The weights of a model, in the order in which forward meets them. All weights are this rank's slices
+ * (engine/shard.h). The memory behind them belongs to whoever filled the struct (the loader's mapped files,
+ * or a test); osv_model_free releases only `block`. */
+#ifndef OSV_ENGINE_MODEL_H
+#define OSV_ENGINE_MODEL_H
+
+#include "engine/config.h"
+#include "engine/shard.h"
+
+/* Sizes in the comments are of one rank that holds everything. Absent weights have data == NULL. */
+typedef struct {
+    osv_weight attention_norm;         /* [1, D]    before attention */
+    osv_weight q, k, v;                /* [H E, D] [K E, D] [K E, D] */
+    osv_weight q_bias, k_bias, v_bias; /* [1, H E] ... */
+    osv_weight out;                    /* [D, H E] */
+    osv_weight out_bias;               /* [1, D] */
+    osv_weight attention_post_norm;    /* [1, D]    on attention's output (post_norms) */
+    osv_weight ffn_norm;               /* [1, D]    before the ffn */
+    osv_weight gate, up, down;         /* [F, D] [F, D] [D, F] */
+    osv_weight gate_bias, up_bias, down_bias;
+    osv_weight ffn_post_norm; /* [1, D] */
+} osv_block;
+
+typedef struct {
+    osv_config config;
+    osv_shard shard;
+    osv_weight embed;      /* [V, D] */
+    osv_block *block;      /* [N] */
+    osv_weight final_norm; /* [1, D] */
+    osv_weight head;       /* [V, D]; the same memory as embed where tied */
+} osv_model;
+
+int osv_model_alloc(osv_model *m, const osv_config *config, const osv_shard *shard, osv_error *e);
+void osv_model_free(osv_model *m);
+
+/* Makes every weight usable by the filling (osv_ops.place); a tied head is placed once. */
+int osv_model_place(osv_model *m, osv_ops *o);
+
+#endif

@@ -1,0 +1,18 @@
+/* What one rank of a tensor-parallel group holds: heads, ffn columns and vocabulary rows are split as evenly
+ * as they go; the residual stream is whole on every rank. One rank holds everything. */
+#ifndef OSV_ENGINE_SHARD_H
+#define OSV_ENGINE_SHARD_H
+
+#include "engine/config.h"
+
+typedef struct {
+    int rank, size;
+    int H, K, F, V;               /* local sizes */
+    int head0, kv0, ffn0, vocab0; /* global index of the first of each */
+} osv_shard;
+
+/* Fails where there are more ranks than query heads. A kv head is held by every rank whose query heads read
+ * it. */
+int osv_shard_make(osv_shard *s, const osv_config *config, int rank, int size, osv_error *e);
+
+#endif

@@ -1,0 +1,64 @@
+/* The datapoint file (--data): JSON Lines, one datapoint a line -> plain ids and masks.
+ *
+ * Everything in an osv_dataset is owned by it and released by osv_dataset_free. Unknown keys, wrong types,
+ * ids out of range, completions that tokenize to nothing and the like are OSV_BAD_INPUT with file, line and
+ * key. Aliases of the reference library: dst_completions = promote, src_completions = suppress, is_negative =
+ * negative, and their *_target_losses. */
+#ifndef OSV_LOADER_DATAPOINTS_H
+#define OSV_LOADER_DATAPOINTS_H
+
+#include <stdbool.h>
+
+#include "engine/config.h"
+#include "kernels/ops.h"
+#include "loader/tokenizer.h"
+
+typedef enum { OSV_BOUNDARY_AUTO, OSV_BOUNDARY_JOINT, OSV_BOUNDARY_APART } osv_boundary;
+
+typedef struct {
+    bool suppress;
+    double target;      /* nats; NaN: none given */
+    int count, prompt;  /* tokens of prompt + completion, tokens of the prompt */
+    int *ids;           /* [count] */
+    signed char *steer; /* [count] +1, -1 or 0 */
+    char *text;         /* the completion as given, or decoded; NULL without a tokenizer */
+} osv_completion;
+
+typedef struct {
+    int line;        /* 1-based line of the file */
+    char *id;        /* "id" of the file, or "line 7" */
+    char *job;       /* "job", default "all" */
+    char *positions; /* as given, or the default */
+    char *prompt;    /* the prompt's text; NULL where it was given as ids and there is no tokenizer */
+    bool negative;
+    int completions;
+    osv_completion *completion; /* promote first, then suppress, in file order */
+} osv_datapoint;
+
+typedef struct {
+    int count;
+    osv_datapoint *point;
+    int warnings;
+    char **warning; /* e.g. a token that would cross the boundary of prompt and completion; the tools print
+                       them */
+} osv_dataset;
+
+typedef struct {
+    const osv_tokenizer *tokenizer; /* NULL: the model directory has none, ids only */
+    const char *tokenizer_missing;  /* why there is none, for the message when text is met */
+    int V;                          /* ids must be below */
+    int positions;                  /* longest prompt + completion */
+    const char *default_positions;  /* --positions, e.g. "all" */
+    osv_boundary boundary;
+} osv_dataset_options;
+
+int osv_dataset_read(osv_dataset **out, const char *path, const osv_dataset_options *options, osv_error *e);
+void osv_dataset_free(osv_dataset *d);
+
+/* The position grammar, "all | prompt | completion" with an optional slice ":a:b", ":a:", "::b" or one
+ * position ":i": writes mask[count] = 1 where steered. Counts as Python slices do, within the named part; a
+ * single position out of range is an error. */
+int osv_positions_mask(const char *spec, int prompt, int count, signed char *mask, const char *where,
+                       osv_error *e);
+
+#endif
