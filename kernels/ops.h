@@ -70,6 +70,7 @@ typedef struct {
     const osv_query_tile *query_tile;
     int query_tiles;
     const osv_kv_range *kv_range;
+    int kv_ranges;
     const osv_kv_tile *kv_tile;
     int kv_tiles;
     int live_slot; /* dk and dv rows count from this slot: slots before it are frozen and get no gradient */
