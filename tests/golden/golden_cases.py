@@ -1,0 +1,117 @@
+"""Datapoints and settings of the cases, and the training runs made from some of them."""
+from golden_models import rng
+
+
+def ids(tokens):
+    return {"ids": [int(t) for t in tokens]}
+
+
+def make_cases(name, oracle):
+    """A list of (case settings, datapoints). Suppressed completions are what the unsteered model would say: an
+    unlikely token has 1 - P = 1 and nothing to learn."""
+    V, N = oracle.s["V"], oracle.s["N"]
+    first, middle, last = 0, N // 2, N - 1
+    cases = []
+
+    def greedy(prompt, count):
+        out = list(prompt)
+        for _ in range(count):
+            out.append(int(oracle.logits(out)[-1].argmax()))
+        return out[len(prompt):]
+
+    def add(case, layer, data, coldness=1.0, eps=1e-6):
+        cases.append(({"name": case, "data": case + ".jsonl", "layer": layer, "coldness": coldness, "eps": eps}, data))
+
+    def draw(case):
+        r = rng(name, case)
+        return lambda count: [int(t) for t in r.integers(3, V, count)]
+
+    r = draw("promote")
+    add("promote", middle, [{"prompt": ids(r(9)), "promote": [ids(r(4))]}])
+
+    r = draw("suppress")
+    p = r(8)
+    add("suppress", middle, [{"prompt": ids(p), "suppress": [ids(greedy(p, 5))]}], coldness=0.7)
+
+    # P so close to 1 that 1 - P must not be a subtraction.
+    r = draw("suppress-sure")
+    p = r(7)
+    add("suppress-sure", last, [{"prompt": ids(p), "suppress": [ids(greedy(p, 3))]}], coldness=8.0)
+
+    # Completions that agree in their first tokens, also across promote and suppress.
+    r = draw("mixed")
+    p = r(7)
+    g, a = greedy(p, 4), r(5)
+    add("mixed", first, [{"id": "mixed", "prompt": ids(p),
+                          "promote": [ids(a[:4]), ids(a[:2] + r(1)), ids([g[0]] + r(2))],
+                          "suppress": [ids(g), ids(g[:2] + r(1))]}], coldness=0.7)
+
+    # Prompts that are prefixes of each other; a completion that runs along another datapoint's prompt.
+    r = draw("shared-prefix")
+    p = r(10)
+    b = p[:8] + r(2)
+    add("shared-prefix", middle, [{"prompt": ids(p), "promote": [ids(r(3))]},
+                                  {"prompt": ids(p[:6]), "suppress": [ids(greedy(p[:6], 3))],
+                                   "promote": [ids(p[6:9])]},
+                                  {"prompt": ids(b), "promote": [ids(r(2))]},
+                                  {"prompt": ids(p), "suppress": [ids(greedy(p, 2))]}])
+
+    r = draw("negative")
+    p, q = r(6), r(8)
+    add("negative", middle, [{"prompt": ids(p), "promote": [ids(r(3))]},
+                             {"prompt": ids(p), "suppress": [ids(greedy(p, 2))], "negative": True},
+                             {"prompt": ids(q), "promote": [ids(r(2))], "negative": True}])
+
+    for case, where, layer in (("pos-prompt", "prompt", last), ("pos-completion", "completion", middle),
+                               ("pos-prompt-tail", "prompt:-3:", first), ("pos-slice", "all:2:5", first),
+                               ("pos-one", "prompt:-1", middle), ("pos-all-tail", "all:-6:", middle)):
+        r = draw(case)
+        p = r(8)
+        g, a = greedy(p, 3), r(5)
+        # With `completion` the one-token completion cannot depend on v: a constant in the sum.
+        add(case, layer, [{"prompt": ids(p), "promote": [ids(a), ids(a[:1]), ids(a[:3] + r(1))],
+                           "suppress": [ids(g)], "positions": where}])
+
+    # One prompt, steered at other positions by each datapoint.
+    r = draw("pos-each")
+    p = r(9)
+    add("pos-each", middle, [{"prompt": ids(p), "promote": [ids(r(3))], "positions": "prompt:2:-1"},
+                             {"prompt": ids(p), "promote": [ids(r(2))], "positions": "all"},
+                             {"prompt": ids(p), "suppress": [ids(greedy(p, 2))], "positions": "prompt:2:4",
+                              "negative": True},
+                             {"prompt": ids(p), "promote": [ids(r(4))], "positions": "completion:1:"},
+                             {"prompt": ids(p), "suppress": [ids(greedy(p, 3))], "positions": "prompt:-1"}])
+
+    r = draw("one-token")
+    p, q = r(6), r(1)
+    add("one-token", last, [{"prompt": ids(p), "promote": [ids(r(1)), ids(r(1))]},
+                            {"prompt": ids(q), "promote": [ids(r(1))], "suppress": [ids(greedy(q, 1))]}])
+
+    r = draw("twice")
+    p, a = r(7), r(3)
+    g = greedy(p, 2)
+    add("twice", middle, [{"prompt": ids(p), "promote": [ids(a), ids(a)], "suppress": [ids(g), ids(g)]}])
+
+    # Longer than every window and than rope's original context.
+    r = draw("long")
+    p = r(42)
+    add("long", middle, [{"prompt": ids(p), "promote": [ids(r(6))], "suppress": [ids(greedy(p, 4))]}])
+
+    # An eps that shows, with the reference's names of the keys.
+    r = draw("eps")
+    p = r(6)
+    add("eps", middle, [{"prompt": ids(p), "dst_completions": [ids(r(3))], "src_completions": [ids(greedy(p, 3))]}],
+        coldness=1.3, eps=0.05)
+    return cases
+
+
+LOGITS_OF = ("mixed", "shared-prefix", "long")
+
+# (case, norm of the start vector, max_norm of the capped run)
+TRACES_OF = (("promote", 1.0, 2.5), ("mixed", 3.0, 2.0), ("shared-prefix", 1.0, 2.0))
+
+
+def run(name, case, **changes):
+    """A trace's settings; the keys are those of cases.json."""
+    return {"name": name, "case": case, "lr": 0.1, "betas": [0.9, 0.999], "adam_eps": 1e-8, "max_norm": None,
+            "max_iters": 20, "target_loss": None, "plateau_eps": None, "plateau_iters": None, **changes}

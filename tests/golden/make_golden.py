@@ -1,0 +1,255 @@
+"""Make models/ and cases/: see README.md. Usage: make_golden.py [model ...]"""
+import json
+import os
+import shutil
+import sys
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from golden_cases import LOGITS_OF, TRACES_OF, make_cases, run
+from golden_hf import Transformers, TransformersDouble
+from golden_models import MODELS, rng, write_model
+from golden_oracle import Oracle
+from golden_train import Adam, completions, gradient, measure, positions, train
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def relative(a, b):
+    """Norm of the difference over the norm of b, in fp64."""
+    a, b = torch.as_tensor(a, dtype=torch.float64), torch.as_tensor(b, dtype=torch.float64)
+    return ((a - b).norm() / b.norm()).item()
+
+
+class Limits:
+    """The worst of every agreement that was measured; a limit that does not hold ends the script."""
+
+    def __init__(self):
+        self.worst = {}
+
+    def check(self, what, value, limit, where):
+        if not value <= limit:
+            sys.exit(f"{where}: {what} is {value:.3g}, allowed is {limit:.3g}")
+        if value >= self.worst.get(what, (-1.0,))[0]:
+            self.worst[what] = (value, limit, where)
+
+    def report(self):
+        for what, (value, limit, where) in self.worst.items():
+            print(f"  {what:36} {value:9.2e} (limit {limit:.0e}; {where})")
+
+
+def as32(x):
+    """fp32 numbers as the shortest decimals that read back to them."""
+    return json.loads(json.dumps(x), parse_float=lambda text: float(str(np.float32(text))))
+
+
+def normal(size, length, *names):
+    """A random fp32 direction of the given length."""
+    v = torch.from_numpy(rng(*names).standard_normal(size))
+    return (v / v.norm() * length).float()
+
+
+def make_case(name, case, data, hf, hf64, oracle, tensors, limits):
+    """Fill in the expected numbers of one case."""
+    where, key = f"{name}/{case['name']}", case["name"] + "."
+    parts = completions(data)
+    case["completions"] = [{"datapoint": i, "suppress": suppress, "prompt_tokens": len(p), "tokens": len(c)}
+                           for i, _, suppress, p, c in parts]
+    # v is half as long as a typical row of the residual stream where it is added.
+    rows = torch.cat([oracle.residual(p + c, case["layer"]).norm(dim=-1) for _, _, _, p, c in parts])
+    v = normal(oracle.s["D"], 0.5 * rows.mean().item(), name, case["name"], "v")
+
+    losses64, dv64 = gradient(oracle, case, data, v.double())
+    losses32, dv32 = gradient(hf, case, data, v)
+    losses_hf64, dv_hf64 = gradient(hf64, case, data, v.double())
+    zero64, _ = measure(oracle, case, data, torch.zeros_like(v).double())
+    zero32, logits_zero = measure(hf, case, data, torch.zeros_like(v))
+    _, logits32 = measure(hf, case, data, v)
+    _, logits64 = measure(oracle, case, data, v.double())
+    logits32, logits64 = torch.cat(logits32), torch.cat(logits64)
+
+    limits.check("logits, fp32 - oracle", relative(logits32, logits64), 1e-5, where)
+    limits.check("loss, fp32 - oracle", relative(losses32.sum(), losses64.sum()), 5e-6, where)
+    limits.check("loss of a completion, fp32 - oracle", relative(losses32, losses64), 1e-5, where)
+    limits.check("loss at 0, fp32 - oracle", relative(zero32.sum(), zero64.sum()), 5e-6, where)
+    limits.check("dv, fp32 - oracle", relative(dv32, dv64), 1e-4, where)
+    limits.check("1 - cosine of dv, fp32, oracle",
+                 1 - torch.cosine_similarity(dv32.double(), dv64, 0).item(), 1e-8, where)
+    limits.check("loss, forced fp64 - oracle", relative(losses_hf64, losses64), 1e-12, where)
+    limits.check("dv, forced fp64 - oracle", relative(dv_hf64, dv64), 1e-11, where)
+
+    # The gradient is that of the loss: central difference along dv.
+    u, h = dv64 / dv64.norm(), 1e-5
+    up, down = (measure(oracle, case, data, v.double() + s * h * u)[0].sum() for s in (1, -1))
+    limits.check("dv, oracle - difference quotient", relative((up - down) / (2 * h), dv64.norm()), 1e-6, where)
+    # v, its sign and its positions matter.
+    if not relative(losses64.sum(), zero64.sum()) > 1e-3 or not relative(-dv64, dv64) > 1:
+        sys.exit(f"{where}: the loss hardly depends on v")
+
+    case.update(losses32=as32(losses32.tolist()), losses64=losses64.tolist(),
+                loss32=as32(losses32.sum().item()), loss64=losses64.sum().item(),
+                losses32_zero=as32(zero32.tolist()), losses64_zero=zero64.tolist(),
+                loss32_zero=as32(zero32.sum().item()), loss64_zero=zero64.sum().item(),
+                dv64=dv64.tolist(), dv_norm64=dv64.norm().item(), logits=case["name"] in LOGITS_OF)
+    tensors.update({key + "v": v, key + "dv32": dv32, key + "dv64": dv64.float()})
+    if case["logits"]:
+        tensors[key + "logits32"] = logits32.clone()
+
+
+def make_trace(name, settings, case, data, start, hf, oracle, tensors, limits):
+    """Train with both models; returns the trace with the numbers filled in."""
+    where = f"{name}/{settings['name']}"
+    r32, r64 = train(hf, case, data, start, settings), train(oracle, case, data, start, settings)
+    if (r32["steps"], r32["stopped"]) != (r64["steps"], r64["stopped"]):
+        sys.exit(f"{where}: fp32 and fp64 stop differently")
+    changes = np.abs(np.diff(r64["loss"]))
+    if settings["plateau_eps"] is None and not changes.min() > 1e-4:
+        sys.exit(f"{where}: neighbouring losses differ by {changes.min()}, a default plateau might stop it")
+    limits.check("loss of a trace, fp32 - oracle",
+                 max(relative(a, b) for a, b in zip(r32["loss"], r64["loss"])), 2e-5, where)
+    limits.check("grad_norm of a trace, fp32 - oracle",
+                 max(relative(a, b) for a, b in zip(r32["grad_norm"], r64["grad_norm"])), 2e-4, where)
+    limits.check("final vector, fp32 - oracle", relative(r32["final"], r64["final"]), 2e-4, where)
+    key = settings["name"] + "."
+    tensors.update({key + "start": start.clone(), key + "final32": r32["final"], key + "final64": r64["final"].float()})
+    out = {**settings, "steps": r64["steps"], "stopped": r64["stopped"]}
+    for what in ("loss", "losses", "norm", "grad_norm"):
+        out[what + "32"], out[what + "64"] = as32(r32[what]), r64[what]
+    return out
+
+
+def target_between(losses):
+    """(loss, index): halfway into a new minimum, near the middle of the trace, so that rounding cannot decide."""
+    best = [i for i in range(4, 16) if losses[i] < min(losses[:i]) - 0.01 * losses[0]]
+    if not best:
+        sys.exit("no clear new minimum for the target stop")
+    i = min(best, key=lambda i: abs(i - 9))
+    return round(0.5 * (losses[i] + min(losses[:i])), 6), i
+
+
+def plateau_eps(losses, count):
+    """An eps for which `count` consecutive changes come after a smaller run of them (a counter that is never reset
+    would stop earlier), and no change so near to eps that rounding could decide; None if there is none."""
+    change = np.abs(np.diff(losses))
+    margin = 2e-4 * np.abs(losses[1:])  # twice what two layouts may differ in a trace
+    for eps in sorted({round(float(c) * f, 6) for c in change[:-1] for f in (0.8, 1.2)}, reverse=True):
+        small = change < eps
+        stops = [i for i in range(count - 1, len(change)) if small[i - count + 1:i + 1].all()]
+        if not stops or not small[:stops[0] - count + 1].any():
+            continue
+        seen = stops[0] + 1
+        if (np.abs(change[:seen] - eps) > np.maximum(0.1 * eps, margin[:seen])).all():
+            return eps
+    return None
+
+
+def plateau_settings(oracle, by_name, start):
+    """The first of a few runs, calm ones first, that shows the plateau rule."""
+    for lr in (0.1, 0.2, 0.3, 0.5):
+        for max_norm in (1.5, 2.0, 3.0):
+            for case in ("suppress", "promote", "pos-one", "pos-prompt-tail"):
+                settings = run(case + "-plateau", case, lr=lr, max_norm=max_norm, max_iters=60)
+                losses = train(oracle, *by_name[case], start, settings)["loss"]
+                for count in (2, 3):
+                    eps = plateau_eps(losses, count)
+                    if eps is not None:
+                        return {**settings, "plateau_eps": eps, "plateau_iters": count}
+    sys.exit("no run shows the plateau rule")
+
+
+def check_features(name, directory, oracle, cases, tensors):
+    """Leave out or change one feature at a time: the losses of all cases together must show it."""
+    s = oracle.s
+    changes = {"rope": {"theta": s["theta"] * 2}, "norm eps": {"norm_eps": 0.0}, "activation": {
+        "activation": "gelu_tanh" if s["activation"] == "silu" else "silu"}, "query scale": {
+        "query_scale": s["E"] ** -0.5 if s["post_norms"] else 1.0}}
+    if s["rope"].get("rope_type") == "llama3":
+        changes["rope scaling"] = {"rope": {}}
+    if s["post_norms"]:
+        changes |= {"norm offset": {"norm_offset": 0.0}, "embedding scale": {"embed_scale": 1.0},
+                    "attention cap": {"attn_cap": None}, "final cap": {"final_cap": None},
+                    "no window": {"windows": [None] * s["N"]},
+                    "window + 1": {"windows": [w and w + 1 for w in s["windows"]]},
+                    "window everywhere": {"windows": [max(w or 0 for w in s["windows"])] * s["N"]}}
+    for what, change in changes.items():
+        other, seen = Oracle(directory, change), 0.0
+        for case, data in cases:
+            losses, _ = measure(other, case, data, tensors[case["name"] + ".v"].double())
+            seen = max(seen, relative(losses, case["losses64"]))
+        print(f"  without {what:20} losses change by {seen:.1e}")
+        if not seen > (1e-7 if what == "norm eps" else 1e-3):
+            sys.exit(f"{name}: forgetting {what} would not be seen")
+
+
+def dump(value):
+    """JSON with a line a key, and the two long lists with an object an entry: readable, and diffs stay small."""
+    def entry(e):
+        return "  {" + ",\n   ".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in e.items()) + "}"
+    head = "".join(f" {json.dumps(k)}: {json.dumps(v)},\n" for k, v in value.items() if k not in ("cases", "traces"))
+    lists = ",\n".join(f' "{k}": [\n' + ",\n".join(map(entry, value[k])) + "\n ]" for k in ("cases", "traces"))
+    return "{\n" + head + lists + "\n}\n"
+
+
+def make_model(name):
+    print(name)
+    directory, out = os.path.join(HERE, "models", name), os.path.join(HERE, "cases", name)
+    write_model(name, directory)
+    hf, hf64, oracle = Transformers(directory), TransformersDouble(directory), Oracle(directory)
+    cases, tensors, limits, traces = make_cases(name, oracle), {}, Limits(), []
+    for case, data in cases:
+        make_case(name, case, data, hf, hf64, oracle, tensors, limits)
+    by_name = {case["name"]: (case, data) for case, data in cases}
+
+    def trace(settings, start):
+        case, data = by_name[settings["case"]]
+        traces.append(make_trace(name, settings, case, data, start, hf, oracle, tensors, limits))
+        return traces[-1]
+
+    D = oracle.s["D"]
+    for case, length, max_norm in TRACES_OF:
+        start = normal(D, length, name, case, "start")
+        trace(run(case + "-free", case), start)
+        trace(run(case + "-capped", case, max_norm=max_norm), start)
+    start = normal(D, 1.0, name, "promote", "start")
+    target, steps = target_between(traces[0]["loss64"])
+    assert trace(run("promote-target", "promote", target_loss=target), start)["steps"] == steps
+    trace(plateau_settings(oracle, by_name, start), start)
+    assert traces[-1]["stopped"] == "plateau"
+
+    limits.report()
+    check_features(name, directory, oracle, cases, tensors)
+    shutil.rmtree(out, ignore_errors=True)
+    os.makedirs(out)
+    for case, data in cases:
+        with open(os.path.join(out, case["data"]), "w", encoding="utf-8") as f:
+            f.writelines(json.dumps(point) + "\n" for point in data)
+    with open(os.path.join(out, "cases.json"), "w", encoding="utf-8") as f:
+        f.write(dump({"format": "osv-golden/1", "model": name, "cases": [c for c, _ in cases], "traces": traces}))
+    save_file({k: t.contiguous() for k, t in sorted(tensors.items())}, os.path.join(out, "cases.safetensors"))
+
+
+def check_helpers():
+    """What everything above rests on: the position grammar's examples, and Adam against torch's."""
+    assert positions("all", 3, 5) == [0, 1, 2, 3, 4] and positions("prompt", 3, 5) == [0, 1, 2]
+    assert positions("completion", 3, 5) == [3, 4] and positions("prompt:-2:", 3, 5) == [1, 2]
+    assert positions("all:3:9", 3, 5) == [3, 4] and positions("prompt:-1", 3, 5) == [2]
+    assert positions("all:-3:", 3, 5) == [2, 3, 4] and positions("completion:1:", 3, 5) == [4]
+    ours = torch.ones(3, dtype=torch.float64)
+    theirs = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    a, b = Adam(ours, 0.1, (0.9, 0.999), 1e-8), torch.optim.Adam([theirs], 0.1, foreach=False)
+    for i in range(20):
+        g = torch.tensor([1.0, -3.0, 0.01], dtype=torch.float64) * (1 + 0.3 * i) * (-1) ** (i // 5)
+        theirs.grad = g.clone()
+        b.step()
+        ours = a.step(ours, g)
+    assert relative(ours, theirs.detach()) < 1e-13
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    check_helpers()
+    for model in sys.argv[1:] or MODELS:
+        make_model(model)
