@@ -12,12 +12,12 @@
 
 #include "kernels/error.h"
 
-/* A whole file. Duplicate keys, trailing text, invalid UTF-8 and excessive nesting are errors with line and
- * column. */
+/* A whole file holding one object or array. Duplicate keys, trailing text, invalid UTF-8, the character
+ * U+0000 and excessive nesting are errors "path:line:column: ...". On failure *out is NULL. */
 int osv_json_read(json_t **out, const char *path, osv_error *e);
 
-/* A buffer of `bytes` bytes. `first_line` (1-based) is added to the line numbers of messages, for JSON Lines.
- */
+/* The same for a buffer of `bytes` bytes whose first line is line `first_line` (from 1) of `where`, for JSON
+ * Lines. */
 int osv_json_parse(json_t **out, const char *text, size_t bytes, const char *where, int first_line,
                    osv_error *e);
 
@@ -32,5 +32,8 @@ int osv_json_bool(const json_t *object, const char *key, bool required, bool *ou
                   osv_error *e);
 int osv_json_string(const json_t *object, const char *key, bool required, const char **out, const char *where,
                     osv_error *e);
+
+/* A value as one would write it, cut with "..." where it does not fit: for messages. Returns `text`. */
+const char *osv_json_show(const json_t *value, char *text, size_t room);
 
 #endif

@@ -1,0 +1,170 @@
+#include "loader/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loader/file.h"
+
+/* The largest files in use, tokenizers of 256 k entries, have 35 MB. Also keeps jansson's int offsets safe.
+ */
+static const size_t LIMIT = (size_t)512 << 20;
+
+/* Keeps text from a file on one line of valid, printable characters. */
+static void make_printable(char *text)
+{
+    text[osv_utf8_check(text, strlen(text))] = '\0';
+    for (unsigned char *c = (unsigned char *)text; *c; c++)
+        if (*c < 0x20 || *c == 0x7f) *c = ' ';
+}
+
+/* jansson's error; its lines count from 1, its column is 0 at the start of a line. */
+static int fail_at(const json_error_t *error, const char *where, int first_line, osv_error *e)
+{
+    char text[JSON_ERROR_TEXT_LENGTH];
+    snprintf(text, sizeof text, "%s", error->text);
+    make_printable(text);
+    int line = first_line + (error->line > 0 ? error->line - 1 : 0);
+    int column = error->column > 0 ? error->column : 1;
+    if (json_error_code(error) == json_error_out_of_memory)
+        return OSV_FAIL(e, OSV_DEVICE, "%s:%d:%d: no memory for the JSON values", where, line, column);
+    const char *hint = json_error_code(error) == json_error_stack_overflow ? " (nested too deeply)" : "";
+    return OSV_FAIL(e, OSV_BAD_INPUT, "%s:%d:%d: JSON: %s%s", where, line, column, text, hint);
+}
+
+static int fail_utf8(const char *text, size_t bad, const char *where, int first_line, osv_error *e)
+{
+    int line = first_line, column = 1;
+    for (size_t i = 0; i < bad; i++) {
+        if (text[i] == '\n') {
+            line++;
+            column = 1;
+        } else if (((unsigned char)text[i] & 0xc0) != 0x80) {
+            column++; /* columns count characters */
+        }
+    }
+    return OSV_FAIL(e, OSV_BAD_INPUT, "%s:%d:%d: invalid UTF-8 at byte %zu (0x%02x)", where, line, column,
+                    bad, (unsigned char)text[bad]);
+}
+
+int osv_json_parse(json_t **out, const char *text, size_t bytes, const char *where, int first_line,
+                   osv_error *e)
+{
+    *out = NULL;
+    if (bytes > LIMIT)
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: %zu bytes of JSON, at most %zu are read", where, bytes, LIMIT);
+    if (bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s:%d:1: starts with a byte order mark; save it as plain UTF-8",
+                        where, first_line);
+    size_t blank = 0;
+    while (blank < bytes && memchr(" \t\r\n", text[blank], 4)) blank++;
+    if (blank == bytes)
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s:%d:1: empty, expected a JSON object", where, first_line);
+    size_t bad = osv_utf8_check(text, bytes);
+    if (bad < bytes) return fail_utf8(text, bad, where, first_line, e);
+    json_error_t error;
+    *out = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
+    return *out ? OSV_OK : fail_at(&error, where, first_line, e);
+}
+
+int osv_json_read(json_t **out, const char *path, osv_error *e)
+{
+    *out = NULL;
+    char *text;
+    size_t bytes;
+    OSV_TRY(osv_file_read(&text, &bytes, path, LIMIT, e));
+    int status = osv_json_parse(out, text, bytes, path, 1, e);
+    free(text);
+    return status;
+}
+
+typedef struct {
+    char *text;
+    size_t used, room;
+} show_state;
+
+/* For json_dump_callback: keeps what fits and stops the rest, which may be a whole vocabulary. */
+static int show_piece(const char *piece, size_t bytes, void *data)
+{
+    show_state *s = data;
+    size_t fits = bytes < s->room - s->used ? bytes : s->room - s->used;
+    memcpy(s->text + s->used, piece, fits);
+    s->used += fits;
+    return s->used < s->room ? 0 : -1;
+}
+
+const char *osv_json_show(const json_t *value, char *text, size_t room)
+{
+    show_state s = {text, 0, room};
+    bool whole = json_dump_callback(value, show_piece, &s, JSON_ENCODE_ANY | JSON_COMPACT) == 0;
+    text[whole ? s.used : room - 4] = '\0';
+    make_printable(text);
+    if (!whole) strcat(text, "...");
+    return text;
+}
+
+static int fail_type(const char *key, const char *expected, const json_t *value, const char *where,
+                     osv_error *e)
+{
+    char shown[64];
+    return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\" must be %s, not %s", where, key, expected,
+                    osv_json_show(value, shown, sizeof shown));
+}
+
+/* The value of `key`, NULL where it is missing or null. */
+static int get(const json_t **value, const json_t *object, const char *key, bool required, const char *where,
+               osv_error *e)
+{
+    *value = json_object_get(object, key);
+    if (json_is_null(*value)) *value = NULL;
+    if (!*value && required) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\" is missing", where, key);
+    return OSV_OK;
+}
+
+int osv_json_int(const json_t *object, const char *key, bool required, long low, long high, int *out,
+                 const char *where, osv_error *e)
+{
+    const json_t *value;
+    OSV_TRY(get(&value, object, key, required, where, e));
+    if (!value) return OSV_OK;
+    char expected[96];
+    snprintf(expected, sizeof expected, "an integer from %ld to %ld", low, high);
+    if (!json_is_integer(value)) return fail_type(key, expected, value, where, e);
+    json_int_t integer = json_integer_value(value);
+    if (integer < low || integer > high) return fail_type(key, expected, value, where, e);
+    *out = (int)integer;
+    return OSV_OK;
+}
+
+int osv_json_number(const json_t *object, const char *key, bool required, double *out, const char *where,
+                    osv_error *e)
+{
+    const json_t *value;
+    OSV_TRY(get(&value, object, key, required, where, e));
+    if (!value) return OSV_OK;
+    if (!json_is_number(value)) return fail_type(key, "a number", value, where, e);
+    *out = json_number_value(value);
+    return OSV_OK;
+}
+
+int osv_json_bool(const json_t *object, const char *key, bool required, bool *out, const char *where,
+                  osv_error *e)
+{
+    const json_t *value;
+    OSV_TRY(get(&value, object, key, required, where, e));
+    if (!value) return OSV_OK;
+    if (!json_is_boolean(value)) return fail_type(key, "true or false", value, where, e);
+    *out = json_is_true(value);
+    return OSV_OK;
+}
+
+int osv_json_string(const json_t *object, const char *key, bool required, const char **out, const char *where,
+                    osv_error *e)
+{
+    const json_t *value;
+    OSV_TRY(get(&value, object, key, required, where, e));
+    if (!value) return OSV_OK;
+    if (!json_is_string(value)) return fail_type(key, "a string", value, where, e);
+    *out = json_string_value(value);
+    return OSV_OK;
+}
