@@ -1,0 +1,459 @@
+#include "engine/batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/trie.h"
+#include "engine/worklist.h"
+
+/* While building: nodes of the two tries, and for each scored token of each sequence the node that predicts
+ * it. */
+typedef struct {
+    const osv_sequence *sequence;
+    int C;
+    const osv_batch_job *job;
+    int J, N;
+    const osv_switches *on;
+    osv_trie base, live;
+    int *base_end; /* [base nodes] blocks that the unsteered pass has to run: N where frozen */
+    bool *frozen;  /* [base nodes] */
+    int *live_job, *live_sign, *live_base; /* [live nodes] */
+    int *predictor;                        /* [all scored tokens] live node, or -1 - base node */
+    int *row_of_base, *row_of_live;        /* node -> row */
+    osv_error *error;
+} builder;
+
+static void *room(builder *b, int count, size_t size)
+{
+    void *p = calloc(count > 0 ? (size_t)count : 1, size);
+    if (!p) OSV_FAIL(b->error, OSV_DEVICE, "out of memory for a batch of %d tokens", count);
+    return p;
+}
+
+/* ---- the tries ---- */
+
+/* Steered tokens of one job never meet another job's: (job, sign) is part of the edge. */
+static int insert_sequence(builder *b, int c, int *predictor)
+{
+    const osv_sequence *s = &b->sequence[c];
+    const osv_batch_job *job = &b->job[s->job];
+    long alone = b->on->share ? 0 : (long)(c + 1) << 32;
+    int base = -1, live = -1;
+    bool is_live = !b->on->freeze;
+    for (int t = 0; t + 1 < s->count; t++) { /* nothing depends on the last token */
+        int base_parent = base;
+        OSV_TRY(osv_trie_child(&b->base, base, s->ids[t], alone, t, &base, b->error));
+        is_live = is_live || s->steer[t];
+        if (!is_live) {
+            b->frozen[base] = true;
+            b->base_end[base] = b->N;
+        } else {
+            long key = alone | (3L * s->job + 1 + s->steer[t]);
+            int parent = live >= 0 ? live : -2 - base_parent;
+            OSV_TRY(osv_trie_child(&b->live, parent, s->ids[t], key, t, &live, b->error));
+            b->live_job[live] = s->job;
+            b->live_sign[live] = s->steer[t];
+            b->live_base[live] = base;
+            if (b->base_end[base] < job->layer) b->base_end[base] = job->layer;
+        }
+        if (t + 1 >= s->prompt) *predictor++ = is_live ? live : -1 - base;
+    }
+    return OSV_OK;
+}
+
+static int insert_all(builder *b, int *bad_job)
+{
+    int tokens = 0, scored = 0;
+    for (int c = 0; c < b->C; c++) {
+        tokens += b->sequence[c].count;
+        scored += b->sequence[c].count - b->sequence[c].prompt;
+    }
+    b->base_end = room(b, tokens, sizeof *b->base_end);
+    b->frozen = room(b, tokens, sizeof *b->frozen);
+    b->live_job = room(b, tokens, sizeof *b->live_job);
+    b->live_sign = room(b, tokens, sizeof *b->live_sign);
+    b->live_base = room(b, tokens, sizeof *b->live_base);
+    b->predictor = room(b, scored, sizeof *b->predictor);
+    bool *depends = room(b, b->J, sizeof *depends);
+    if (b->error->status) goto done;
+
+    int *predictor = b->predictor;
+    for (int c = 0; c < b->C; c++) {
+        const osv_sequence *s = &b->sequence[c];
+        if (insert_sequence(b, c, predictor)) goto done;
+        predictor += s->count - s->prompt;
+        for (int t = 0; t + 1 < s->count; t++) depends[s->job] = depends[s->job] || s->steer[t];
+    }
+    for (int j = 0; j < b->J; j++) {
+        if (depends[j]) continue;
+        *bad_job = j;
+        OSV_FAIL(b->error, OSV_BAD_INPUT,
+                 "no completion depends on the vector: it enters at no position before a scored token");
+        break;
+    }
+done:
+    free(depends);
+    return b->error->status;
+}
+
+/* ---- trie -> rows ---- */
+
+typedef struct {
+    long bucket;
+    int node;
+} root;
+
+static int compare_roots(const void *x, const void *y)
+{
+    const root *a = x, *b = y;
+    if (a->bucket != b->bucket) return a->bucket < b->bucket ? -1 : 1;
+    return a->node < b->node ? -1 : a->node > b->node;
+}
+
+/* Rows in preorder, bucket by bucket (rising). A node whose parent is in another bucket is a root here. Fills
+ * the pass's id, pos, end and segment, and row[node]. */
+static int make_rows(builder *b, osv_pass *p, const osv_trie *t, const long *bucket, int *row)
+{
+    int n = p->T = t->count;
+    int *child = room(b, n, sizeof *child), *sibling = room(b, n, sizeof *sibling);
+    int *children = room(b, n, sizeof *children), *stack = room(b, n, sizeof *stack);
+    root *roots = room(b, n, sizeof *roots);
+    p->id = room(b, n, sizeof *p->id);
+    p->pos = room(b, n, sizeof *p->pos);
+    p->parent = room(b, n, sizeof *p->parent);
+    p->end = room(b, n, sizeof *p->end);
+    p->segment = room(b, n, sizeof *p->segment);
+    if (b->error->status) goto done;
+
+    int count = 0;
+    for (int i = 0; i < n; i++) child[i] = sibling[i] = -1;
+    for (int i = n - 1; i >= 0; i--) { /* downwards, so that lists of children are in order of insertion */
+        int parent = t->node[i].parent;
+        if (parent >= 0 && bucket[parent] == bucket[i]) {
+            sibling[i] = child[parent];
+            child[parent] = i;
+            children[parent]++;
+        } else {
+            roots[count++] = (root){.bucket = bucket[i], .node = i};
+        }
+    }
+    qsort(roots, (size_t)count, sizeof *roots, compare_roots);
+
+    int r = 0;
+    for (int i = 0; i < count; i++) {
+        int depth = 0;
+        for (int node = roots[i].node; node >= 0;) {
+            int parent = t->node[node].parent;
+            bool root_here = node == roots[i].node;
+            row[node] = r;
+            p->id[r] = t->node[node].id;
+            p->pos[r] = t->node[node].pos;
+            p->segment[r] = root_here || children[parent] > 1;
+            r++;
+            if (sibling[node] >= 0 && !root_here) stack[depth++] = sibling[node];
+            node = child[node] >= 0 ? child[node] : depth > 0 ? stack[--depth] : -1;
+        }
+    }
+    for (int i = 0; i < n; i++) p->end[row[i]] = row[i] + 1;
+    for (int i = n - 1; i >= 0; i--) {
+        int parent = t->node[i].parent;
+        if (parent >= 0 && bucket[parent] == bucket[i] && p->end[row[i]] > p->end[row[parent]])
+            p->end[row[parent]] = p->end[row[i]];
+    }
+done:
+    free(child);
+    free(sibling);
+    free(children);
+    free(stack);
+    free(roots);
+    return b->error->status;
+}
+
+static int make_base(builder *b, osv_batch *out)
+{
+    osv_pass *p = &out->base;
+    int n = b->base.count;
+    long *bucket = room(b, n, sizeof *bucket);
+    b->row_of_base = room(b, n, sizeof *b->row_of_base);
+    p->active = room(b, b->N, sizeof *p->active);
+    if (b->error->status) goto done;
+    for (int i = 0; i < n; i++) bucket[i] = b->frozen[i] ? -1L : b->N - b->base_end[i];
+    if (make_rows(b, p, &b->base, bucket, b->row_of_base)) goto done;
+    for (int i = 0; i < n; i++) {
+        int parent = b->base.node[i].parent;
+        p->parent[b->row_of_base[i]] = parent >= 0 ? b->row_of_base[parent] : -1;
+        out->frozen += b->frozen[i];
+        for (int l = 0; l < b->base_end[i]; l++) p->active[l]++;
+    }
+done:
+    free(bucket);
+    return b->error->status;
+}
+
+static int make_live(builder *b, osv_batch *out)
+{
+    osv_pass *p = &out->live;
+    int n = b->live.count;
+    long *bucket = room(b, n, sizeof *bucket);
+    b->row_of_live = room(b, n, sizeof *b->row_of_live);
+    p->active = room(b, b->N, sizeof *p->active);
+    out->base_row = room(b, n, sizeof *out->base_row);
+    if (b->error->status) goto done;
+    out->first_block = b->N;
+    for (int i = 0; i < n; i++) {
+        int job = b->live_job[i], layer = b->job[job].layer;
+        bucket[i] = (long)layer * b->J + job;
+        for (int l = layer; l < b->N; l++) p->active[l]++;
+        if (layer < out->first_block) out->first_block = layer;
+    }
+    if (make_rows(b, p, &b->live, bucket, b->row_of_live)) goto done;
+    for (int i = 0; i < n; i++) {
+        int parent = b->live.node[i].parent, row = b->row_of_live[i];
+        p->parent[row] = parent >= 0 ? b->row_of_live[parent] : parent == -1 ? -1 : parent;
+        if (parent <= -2) {
+            int base_parent = -2 - parent; /* a base node, or -1 for the first token of a sequence */
+            p->parent[row] = base_parent >= 0 ? -2 - b->row_of_base[base_parent] : -1;
+        }
+        out->base_row[row] = b->row_of_base[b->live_base[i]];
+    }
+done:
+    free(bucket);
+    return b->error->status;
+}
+
+/* ---- sites ---- */
+
+static int make_sites(builder *b, osv_batch *out)
+{
+    int T = out->live.T;
+    int *row_job = room(b, T, sizeof *row_job), *row_sign = room(b, T, sizeof *row_sign);
+    out->site = room(b, b->J, sizeof *out->site);
+    out->site_layer = room(b, b->J, sizeof *out->site_layer);
+    if (b->error->status) goto done;
+    for (int i = 0; i < T; i++) {
+        row_job[b->row_of_live[i]] = b->live_job[i];
+        row_sign[b->row_of_live[i]] = b->live_sign[i];
+    }
+    for (int row = 0, rows; row < T; row += rows) {
+        int layer = b->job[row_job[row]].layer;
+        for (rows = 1; row + rows < T && b->job[row_job[row + rows]].layer == layer;) rows++;
+        osv_site *site = &out->site[out->sites];
+        out->site_layer[out->sites++] = layer;
+        int *job = room(b, b->J, sizeof *job), *first = room(b, b->J + 1, sizeof *first);
+        int *of = room(b, rows, sizeof *of), *sign = room(b, rows, sizeof *sign);
+        *site = (osv_site){.row = row, .rows = rows, .job = job, .first = first, .row_job = of, .sign = sign};
+        if (b->error->status) goto done;
+        for (int r = 0; r < rows; r++) {
+            of[r] = row_job[row + r];
+            sign[r] = row_sign[row + r];
+            if (r > 0 && of[r] == of[r - 1]) continue;
+            job[site->jobs] = of[r];
+            first[site->jobs++] = r;
+        }
+        first[site->jobs] = rows;
+    }
+done:
+    free(row_job);
+    free(row_sign);
+    return b->error->status;
+}
+
+/* ---- scores ---- */
+
+typedef struct {
+    int row, target, kind, place; /* place: which entry of completion_score it is */
+    double coldness, eps;
+} score;
+
+static int compare_scores(const void *x, const void *y)
+{
+    const score *a = x, *b = y;
+    if (a->row != b->row) return a->row < b->row ? -1 : 1;
+    if (a->coldness != b->coldness) return a->coldness < b->coldness ? -1 : 1;
+    if (a->eps != b->eps) return a->eps < b->eps ? -1 : 1;
+    if (a->target != b->target) return a->target < b->target ? -1 : 1;
+    return a->place < b->place ? -1 : a->place > b->place;
+}
+
+/* A row of logits is a (row, coldness, eps): jobs that differ in these may meet at a frozen row. */
+static int make_scores(builder *b, osv_pass *p, score *s, int S, bool every_row, int *completion_score,
+                       int first_id)
+{
+    qsort(s, (size_t)S, sizeof *s, compare_scores);
+    int most = S + (every_row ? p->T : 0);
+    int *first = room(b, most + 1, sizeof *first), *target = room(b, S, sizeof *target);
+    int *kind = room(b, S, sizeof *kind);
+    osv_real *coldness = room(b, most, sizeof *coldness), *eps = room(b, most, sizeof *eps);
+    p->scored = room(b, most, sizeof *p->scored);
+    p->scores = (osv_scores){
+        .S = S, .first = first, .target = target, .kind = kind, .coldness = coldness, .eps = eps};
+    if (b->error->status) return b->error->status;
+    int R = 0, next = 0; /* next: the first pass row that has no logits yet */
+    for (int i = 0; i < S; i++) {
+        bool same = i > 0 && s[i].row == s[i - 1].row && s[i].coldness == s[i - 1].coldness &&
+                    s[i].eps == s[i - 1].eps;
+        if (!same) {
+            while (every_row && next < s[i].row) {
+                p->scored[R] = next++;
+                coldness[R] = 1;
+                first[R++] = i;
+            }
+            next = s[i].row + 1;
+            p->scored[R] = s[i].row;
+            coldness[R] = (osv_real)s[i].coldness;
+            eps[R] = (osv_real)s[i].eps;
+            first[R++] = i;
+        }
+        target[i] = s[i].target;
+        kind[i] = (int)s[i].kind;
+        completion_score[s[i].place] = first_id + i;
+    }
+    while (every_row && next < p->T) {
+        p->scored[R] = next++;
+        coldness[R] = 1;
+        first[R++] = S;
+    }
+    first[R] = S;
+    p->R = p->scores.R = R;
+    return OSV_OK;
+}
+
+static int make_all_scores(builder *b, osv_batch *out)
+{
+    int total = 0;
+    for (int c = 0; c < b->C; c++) total += b->sequence[c].count - b->sequence[c].prompt;
+    out->completion_tokens = total;
+    out->completion_first = room(b, b->C + 1, sizeof *out->completion_first);
+    out->completion_score = room(b, total, sizeof *out->completion_score);
+    score *live = room(b, total, sizeof *live), *constant = room(b, total, sizeof *constant);
+    if (b->error->status) goto done;
+    int lives = 0, constants = 0, place = 0;
+    for (int c = 0; c < b->C; c++) {
+        const osv_sequence *s = &b->sequence[c];
+        out->completion_first[c] = place;
+        for (int t = s->prompt; t < s->count; t++, place++) {
+            int node = b->predictor[place];
+            score one = {.row = node >= 0 ? b->row_of_live[node] : b->row_of_base[-1 - node],
+                         .target = s->ids[t],
+                         .kind = (int)s->kind,
+                         .place = place,
+                         .coldness = b->job[s->job].coldness,
+                         .eps = b->job[s->job].eps};
+            if (node >= 0)
+                live[lives++] = one;
+            else
+                constant[constants++] = one;
+        }
+    }
+    out->completion_first[b->C] = place;
+    if (make_scores(b, &out->live, live, lives, !b->on->scored_logits, out->completion_score, 0)) goto done;
+    make_scores(b, &out->base, constant, constants, false, out->completion_score, lives);
+done:
+    free(live);
+    free(constant);
+    return b->error->status;
+}
+
+/* ---- work lists ---- */
+
+static int make_worklists(builder *b, osv_pass *p, int slot0, const osv_pass *base, bool narrow)
+{
+    OSV_TRY(osv_worklist_build(&p->work, p, slot0, base, NULL, 0, b->error));
+    OSV_TRY(osv_worklist_build(&p->last, p, slot0, base, narrow ? p->scored : NULL, p->R, b->error));
+    p->query_tiles = room(b, b->N, sizeof *p->query_tiles);
+    p->kv_tiles = room(b, b->N, sizeof *p->kv_tiles);
+    if (b->error->status) return b->error->status;
+    for (int l = 0; l < b->N; l++) {
+        int q = 0, k = 0;
+        while (q < p->work.query_tiles && p->work.query_tile[q].row < p->active[l]) q++;
+        while (k < p->work.kv_tiles && p->work.kv_tile[k].slot - slot0 < p->active[l]) k++;
+        p->query_tiles[l] = q;
+        p->kv_tiles[l] = k;
+    }
+    return OSV_OK;
+}
+
+/* ---- */
+
+int osv_batch_build(osv_batch **out, const osv_sequence *sequence, int C, const osv_batch_job *job, int J,
+                    int N, const osv_switches *switches, int *bad_job, osv_error *e)
+{
+    builder b = {.sequence = sequence, .C = C, .job = job, .J = J, .N = N, .on = switches, .error = e};
+    osv_batch *batch = calloc(1, sizeof *batch);
+    *bad_job = -1;
+    int status = batch ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory");
+    if (status) goto done;
+    *batch = (osv_batch){.N = N, .J = J, .C = C};
+    batch->job_layer = room(&b, J, sizeof *batch->job_layer);
+    if ((status = e->status)) goto done;
+    for (int j = 0; j < J; j++) batch->job_layer[j] = job[j].layer;
+
+    if ((status = insert_all(&b, bad_job))) goto done;
+    if ((status = make_base(&b, batch))) goto done;
+    if ((status = make_live(&b, batch))) goto done;
+    if ((status = make_sites(&b, batch))) goto done;
+    if ((status = make_all_scores(&b, batch))) goto done;
+    /* The unsteered pass always asks narrowly in its last block: only constant losses need anything there. */
+    if ((status = make_worklists(&b, &batch->base, 0, &batch->base, true))) goto done;
+    if ((status = make_worklists(&b, &batch->live, batch->frozen, &batch->base, switches->narrow_last)))
+        goto done;
+    batch->slots = batch->frozen + batch->live.T;
+    if (batch->base.T > batch->slots) batch->slots = batch->base.T;
+done:
+    osv_trie_free(&b.base);
+    osv_trie_free(&b.live);
+    free(b.base_end);
+    free(b.frozen);
+    free(b.live_job);
+    free(b.live_sign);
+    free(b.live_base);
+    free(b.predictor);
+    free(b.row_of_base);
+    free(b.row_of_live);
+    if (status) {
+        osv_batch_free(batch);
+        batch = NULL;
+    }
+    *out = batch;
+    return status;
+}
+
+static void free_pass(osv_pass *p)
+{
+    free(p->id);
+    free(p->pos);
+    free(p->parent);
+    free(p->end);
+    free(p->segment);
+    free(p->active);
+    free(p->query_tiles);
+    free(p->kv_tiles);
+    free(p->scored);
+    free((void *)p->scores.first);
+    free((void *)p->scores.target);
+    free((void *)p->scores.kind);
+    free((void *)p->scores.coldness);
+    free((void *)p->scores.eps);
+    osv_worklist_free(&p->work);
+    osv_worklist_free(&p->last);
+}
+
+void osv_batch_free(osv_batch *b)
+{
+    if (!b) return;
+    free_pass(&b->base);
+    free_pass(&b->live);
+    for (int i = 0; i < b->sites; i++) {
+        free((void *)b->site[i].job);
+        free((void *)b->site[i].first);
+        free((void *)b->site[i].row_job);
+        free((void *)b->site[i].sign);
+    }
+    free(b->base_row);
+    free(b->site);
+    free(b->site_layer);
+    free(b->completion_first);
+    free(b->completion_score);
+    free(b->job_layer);
+    free(b);
+}

@@ -1,0 +1,76 @@
+/* The batch: sequences -> a forest of packed tokens, without padding and without doing anything twice.
+ *
+ * Two passes come out of it. `base` is the unsteered pass over the trie of ids: one row per distinct
+ * unsteered prefix. `live` is what an iteration computes: one row per distinct prefix of (id, steer) pairs
+ * that holds a steered token. A base row is *frozen* where some sequence is not steered up to it: it has no
+ * live row, its keys and values above the start layer never change.
+ *
+ * Rows of base: frozen ones first, then by the number of blocks they need, most first; rows of live: by start
+ * layer, then by job. So the rows that are active in a block are a prefix of the pass, and K/V slots are base
+ * row (frozen) or frozen + live row.
+ *
+ * Everything is host memory, owned by the batch. The batch is pure: it knows no weights and no device. */
+#ifndef OSV_ENGINE_BATCH_H
+#define OSV_ENGINE_BATCH_H
+
+#include <stdbool.h>
+
+#include "engine/sequence.h"
+
+/* Work that is never done twice; each can be switched off, so that tests and benchmarks can compare. */
+typedef struct {
+    bool cache_prefix;  /* blocks below the start layer run once, not once an iteration */
+    bool freeze;        /* tokens before the first steered one are computed once */
+    bool scored_logits; /* logits only at scored positions */
+    bool share;         /* sequences share what their tokens agree on */
+    bool narrow_last;   /* queries and ffn of the last block only at scored positions */
+} osv_switches;
+
+static const osv_switches osv_all_on = {true, true, true, true, true};
+
+/* What the batch has to know of a job. */
+typedef struct {
+    int layer; /* its vector enters at block_input:layer */
+    double coldness, eps;
+} osv_batch_job;
+
+/* Packed tokens of one pass. */
+typedef struct {
+    int T;
+    int *id, *pos; /* [T] */
+    int *parent; /* [T] row of the token before: >= 0 in this pass; -1: none; -2 - r: row r of base (live pass
+                    only) */
+    int *end;    /* [T] one past the last row that descends from this one (rows are in preorder) */
+    int *segment;      /* [T] 1 where a segment starts: a run with one parent and no branch inside */
+    int *active;       /* [N] rows that take part in block l: a prefix */
+    osv_worklist work; /* host arrays; all T rows ask */
+    int *query_tiles, *kv_tiles; /* [N] tiles of `work` that are active in block l */
+    int R;                       /* rows that have logits */
+    int *scored;                 /* [R] rising */
+    osv_worklist last;           /* only the scored rows ask */
+    osv_scores scores;           /* host arrays; scores of the row scored[r] */
+} osv_pass;
+
+typedef struct {
+    int N, J, C;
+    int first_block; /* the lowest start layer */
+    int frozen;      /* base rows 0 .. frozen - 1 */
+    int slots;       /* K/V slots of a block's arena */
+    osv_pass base, live;
+    int *base_row;         /* [live.T] the unsteered twin of each live row */
+    int sites;             /* distinct start layers, rising */
+    int *site_layer;       /* [sites] */
+    osv_site *site;        /* [sites] host arrays */
+    int *completion_first; /* [C + 1] scores of completion c (= sequence c), in token order: */
+    int *completion_score; /* index < live.scores.S: live; else constant, counted on from there */
+    int *job_layer;        /* [J] */
+    int completion_tokens; /* sum of scored tokens */
+} osv_batch;
+
+/* `sequence` [C], `job` [J]. Fails where a job's loss cannot depend on its vector, naming the job by index
+ * through *bad_job. */
+int osv_batch_build(osv_batch **out, const osv_sequence *sequence, int C, const osv_batch_job *job, int J,
+                    int N, const osv_switches *switches, int *bad_job, osv_error *e);
+void osv_batch_free(osv_batch *b);
+
+#endif

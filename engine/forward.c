@@ -1,0 +1,108 @@
+/* The forward pass: blocks from the first start layer to the last, then the head at scored positions. */
+#include "engine/maths.h"
+#include "engine/step.h"
+
+/* y is this rank's share of a sum; afterwards it is whole, with the bias added once. */
+static void sum_over_ranks(const osv_step *s, osv_real *y, const osv_weight *bias, int rows)
+{
+    osv_ops *o = s->ops;
+    s->comm->all_reduce(s->comm, y, (size_t)rows * (size_t)s->model->config.D, OSV_SUM);
+    if (bias->data) OP(bias, y, bias, rows);
+}
+
+/* y = x w^T + bias for outputs that are split over ranks. */
+static void project(osv_ops *o, osv_real *y, const osv_real *x, const osv_weight *w, const osv_weight *bias,
+                    int rows)
+{
+    OP(matmul, OUT(y), x, W(w), 1, rows);
+    if (bias->data) OP(bias, y, bias, rows);
+}
+
+/* What is added to the residual stream: y, or its post-norm (written to `normed`) where the model has one. */
+static const osv_real *post_norm(const osv_step *s, osv_real *normed, const osv_real *y, const osv_weight *w,
+                                 int rows)
+{
+    osv_ops *o = s->ops;
+    const osv_config *c = &s->model->config;
+    if (!w->data) return y;
+    OP(rmsnorm, normed, y, w, c->norm_offset, c->norm_eps, rows);
+    return normed;
+}
+
+void osv_block_forward(const osv_step *s, const osv_device_pass *p, int l, const osv_activations *a,
+                       osv_real *x_out)
+{
+    osv_ops *o = s->ops;
+    const osv_config *c = &s->model->config;
+    const osv_shard *sh = &s->model->shard;
+    const osv_block *w = &s->model->block[l];
+    const osv_scratch *t = &p->scratch;
+    osv_worklist work = osv_block_work(p, l, c->N);
+    osv_attention attention = osv_block_attention(s->model, l);
+    int T = osv_rows(p, l), Q = osv_queries(p, l, c->N), D = c->D, E = c->E;
+    bool narrow = l == c->N - 1 && p->narrow;
+    osv_real *k = a->k + (size_t)p->slot * (size_t)(sh->K * E),
+             *v = a->v + (size_t)p->slot * (size_t)(sh->K * E);
+    const osv_real *h = t->h, *x = a->x;
+
+    /* attention */
+    OP(rmsnorm, t->h, a->x, &w->attention_norm, c->norm_offset, c->norm_eps, T);
+    project(o, k, t->h, &w->k, &w->k_bias, T);
+    project(o, v, t->h, &w->v, &w->v_bias, T);
+    OP(rope, k, p->work.pos, s->buffer.rope, sh->K, E, c->rot, +1, T);
+    if (narrow) {
+        OP(gather_rows, t->hq, t->h, p->scored, D, Q);
+        OP(gather_rows, t->xq, a->x, p->scored, D, Q);
+        h = t->hq;
+        x = t->xq;
+    }
+    project(o, a->q, h, &w->q, &w->q_bias, Q);
+    OP(rope, a->q, work.pos, s->buffer.rope, sh->H, E, c->rot, +1, Q);
+    OP(attention, a->attn, a->lse, a->q, a->k, a->v, &work, &attention);
+    OP(matmul, OUT(a->attn_y), a->attn, W(&w->out), 1, Q);
+    sum_over_ranks(s, a->attn_y, &w->out_bias, Q);
+    OP(residual_add, a->x_mid, x, post_norm(s, t->h, a->attn_y, &w->attention_post_norm, Q), NULL, D, Q);
+
+    /* ffn */
+    OP(rmsnorm, t->h, a->x_mid, &w->ffn_norm, c->norm_offset, c->norm_eps, Q);
+    OP(matmul, OUT(a->gate, a->up), t->h, W(&w->gate, &w->up), 2, Q);
+    if (w->gate_bias.data) OP(bias, a->gate, &w->gate_bias, Q);
+    if (w->up_bias.data) OP(bias, a->up, &w->up_bias, Q);
+    OP(glu, t->glu, a->gate, a->up, c->activation, (size_t)Q * (size_t)sh->F);
+    OP(matmul, OUT(a->ffn_y), t->glu, W(&w->down), 1, Q);
+    sum_over_ranks(s, a->ffn_y, &w->down_bias, Q);
+    OP(residual_add, x_out, a->x_mid, post_norm(s, t->h, a->ffn_y, &w->ffn_post_norm, Q), NULL, D, Q);
+}
+
+void osv_head_forward(const osv_step *s, const osv_device_pass *p, osv_real *loss)
+{
+    osv_ops *o = s->ops;
+    const osv_model *m = s->model;
+    const osv_config *c = &m->config;
+    const osv_scratch *t = &p->scratch;
+    int R = p->host->R, S = p->scores.S, V = m->shard.V;
+
+    if (!p->narrow) OP(gather_rows, t->x_final, t->x_out, p->scored, c->D, R);
+    OP(rmsnorm, t->h_final, t->x_final, &m->final_norm, c->norm_offset, c->norm_eps, R);
+    OP(matmul, OUT(t->z), t->h_final, W(&m->head), 1, R);
+    if (c->final_softcap > 0) OP(softcap, t->z, c->final_softcap, (size_t)R * (size_t)V);
+    OP(score_max, t->max, t->z, R, V);
+    s->comm->all_reduce(s->comm, t->max, (size_t)R, OSV_MAX);
+    OP(score_sum, t->sum, t->z, t->max, &p->scores, V);
+    s->comm->all_reduce(s->comm, t->sum, 2 * (size_t)S, OSV_SUM);
+    OP(score, loss, t->sum, &p->scores);
+}
+
+void osv_forward(osv_step *s, const osv_real *v)
+{
+    const osv_buffers *b = &s->buffer;
+    int N = s->model->config.N;
+
+    if (!s->on.cache_prefix) osv_prefix(s);
+    for (int l = s->batch->first_block; l < N; l++) {
+        osv_steer(s, v, l);
+        osv_block_forward(s, &b->live, l, &b->block[l],
+                          l + 1 < N ? b->block[l + 1].x : b->live.scratch.x_out);
+    }
+    osv_head_forward(s, &b->live, b->loss);
+}

@@ -1,0 +1,218 @@
+#include "engine/plan.h"
+
+#include <stdlib.h>
+
+#include "engine/rope.h"
+
+enum { ALIGN = 256 };
+
+/* Hands out memory from the front. Without memory it counts. */
+typedef struct {
+    char *memory;
+    size_t used;
+    osv_ops *o; /* NULL while counting */
+} bump;
+
+static void *take(bump *b, size_t count, size_t size)
+{
+    size_t at = b->used;
+    b->used = (at + count * size + ALIGN - 1) / ALIGN * ALIGN;
+    return b->memory ? b->memory + at : NULL;
+}
+
+static osv_real *reals(bump *b, int rows, int cols)
+{
+    return take(b, (size_t)rows * (size_t)cols, sizeof(osv_real));
+}
+
+/* A copy of a host array. */
+static void *put(bump *b, const void *host, int count, size_t size)
+{
+    void *p = take(b, (size_t)count, size);
+    if (b->o && count > 0) b->o->copy(b->o, p, host, (size_t)count * size, OSV_TO_DEVICE);
+    return p;
+}
+
+static osv_worklist put_worklist(bump *b, const osv_worklist *host)
+{
+    osv_worklist w = *host;
+    w.pos = put(b, host->pos, host->rows, sizeof *host->pos);
+    w.query_tile = put(b, host->query_tile, host->query_tiles, sizeof *host->query_tile);
+    w.kv_range = put(b, host->kv_range, host->kv_ranges, sizeof *host->kv_range);
+    w.kv_tile = put(b, host->kv_tile, host->kv_tiles, sizeof *host->kv_tile);
+    return w;
+}
+
+static void put_pass(bump *b, osv_device_pass *p, const osv_model *m, const osv_pass *host, int slot,
+                     bool narrow)
+{
+    *p = (osv_device_pass){.host = host, .slot = slot, .narrow = narrow};
+    p->id = put(b, host->id, host->T, sizeof *host->id);
+    p->scored = put(b, host->scored, host->R, sizeof *host->scored);
+    p->work = put_worklist(b, &host->work);
+    p->last = put_worklist(b, &host->last);
+    const osv_scores *s = &host->scores;
+    p->scores = *s;
+    p->scores.first = put(b, s->first, s->R + 1, sizeof *s->first);
+    p->scores.target = put(b, s->target, s->S, sizeof *s->target);
+    p->scores.kind = put(b, s->kind, s->S, sizeof *s->kind);
+    p->scores.coldness = put(b, s->coldness, s->R, sizeof *s->coldness);
+    p->scores.eps = put(b, s->eps, s->R, sizeof *s->eps);
+    p->scores.first_id = m->shard.vocab0;
+    p->scores.softcap = m->config.final_softcap;
+}
+
+static osv_site put_site(bump *b, const osv_site *host)
+{
+    osv_site s = *host;
+    s.job = put(b, host->job, host->jobs, sizeof *host->job);
+    s.first = put(b, host->first, host->jobs + 1, sizeof *host->first);
+    s.row_job = put(b, host->row_job, host->rows, sizeof *host->row_job);
+    s.sign = put(b, host->sign, host->rows, sizeof *host->sign);
+    return s;
+}
+
+/* What a block computes besides its input and its arena, for T rows of which Q have queries. Without
+ * post-norms y is scratch. */
+static void take_activations(bump *b, osv_activations *a, const osv_model *m, int Q, osv_real *y)
+{
+    const osv_config *c = &m->config;
+    const osv_shard *sh = &m->shard;
+    a->q = reals(b, Q, sh->H * c->E);
+    a->attn = reals(b, Q, sh->H * c->E);
+    a->lse = reals(b, Q, sh->H);
+    a->attn_y = c->post_norms ? reals(b, Q, c->D) : y;
+    a->x_mid = reals(b, Q, c->D);
+    a->gate = reals(b, Q, sh->F);
+    a->up = reals(b, Q, sh->F);
+    a->ffn_y = c->post_norms ? reals(b, Q, c->D) : y;
+}
+
+/* Scratch of a pass with at most T rows; returns the buffer that serves as y of blocks without post-norms. */
+static osv_real *take_scratch(bump *b, osv_scratch *t, const osv_model *m, const osv_device_pass *p)
+{
+    const osv_config *c = &m->config;
+    const osv_shard *sh = &m->shard;
+    int T = p->host->T, R = p->host->R, rows = T > R ? T : R;
+    t->h = reals(b, rows, c->D);
+    osv_real *y = c->post_norms ? NULL : reals(b, rows, c->D);
+    t->hq = p->narrow ? reals(b, R, c->D) : NULL;
+    t->xq = p->narrow ? reals(b, R, c->D) : NULL;
+    t->glu = reals(b, rows, sh->F);
+    t->x_out = reals(b, p->narrow ? R : T, c->D);
+    t->x_final = p->narrow ? t->x_out : reals(b, R, c->D);
+    t->h_final = reals(b, R, c->D);
+    t->z = reals(b, R, sh->V);
+    t->max = reals(b, R, 1);
+    t->sum = reals(b, p->scores.S, 2);
+    return y;
+}
+
+static void take_reverse_scratch(bump *b, osv_scratch *t, const osv_model *m, int T, int R)
+{
+    const osv_config *c = &m->config;
+    const osv_shard *sh = &m->shard;
+    t->dx = reals(b, T, c->D);
+    t->dxq = reals(b, R, c->D);
+    t->dh = reals(b, T, c->D);
+    t->dy = reals(b, T, c->D);
+    t->da = reals(b, T, sh->H * c->E);
+    t->dq = reals(b, T, sh->H * c->E);
+    t->dk = reals(b, T, sh->K * c->E);
+    t->dv = reals(b, T, sh->K * c->E);
+    t->delta = reals(b, T, sh->H);
+    t->ds = reals(b, T, sh->F);
+}
+
+static void put_rope(bump *b, osv_buffers *buffer, const osv_config *c, const osv_batch *batch, osv_error *e)
+{
+    int positions = 0;
+    for (int r = 0; r < batch->base.T; r++)
+        if (batch->base.pos[r] >= positions) positions = batch->base.pos[r] + 1;
+    osv_real *table = NULL;
+    if (b->o) {
+        table = malloc((size_t)positions * (size_t)c->rot * sizeof *table);
+        if (!table) {
+            OSV_FAIL(e, OSV_DEVICE, "out of memory for the rotation table of %d positions", positions);
+            return;
+        }
+        osv_rope_table(table, c, positions);
+    }
+    buffer->rope = put(b, table, positions * c->rot, sizeof *table);
+    free(table);
+}
+
+/* The layout: what lives as long as the batch, then one region that the unsteered pass and the iterations use
+ * in turn. */
+static void lay_out(bump *b, osv_buffers *buffer, const osv_model *m, const osv_batch *batch,
+                    const osv_switches *on, osv_error *e)
+{
+    const osv_config *c = &m->config;
+    int KE = m->shard.K * c->E, D = c->D, N = c->N;
+    put_pass(b, &buffer->base, m, &batch->base, 0, true);
+    put_pass(b, &buffer->live, m, &batch->live, batch->frozen, on->narrow_last);
+    buffer->base_row = put(b, batch->base_row, batch->live.T, sizeof *batch->base_row);
+    for (int i = 0; i < batch->sites; i++) buffer->site[i] = put_site(b, &batch->site[i]);
+    put_rope(b, buffer, c, batch, e);
+    int live_S = batch->live.scores.S;
+    buffer->loss = reals(b, live_S + batch->base.scores.S, 1);
+    buffer->w = reals(b, live_S, 1);
+    buffer->x0 = reals(b, batch->live.T, D);
+    for (int l = batch->first_block; l < N; l++) {
+        buffer->block[l].k = reals(b, batch->slots, KE);
+        buffer->block[l].v = reals(b, batch->slots, KE);
+    }
+
+    bump below = *b; /* the unsteered pass */
+    int rows = batch->base.T > batch->base.R ? batch->base.T : batch->base.R;
+    osv_real *y = take_scratch(&below, &buffer->base.scratch, m, &buffer->base);
+    take_activations(&below, &buffer->below, m, rows, y);
+    buffer->below.k = reals(&below, batch->base.T, KE);
+    buffer->below.v = reals(&below, batch->base.T, KE);
+    buffer->below_x[0] = reals(&below, batch->base.T, D);
+    buffer->below_x[1] = reals(&below, batch->base.T, D);
+
+    y = take_scratch(b, &buffer->live.scratch, m, &buffer->live);
+    take_reverse_scratch(b, &buffer->live.scratch, m, batch->live.T, batch->live.R);
+    for (int l = batch->first_block; l < N; l++) {
+        buffer->block[l].x = reals(b, batch->live.active[l], D);
+        take_activations(b, &buffer->block[l], m, osv_queries(&buffer->live, l, N), y);
+    }
+    if (below.used > b->used) b->used = below.used;
+}
+
+static int make_tables(osv_buffers *buffer, const osv_model *m, const osv_batch *batch, osv_error *e)
+{
+    *buffer = (osv_buffers){.block = calloc((size_t)m->config.N, sizeof *buffer->block),
+                            .site = calloc((size_t)batch->sites + 1, sizeof *buffer->site)};
+    if (buffer->block && buffer->site) return OSV_OK;
+    osv_buffers_free(buffer);
+    return OSV_FAIL(e, OSV_DEVICE, "out of memory");
+}
+
+size_t osv_plan_bytes(const osv_model *m, const osv_batch *batch, const osv_switches *on, osv_error *e)
+{
+    osv_buffers buffer;
+    if (make_tables(&buffer, m, batch, e)) return 0;
+    bump b = {0};
+    lay_out(&b, &buffer, m, batch, on, e);
+    osv_buffers_free(&buffer);
+    return b.used;
+}
+
+int osv_plan_place(osv_buffers *buffer, const osv_model *m, const osv_batch *batch, const osv_switches *on,
+                   osv_ops *o, void *memory)
+{
+    OSV_TRY(make_tables(buffer, m, batch, o->error));
+    bump b = {.memory = memory, .o = o};
+    lay_out(&b, buffer, m, batch, on, o->error);
+    return osv_ops_status(o);
+}
+
+void osv_buffers_free(osv_buffers *b)
+{
+    free(b->block);
+    free(b->site);
+    b->block = NULL;
+    b->site = NULL;
+}

@@ -1,0 +1,90 @@
+/* Where everything of a batch lies in device memory: one allocation, laid out by one function that runs
+ * twice, first to count the bytes, then to place (and upload what the host made). Pure in the first run: no
+ * weights, no device. */
+#ifndef OSV_ENGINE_PLAN_H
+#define OSV_ENGINE_PLAN_H
+
+#include "engine/batch.h"
+#include "engine/model.h"
+
+/* What a block keeps for its reverse pass. T: active rows; Q: rows with queries, T except in a narrow last
+ * block. */
+typedef struct {
+    osv_real *x;         /* [T, D] its input */
+    osv_real *k, *v;     /* [slots, K E] arena, frozen slots first; k rotated */
+    osv_real *q;         /* [Q, H E] rotated */
+    osv_real *attn;      /* [Q, H E] attention's output */
+    osv_real *lse;       /* [Q, H] */
+    osv_real *attn_y;    /* [Q, D] before its post-norm */
+    osv_real *x_mid;     /* [Q, D] between attention and ffn */
+    osv_real *gate, *up; /* [Q, F]; the reverse pass overwrites them with their gradients */
+    osv_real *ffn_y;     /* [Q, D] before its post-norm */
+} osv_activations;
+
+/* Buffers that every block uses again. */
+typedef struct {
+    osv_real *h; /* [T, D] normed input */
+    osv_real *hq,
+        *xq;       /* [Q, D] its and the residual's rows that have queries, where the last block is narrow */
+    osv_real *glu; /* [T, F] */
+    osv_real *x_out;   /* [Q, D] output of the last block */
+    osv_real *x_final; /* [R, D] the same at scored rows */
+    osv_real *h_final; /* [R, D] normed */
+    osv_real *z;       /* [R, V] logits, then their gradients */
+    osv_real *max;     /* [R] */
+    osv_real *sum;     /* [S, 2] */
+    /* reverse pass */
+    osv_real *dx;      /* [T, D] */
+    osv_real *dxq;     /* [R, D] dx of the last block where it is narrow */
+    osv_real *dh, *dy; /* [T, D] */
+    osv_real *da, *dq; /* [T, H E] */
+    osv_real *dk, *dv; /* [T, K E] */
+    osv_real *delta;   /* [T, H] */
+    osv_real *ds;      /* [T, F] */
+} osv_scratch;
+
+/* A pass as the ops see it: device pointers. */
+typedef struct {
+    const osv_pass *host;
+    int slot;    /* K/V slot of row 0 */
+    bool narrow; /* queries of the last block only at scored rows */
+    const int *id, *scored;
+    osv_worklist work, last;
+    osv_scores scores;
+    osv_scratch scratch;
+} osv_device_pass;
+
+typedef struct {
+    osv_device_pass base, live;
+    osv_activations *block; /* [N] of the live pass; only first_block .. N - 1 are used */
+    osv_activations
+        below; /* of the unsteered pass, for one block at a time; k, v for blocks below first_block */
+    osv_real *below_x[2]; /* [base.T, D] */
+    const int *base_row;
+    osv_site *site; /* [sites] device pointers inside host structs */
+    osv_real *x0;   /* [live.T, D] unsteered residual stream where each live row starts */
+    osv_real *rope; /* [positions, rot] */
+    osv_real *loss; /* [live.S + base.S] live scores, then constant ones */
+    osv_real *w;    /* [live.S] d objective / d loss */
+} osv_buffers;
+
+/* Rows of a pass in block l, and those that have queries in it. */
+static inline int osv_rows(const osv_device_pass *p, int l)
+{
+    return p->host->active[l];
+}
+static inline int osv_queries(const osv_device_pass *p, int l, int N)
+{
+    return l == N - 1 && p->narrow ? p->host->R : osv_rows(p, l);
+}
+
+/* Bytes that the batch needs. */
+size_t osv_plan_bytes(const osv_model *m, const osv_batch *batch, const osv_switches *on, osv_error *e);
+
+/* Places everything in `memory` (osv_plan_bytes long) and uploads the batch. Releases by osv_buffers_free
+ * (not the memory). */
+int osv_plan_place(osv_buffers *b, const osv_model *m, const osv_batch *batch, const osv_switches *on,
+                   osv_ops *o, void *memory);
+void osv_buffers_free(osv_buffers *b);
+
+#endif

@@ -1,0 +1,52 @@
+#include "engine/step.h"
+
+#include <stdlib.h>
+
+int osv_step_open(osv_step **out, osv_ops *ops, osv_comm *comm, const osv_model *model,
+                  const osv_batch *batch, const osv_switches *switches)
+{
+    osv_error *e = ops->error;
+    *out = NULL;
+    osv_step *s = calloc(1, sizeof *s);
+    if (!s) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
+    *s = (osv_step){.ops = ops, .comm = comm, .model = model, .batch = batch, .on = *switches};
+    s->bytes = osv_plan_bytes(model, batch, switches, e);
+    if (!osv_ops_status(ops)) s->memory = ops->alloc(ops, s->bytes);
+    if (!osv_ops_status(ops)) osv_plan_place(&s->buffer, model, batch, switches, ops, s->memory);
+    if (osv_ops_status(ops)) {
+        osv_step_close(s);
+        return osv_ops_status(ops);
+    }
+    *out = s;
+    return OSV_OK;
+}
+
+void osv_step_close(osv_step *s)
+{
+    if (!s) return;
+    osv_buffers_free(&s->buffer);
+    if (s->memory) s->ops->free(s->ops, s->memory);
+    free(s);
+}
+
+osv_worklist osv_block_work(const osv_device_pass *p, int l, int N)
+{
+    if (l == N - 1) return p->last;
+    osv_worklist w = p->work;
+    w.rows = p->host->active[l];
+    w.query_tiles = p->host->query_tiles[l];
+    w.kv_tiles = p->host->kv_tiles[l];
+    return w;
+}
+
+osv_attention osv_block_attention(const osv_model *m, int l)
+{
+    const osv_config *c = &m->config;
+    const osv_shard *sh = &m->shard;
+    return (osv_attention){
+        .heads = {.H = sh->H, .K = sh->K, .E = c->E, .first = sh->head0, .group = c->H / c->K},
+        .scale = c->query_scale,
+        .softcap = c->attention_softcap,
+        .window = c->window[l],
+    };
+}

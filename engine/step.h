@@ -1,0 +1,55 @@
+/* One batch on one model: the unsteered pass once, then forward and backward as often as the optimizer likes.
+ *
+ *     osv_step_open -> osv_prefix -> { osv_forward -> (objective fills w) -> osv_backward } ... ->
+ * osv_step_close
+ *
+ * A step owns its device memory and borrows model, batch, ops and communicator, which must outlive it. Calls
+ * enqueue ops and return; what they hit is in the ops' sticky error. */
+#ifndef OSV_ENGINE_STEP_H
+#define OSV_ENGINE_STEP_H
+
+#include "engine/plan.h"
+#include "kernels/comm.h"
+
+typedef struct {
+    osv_ops *ops;
+    osv_comm *comm;
+    const osv_model *model; /* placed */
+    const osv_batch *batch;
+    osv_switches on;
+    osv_buffers buffer;
+    void *memory;
+    size_t bytes;
+} osv_step;
+
+int osv_step_open(osv_step **out, osv_ops *ops, osv_comm *comm, const osv_model *model,
+                  const osv_batch *batch, const osv_switches *switches);
+void osv_step_close(osv_step *s);
+
+/* engine/prefix.c: unsteered activations at the start layers, frozen keys and values, constant losses. */
+void osv_prefix(osv_step *s);
+
+/* engine/forward.c: losses at the vectors v [J, D] -> s->buffer.loss. */
+void osv_forward(osv_step *s, const osv_real *v);
+
+/* engine/backward.c: from s->buffer.w -> dv [J, D]; overwrites what forward saved. */
+void osv_backward(osv_step *s, osv_real *dv);
+
+/* ---- parts that forward, backward and prefix share ---- */
+
+/* One block over the active rows of a pass: a->x -> x_out. */
+void osv_block_forward(const osv_step *s, const osv_device_pass *p, int l, const osv_activations *a,
+                       osv_real *x_out);
+/* Logits and losses at the scored rows of a pass, whose last block put its output into scratch.x_out. loss
+ * [S] */
+void osv_head_forward(const osv_step *s, const osv_device_pass *p, osv_real *loss);
+
+/* The work list of block l: only active tiles. */
+osv_worklist osv_block_work(const osv_device_pass *p, int l, int N);
+osv_attention osv_block_attention(const osv_model *m, int l);
+
+/* engine/steer.c: the residual stream enters the blocks here. */
+void osv_steer(const osv_step *s, const osv_real *v, int l);
+void osv_steer_dv(const osv_step *s, osv_real *dv, int l);
+
+#endif
