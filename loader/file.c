@@ -54,6 +54,79 @@ int osv_file_read(char **text, size_t *bytes, const char *path, size_t limit, os
     return status;
 }
 
+static int write_all(int fd, const osv_piece *piece, const char *path, osv_error *e)
+{
+    const char *data = piece->data;
+    for (size_t done = 0; done < piece->bytes;) {
+        ssize_t n = write(fd, data + done, piece->bytes - done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return OSV_FAIL(e, OSV_DEVICE, "%s: cannot write: %s", path, strerror(errno));
+        done += (size_t)n;
+    }
+    return OSV_OK;
+}
+
+/* A new file beside `path`, so that renaming it never crosses file systems. */
+static int open_temporary(char **temporary, const char *path, osv_error *e)
+{
+    int fd = -1;
+    for (int attempt = 0; fd < 0 && attempt < 100; attempt++) {
+        if (asprintf(temporary, "%s.%ld-%d.tmp", path, (long)getpid(), attempt) < 0) {
+            *temporary = NULL;
+            OSV_FAIL(e, OSV_DEVICE, "%s: no memory for its temporary name", path);
+            return -1;
+        }
+        fd = open(*temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        int why = errno;
+        if (fd >= 0) break;
+        free(*temporary);
+        *temporary = NULL;
+        if (why != EEXIST) { /* EEXIST: left by a process that was killed */
+            OSV_FAIL(e, why == ENOSPC || why == EIO || why == EDQUOT ? OSV_DEVICE : OSV_BAD_INPUT,
+                     "%s: cannot create: %s", path, strerror(why));
+            return -1;
+        }
+    }
+    if (fd < 0) OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot create: too many %s.*.tmp beside it", path, path);
+    return fd;
+}
+
+/* Makes a rename durable. File systems that cannot sync a folder say EINVAL; nothing more can be done there.
+ */
+static int sync_folder(const char *path, osv_error *e)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    if (!dir) return OSV_FAIL(e, OSV_DEVICE, "%s: no memory for the name of its folder", path);
+    int status = OSV_OK;
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        if (fsync(fd) && errno != EINVAL)
+            status = OSV_FAIL(e, OSV_DEVICE, "%s: cannot sync the folder: %s", dir, strerror(errno));
+        close(fd);
+    }
+    free(dir);
+    return status;
+}
+
+int osv_file_write(const char *path, const osv_piece *piece, int pieces, osv_error *e)
+{
+    char *temporary;
+    int fd = open_temporary(&temporary, path, e);
+    if (fd < 0) return e->status;
+    int status = OSV_OK;
+    for (int i = 0; i < pieces && !status; i++) status = write_all(fd, &piece[i], path, e);
+    if (!status && fsync(fd)) status = OSV_FAIL(e, OSV_DEVICE, "%s: cannot write: %s", path, strerror(errno));
+    if (close(fd) && !status) /* network file systems report a full disk here */
+        status = OSV_FAIL(e, OSV_DEVICE, "%s: cannot write: %s", path, strerror(errno));
+    if (!status && rename(temporary, path))
+        status =
+            OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot rename %s to it: %s", path, temporary, strerror(errno));
+    if (status) unlink(temporary);
+    free(temporary);
+    return status ? status : sync_folder(path, e);
+}
+
 int osv_path_join(char **path, const char *dir, const char *name, osv_error *e)
 {
     size_t length = strlen(dir);

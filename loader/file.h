@@ -1,4 +1,5 @@
-/* Whole small files into memory, and paths. What is returned is malloc'ed and owned by the caller. */
+/* Whole small files into memory, whole files onto the disk, and paths. What is returned is malloc'ed and
+ * owned by the caller. */
 #ifndef OSV_LOADER_FILE_H
 #define OSV_LOADER_FILE_H
 
@@ -10,6 +11,16 @@
 /* Reads `path` (a regular file or a pipe) up to `limit` bytes; more is an error. The text is NUL-terminated
  * after *bytes. */
 int osv_file_read(char **text, size_t *bytes, const char *path, size_t limit, osv_error *e);
+
+/* Writes the pieces one after the other as `path`, all or nothing: to a temporary name in the same folder,
+ * synced to the disk, renamed, the folder synced. On failure the temporary file is removed and what was under
+ * `path` before is still there. A folder that cannot be written to is OSV_BAD_INPUT, a disk that is full or
+ * fails is OSV_DEVICE. */
+typedef struct {
+    const void *data;
+    size_t bytes;
+} osv_piece;
+int osv_file_write(const char *path, const osv_piece *piece, int pieces, osv_error *e);
 
 /* "dir/name". */
 int osv_path_join(char **path, const char *dir, const char *name, osv_error *e);

@@ -23,7 +23,7 @@ typedef struct {
 typedef struct osv_safetensors osv_safetensors;
 
 /* One file. Header length, JSON, dtypes, shapes against byte counts, offsets in bounds, no overlap, no gap:
- * all checked. */
+ * all checked. A file that is cut while it is mapped cannot be caught: nobody may write to it. */
 int osv_safetensors_open(osv_safetensors **out, const char *path, osv_error *e);
 void osv_safetensors_close(osv_safetensors *s);
 
@@ -33,8 +33,8 @@ const osv_tensor *osv_safetensors_find(const osv_safetensors *s, const char *nam
 const char *osv_safetensors_metadata(const osv_safetensors *s, const char *key);    /* NULL: none */
 const char *osv_safetensors_path(const osv_safetensors *s);
 
-/* Writing: tensors and metadata in the order of names, to a temporary name in the same folder, fsynced,
- * renamed, the folder fsynced; on failure nothing is left. Same input, same bytes. */
+/* Writing, all or nothing (osv_file_write). Tensors go by element size, the largest first, so that all stay
+ * aligned, then by name; metadata by key. Same input, same bytes. */
 typedef struct {
     const char *name;
     const char *dtype; /* "F32" */
