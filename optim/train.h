@@ -1,0 +1,51 @@
+/* The optimizer loop: jobs -> vectors. Knows no files; what happens is told to an observer, iteration by
+ * iteration.
+ *
+ * The observer's calls come from the thread that called osv_train; what they point to lives only during the
+ * call. A status other than OSV_OK that an observer returns ends the training and is returned by osv_train.
+ */
+#ifndef OSV_OPTIM_TRAIN_H
+#define OSV_OPTIM_TRAIN_H
+
+#include <signal.h>
+
+#include "engine/step.h"
+#include "optim/job.h"
+
+/* One measurement of one job: the loss at the vector *before* step `iter`, or, when the job has ended, of the
+ * vector that is kept. */
+typedef struct {
+    int job;          /* index */
+    int iter;         /* steps taken before the measurement */
+    double loss;      /* sum over completions, nats */
+    double norm;      /* of the vector */
+    double grad_norm; /* of d objective / d vector; NaN in a final report */
+    int completions;
+    const double *losses; /* [completions] in the order of the job's sequences */
+    osv_stop stopped;     /* OSV_RUNNING, or why the job has ended: then this is its final report */
+    int nan_iter;         /* with OSV_STOP_NAN: the iteration whose loss was not finite; else -1 */
+    int D;
+    const osv_real *vector; /* [D] the vector that is kept; NULL unless final */
+} osv_report;
+
+typedef struct {
+    void *context;
+    int (*report)(void *context, const osv_report *report, osv_error *e);
+} osv_observer;
+
+typedef struct {
+    osv_ops *ops;
+    osv_comm *comm;
+    const osv_model *model; /* placed */
+    osv_switches on;
+    const osv_job *job;
+    int jobs;
+    osv_observer observer;
+    const volatile sig_atomic_t
+        *interrupted; /* nonzero: end after the current iteration, keep the vectors; may be NULL */
+} osv_training;
+
+/* Trains all jobs together. The ops' sticky error says what went wrong. */
+int osv_train(const osv_training *t);
+
+#endif
