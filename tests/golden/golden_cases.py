@@ -1,4 +1,6 @@
 """Datapoints and settings of the cases, and the training runs made from some of them."""
+import torch
+
 from golden_models import rng
 
 
@@ -6,9 +8,23 @@ def ids(tokens):
     return {"ids": [int(t) for t in tokens]}
 
 
+# |v| as a share of a typical row of the residual stream where v is added; cases with a share of their own.
+SHARE, SHARE_OF = 0.5, {"suppress-sure": 0.1}
+
+
+def sure_coldness(oracle, prompt, completion):
+    """The smallest coldness of a list at which one token of the completion has 1 - P < 1e-3."""
+    rows = oracle.logits(prompt + completion)[len(prompt) - 1:-1]
+    for coldness in (2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0):
+        p = torch.softmax(coldness * rows, -1)[range(len(completion)), completion]
+        if (1 - p).min() < 1e-3:
+            return coldness
+    raise ValueError("no token of the completion is likely enough")
+
+
 def make_cases(name, oracle):
-    """A list of (case settings, datapoints). Suppressed completions are what the unsteered model would say: an
-    unlikely token has 1 - P = 1 and nothing to learn."""
+    """A list of (case settings, datapoints). Suppressed completions are what the unsteered model would say,
+    because an unlikely token has 1 - P = 1 and nothing to learn."""
     V, N = oracle.s["V"], oracle.s["N"]
     first, middle, last = 0, N // 2, N - 1
     cases = []
@@ -20,7 +36,8 @@ def make_cases(name, oracle):
         return out[len(prompt):]
 
     def add(case, layer, data, coldness=1.0, eps=1e-6):
-        cases.append(({"name": case, "data": case + ".jsonl", "layer": layer, "coldness": coldness, "eps": eps}, data))
+        settings = {"name": case, "data": case + ".jsonl", "layer": layer, "coldness": coldness, "eps": eps}
+        cases.append((settings, data))
 
     def draw(case):
         r = rng(name, case)
@@ -36,7 +53,9 @@ def make_cases(name, oracle):
     # P so close to 1 that 1 - P must not be a subtraction.
     r = draw("suppress-sure")
     p = r(7)
-    add("suppress-sure", last, [{"prompt": ids(p), "suppress": [ids(greedy(p, 3))]}], coldness=8.0)
+    g = greedy(p, 3)
+    add("suppress-sure", last, [{"prompt": ids(p), "suppress": [ids(g)]}],
+        coldness=sure_coldness(oracle, p, g))
 
     # Completions that agree in their first tokens, also across promote and suppress.
     r = draw("mixed")
@@ -100,8 +119,8 @@ def make_cases(name, oracle):
     # An eps that shows, with the reference's names of the keys.
     r = draw("eps")
     p = r(6)
-    add("eps", middle, [{"prompt": ids(p), "dst_completions": [ids(r(3))], "src_completions": [ids(greedy(p, 3))]}],
-        coldness=1.3, eps=0.05)
+    add("eps", middle, [{"prompt": ids(p), "dst_completions": [ids(r(3))],
+                         "src_completions": [ids(greedy(p, 3))]}], coldness=1.3, eps=0.05)
     return cases
 
 
@@ -109,6 +128,12 @@ LOGITS_OF = ("mixed", "shared-prefix", "long")
 
 # (case, norm of the start vector, max_norm of the capped run)
 TRACES_OF = (("promote", 1.0, 2.5), ("mixed", 3.0, 2.0), ("shared-prefix", 1.0, 2.0))
+
+# model: (case, lr, max_norm, whether a lone small change comes before the plateau)
+PLATEAU_OF = {"llama-tiny": ("pos-prompt-tail", 0.1, 1.5, True),
+              "llama-bf16": ("pos-prompt-tail", 0.1, 2.0, True),
+              "gemma2-tiny": ("promote", 0.3, 6.0, False),
+              "gemma2-f16": ("pos-one", 0.3, 6.0, False)}
 
 
 def run(name, case, **changes):

@@ -1,4 +1,4 @@
-"""transformers with a steering hook: fp32 as it is, and forced to fp64 to check the oracle to the last digits."""
+"""transformers with a steering hook: fp32 as it is, and forced to fp64 to check the oracle."""
 import contextlib
 
 import torch
@@ -12,7 +12,8 @@ class Transformers:
     def __init__(self, directory):
         # The progress bar of a model of 30 tensors says nothing.
         logging.disable_progress_bar()
-        self.model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, attn_implementation="eager")
+        self.model = AutoModelForCausalLM.from_pretrained(
+            directory, dtype=torch.float32, attn_implementation="eager")
         self.model.eval().requires_grad_(False)
 
     def logits(self, ids, layer=0, add=None):
@@ -35,8 +36,8 @@ class Transformers:
 
 @contextlib.contextmanager
 def fp32_means_fp64():
-    """In transformers' model files, norms, softmax and rope are cast to fp32 whatever the model's dtype is. Within
-    this context those casts reach fp64 instead, so that a .double() model really is one."""
+    """In transformers' model files, norms, softmax and rope are cast to fp32 whatever the model's dtype is.
+    Within this context those casts reach fp64 instead, so that a .double() model really is one."""
     saved = torch.float32, torch.float, torch.Tensor.float
     torch.float32 = torch.float = torch.float64
     torch.Tensor.float = torch.Tensor.double

@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 LLAMA_TINY = {
     "architectures": ["LlamaForCausalLM"],
@@ -28,7 +28,8 @@ LLAMA_TINY = {
     "pad_token_id": None,
     "pretraining_tp": 1,
     "rms_norm_eps": 1e-05,
-    # Wavelengths 6.3, 29, 135, ... against limits 8 and 32: one frequency unscaled, one blended, the rest divided.
+    # Wavelengths 6.3, 29, 135, ... against limits 8 and 32: one frequency unscaled, one blended, the rest
+    # divided.
     "rope_parameters": {
         "factor": 8.0,
         "high_freq_factor": 4.0,
@@ -189,6 +190,11 @@ def write_json(path, value):
         f.write(json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
+def write_tensors(path, tensors, metadata=None):
+    with open(path, "wb") as f:  # not save_file, whose files only their owner can read
+        f.write(save(tensors, metadata))
+
+
 def write_model(name, directory):
     """Write models/<name> as it would come from the hub."""
     spec = MODELS[name]
@@ -197,14 +203,14 @@ def write_model(name, directory):
         os.remove(os.path.join(directory, old))
     c = spec["config"]
     write_json(os.path.join(directory, "config.json"), c)
-    generation = {"_from_model_config": True, "bos_token_id": c["bos_token_id"], "eos_token_id": c["eos_token_id"],
-                  "transformers_version": c["transformers_version"]}
+    generation = {key: c[key] for key in ("bos_token_id", "eos_token_id", "transformers_version")}
+    generation["_from_model_config"] = True
     write_json(os.path.join(directory, "generation_config.json"), generation)
 
     tensors = weights(name, spec)
     metadata = {"format": "pt"}
     if spec["shards"] == 1:
-        save_file(tensors, os.path.join(directory, "model.safetensors"), metadata)
+        write_tensors(os.path.join(directory, "model.safetensors"), tensors, metadata)
         return
     # Shards split where half of the bytes are reached: in the middle of a block.
     total = sum(t.numel() * t.element_size() for t in tensors.values())
@@ -212,10 +218,9 @@ def write_model(name, directory):
     for key, t in tensors.items():
         parts[min(done * spec["shards"] // total, spec["shards"] - 1)][key] = t
         done += t.numel() * t.element_size()
-    index = {"metadata": {"total_parameters": sum(t.numel() for t in tensors.values()), "total_size": total},
-             "weight_map": {}}
+    index = {"metadata": {"total_size": total}, "weight_map": {}}
     for i, part in enumerate(parts):
         file = f"model-{i + 1:05d}-of-{len(parts):05d}.safetensors"
-        save_file(part, os.path.join(directory, file), metadata)
+        write_tensors(os.path.join(directory, file), part, metadata)
         index["weight_map"].update({key: file for key in part})
     write_json(os.path.join(directory, "model.safetensors.index.json"), index)

@@ -1,7 +1,8 @@
 """The independent oracle: Llama and Gemma 2 in fp64, written from the maths, with torch only for autograd.
 
-It reads the model directory itself (config.json in old or new style, safetensors in any number of files) and shares
-no code with transformers. `change` replaces derived settings, to show that forgetting one of them would be noticed.
+It reads the model directory itself (config.json in old or new style, safetensors in any number of files) and
+shares no code with transformers. `change` replaces derived settings, to show that forgetting one would
+be noticed.
 """
 import glob
 import json
@@ -18,7 +19,9 @@ def read_settings(directory):
     gemma = c["model_type"] == "gemma2"
     rope = c.get("rope_parameters") or c.get("rope_scaling") or {}
     N = c["num_hidden_layers"]
-    types = c.get("layer_types") or ["sliding_attention" if gemma and i % 2 == 0 else "full_attention" for i in range(N)]
+    types = c.get("layer_types")
+    if types is None:
+        types = ["sliding_attention" if gemma and i % 2 == 0 else "full_attention" for i in range(N)]
     return {
         "N": N, "D": c["hidden_size"], "H": c["num_attention_heads"], "K": c["num_key_value_heads"],
         "E": c["head_dim"], "V": c["vocab_size"], "norm_eps": c["rms_norm_eps"],
@@ -94,6 +97,8 @@ class Oracle:
         gate, up = x @ self.w[p + "gate_proj.weight"].T, x @ self.w[p + "up_proj.weight"].T
         if self.s["activation"] == "silu":
             gate = gate / (1.0 + torch.exp(-gate))
+        elif self.s["activation"] == "gelu_erf":  # only as a `change`
+            gate = 0.5 * gate * (1.0 + torch.erf(gate / math.sqrt(2.0)))
         else:
             gate = 0.5 * gate * (1.0 + torch.tanh(math.sqrt(2.0 / math.pi) * (gate + 0.044715 * gate**3)))
         return (gate * up) @ self.w[p + "down_proj.weight"].T

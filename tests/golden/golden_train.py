@@ -1,9 +1,9 @@
-"""The objective, its gradient and projected Adam, for any model with `logits(ids, layer, add)` and `dtype`."""
+"""Objective, gradient and projected Adam, for any model with `logits(ids, layer, add)` and `dtype`."""
 import torch
 
 
 def positions(text, prompt, total):
-    """Indices of the steered tokens of one completion: `all`, `prompt`, `completion`, or a slice or index of one."""
+    """Indices of the steered tokens of one completion: a whole part, or a slice or index of it."""
     base, _, rest = text.partition(":")
     span = {"all": range(total), "prompt": range(prompt), "completion": range(prompt, total)}[base]
     if not rest:
@@ -14,19 +14,19 @@ def positions(text, prompt, total):
 
 
 def completions(data):
-    """(datapoint index, datapoint, suppress, prompt ids, completion ids) in the order of every list of losses."""
+    """(datapoint index, datapoint, suppress, prompt ids, completion ids) in the order of lists of losses."""
     out = []
     for i, point in enumerate(data):
-        for suppress, keys in ((False, ("promote", "dst_completions")), (True, ("suppress", "src_completions"))):
-            for key in keys:
-                for completion in point.get(key, []):
-                    out.append((i, point, suppress, point["prompt"]["ids"], completion["ids"]))
+        for key in ("promote", "dst_completions", "suppress", "src_completions"):
+            for completion in point.get(key, []):
+                suppress = key in ("suppress", "src_completions")
+                out.append((i, point, suppress, point["prompt"]["ids"], completion["ids"]))
     return out
 
 
 def token_losses(logits, targets, suppress, coldness, eps):
-    """Loss of each target given its row of logits. 1 - P is the sum of the other tokens' probabilities, never a
-    subtraction, which in fp32 would lose its digits where P is close to 1."""
+    """Loss of each target given its row of logits. 1 - P is the sum of the other tokens' probabilities, never
+    a subtraction, which in fp32 would lose its digits where P is close to 1."""
     log_p = torch.log_softmax(coldness * logits, -1)
     target = torch.zeros_like(log_p, dtype=torch.bool)
     target[torch.arange(len(targets)), torch.tensor(targets)] = True

@@ -6,11 +6,10 @@ import sys
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
-from golden_cases import LOGITS_OF, TRACES_OF, make_cases, run
+from golden_cases import LOGITS_OF, PLATEAU_OF, SHARE, SHARE_OF, TRACES_OF, make_cases, run
 from golden_hf import Transformers, TransformersDouble
-from golden_models import MODELS, rng, write_model
+from golden_models import MODELS, rng, write_model, write_tensors
 from golden_oracle import Oracle
 from golden_train import Adam, completions, gradient, measure, positions, train
 
@@ -57,9 +56,8 @@ def make_case(name, case, data, hf, hf64, oracle, tensors, limits):
     parts = completions(data)
     case["completions"] = [{"datapoint": i, "suppress": suppress, "prompt_tokens": len(p), "tokens": len(c)}
                            for i, _, suppress, p, c in parts]
-    # v is half as long as a typical row of the residual stream where it is added.
     rows = torch.cat([oracle.residual(p + c, case["layer"]).norm(dim=-1) for _, _, _, p, c in parts])
-    v = normal(oracle.s["D"], 0.5 * rows.mean().item(), name, case["name"], "v")
+    v = normal(oracle.s["D"], SHARE_OF.get(case["name"], SHARE) * rows.mean().item(), name, case["name"], "v")
 
     losses64, dv64 = gradient(oracle, case, data, v.double())
     losses32, dv32 = gradient(hf, case, data, v)
@@ -83,7 +81,8 @@ def make_case(name, case, data, hf, hf64, oracle, tensors, limits):
     # The gradient is that of the loss: central difference along dv.
     u, h = dv64 / dv64.norm(), 1e-5
     up, down = (measure(oracle, case, data, v.double() + s * h * u)[0].sum() for s in (1, -1))
-    limits.check("dv, oracle - difference quotient", relative((up - down) / (2 * h), dv64.norm()), 1e-6, where)
+    slope = (up - down) / (2 * h)
+    limits.check("dv, oracle - difference quotient", relative(slope, dv64.norm()), 1e-6, where)
     # v, its sign and its positions matter.
     if not relative(losses64.sum(), zero64.sum()) > 1e-3 or not relative(-dv64, dv64) > 1:
         sys.exit(f"{where}: the loss hardly depends on v")
@@ -104,24 +103,41 @@ def make_trace(name, settings, case, data, start, hf, oracle, tensors, limits):
     r32, r64 = train(hf, case, data, start, settings), train(oracle, case, data, start, settings)
     if (r32["steps"], r32["stopped"]) != (r64["steps"], r64["stopped"]):
         sys.exit(f"{where}: fp32 and fp64 stop differently")
-    changes = np.abs(np.diff(r64["loss"]))
-    if settings["plateau_eps"] is None and not changes.min() > 1e-4:
-        sys.exit(f"{where}: neighbouring losses differ by {changes.min()}, a default plateau might stop it")
+    if settings["plateau_eps"] is None and not moving(r64["loss"]):
+        sys.exit(f"{where}: neighbouring losses are so close that a default plateau might stop it")
     limits.check("loss of a trace, fp32 - oracle",
                  max(relative(a, b) for a, b in zip(r32["loss"], r64["loss"])), 2e-5, where)
     limits.check("grad_norm of a trace, fp32 - oracle",
                  max(relative(a, b) for a, b in zip(r32["grad_norm"], r64["grad_norm"])), 2e-4, where)
     limits.check("final vector, fp32 - oracle", relative(r32["final"], r64["final"]), 2e-4, where)
     key = settings["name"] + "."
-    tensors.update({key + "start": start.clone(), key + "final32": r32["final"], key + "final64": r64["final"].float()})
+    tensors.update({key + "start": start.clone(), key + "final32": r32["final"],
+                    key + "final64": r64["final"].float()})
     out = {**settings, "steps": r64["steps"], "stopped": r64["stopped"]}
     for what in ("loss", "losses", "norm", "grad_norm"):
         out[what + "32"], out[what + "64"] = as32(r32[what]), r64[what]
     return out
 
 
+def moving(losses):
+    """Whether no two neighbouring losses are so close that a run with the default plateau rule might stop."""
+    return np.abs(np.diff(losses)).min() > 1e-3
+
+
+def capped_settings(oracle, case, data, start, max_norm):
+    """Twenty steps against a max_norm that bites; a larger one where the losses come to a turning point."""
+    for factor in (1.0, 1.1, 1.2, 1.3, 1.4, 1.6, 1.8, 2.0):
+        settings = run(case["name"] + "-capped", case["name"], max_norm=round(factor * max_norm, 3))
+        if (start.norm() > max_norm) != (start.norm() > settings["max_norm"]):
+            continue  # where the start is meant to be longer than allowed, it stays so
+        result = train(oracle, case, data, start, settings)
+        if moving(result["loss"]) and abs(result["norm"][-1] - settings["max_norm"]) < 1e-9:
+            return settings
+    sys.exit(f"{case['name']}: no max_norm gives a moving trace")
+
+
 def target_between(losses):
-    """(loss, index): halfway into a new minimum, near the middle of the trace, so that rounding cannot decide."""
+    """(loss, index): halfway into a new minimum near the trace's middle, so that rounding cannot decide."""
     best = [i for i in range(4, 16) if losses[i] < min(losses[:i]) - 0.01 * losses[0]]
     if not best:
         sys.exit("no clear new minimum for the target stop")
@@ -129,66 +145,62 @@ def target_between(losses):
     return round(0.5 * (losses[i] + min(losses[:i])), 6), i
 
 
-def plateau_eps(losses, count):
-    """An eps for which `count` consecutive changes come after a smaller run of them (a counter that is never reset
-    would stop earlier), and no change so near to eps that rounding could decide; None if there is none."""
+def plateau_eps(losses, count, lone):
+    """The largest eps for which `count` consecutive changes below it come after step five, with no change
+    so near to eps that rounding could decide. `lone`: a shorter run of small changes comes before, so that a
+    counter that is never reset would stop too early; otherwise there must be none."""
     change = np.abs(np.diff(losses))
     margin = 2e-4 * np.abs(losses[1:])  # twice what two layouts may differ in a trace
     for eps in sorted({round(float(c) * f, 6) for c in change[:-1] for f in (0.8, 1.2)}, reverse=True):
         small = change < eps
         stops = [i for i in range(count - 1, len(change)) if small[i - count + 1:i + 1].all()]
-        if not stops or not small[:stops[0] - count + 1].any():
+        if not stops or stops[0] < 5 or small[:stops[0] - count + 1].any() != lone:
             continue
         seen = stops[0] + 1
         if (np.abs(change[:seen] - eps) > np.maximum(0.1 * eps, margin[:seen])).all():
             return eps
-    return None
+    sys.exit("no eps shows the plateau rule")
 
 
-def plateau_settings(oracle, by_name, start):
-    """The first of a few runs, calm ones first, that shows the plateau rule."""
-    for lr in (0.1, 0.2, 0.3, 0.5):
-        for max_norm in (1.5, 2.0, 3.0):
-            for case in ("suppress", "promote", "pos-one", "pos-prompt-tail"):
-                settings = run(case + "-plateau", case, lr=lr, max_norm=max_norm, max_iters=60)
-                losses = train(oracle, *by_name[case], start, settings)["loss"]
-                for count in (2, 3):
-                    eps = plateau_eps(losses, count)
-                    if eps is not None:
-                        return {**settings, "plateau_eps": eps, "plateau_iters": count}
-    sys.exit("no run shows the plateau rule")
+def plateau_settings(name, oracle, by_name, start):
+    case, lr, max_norm, lone = PLATEAU_OF[name]
+    settings = run(case + "-plateau", case, lr=lr, max_norm=max_norm, max_iters=40, plateau_iters=2)
+    losses = train(oracle, *by_name[case], start, {**settings, "plateau_eps": 0.0})["loss"]
+    return {**settings, "plateau_eps": plateau_eps(losses, 2, lone)}
 
 
 def check_features(name, directory, oracle, cases, tensors):
     """Leave out or change one feature at a time: the losses of all cases together must show it."""
     s = oracle.s
-    changes = {"rope": {"theta": s["theta"] * 2}, "norm eps": {"norm_eps": 0.0}, "activation": {
-        "activation": "gelu_tanh" if s["activation"] == "silu" else "silu"}, "query scale": {
-        "query_scale": s["E"] ** -0.5 if s["post_norms"] else 1.0}}
+    changes = {"rope's base": {"theta": s["theta"] * 2}, "norm eps": {"norm_eps": 0.0},
+               "activation": {"activation": "gelu_tanh" if s["activation"] == "silu" else "silu"},
+               "query scale": {"query_scale": s["E"] ** -0.5 if s["post_norms"] else 1.0}}
     if s["rope"].get("rope_type") == "llama3":
         changes["rope scaling"] = {"rope": {}}
     if s["post_norms"]:
-        changes |= {"norm offset": {"norm_offset": 0.0}, "embedding scale": {"embed_scale": 1.0},
+        changes |= {"gelu's tanh form": {"activation": "gelu_erf"}, "norm offset": {"norm_offset": 0.0},
+                    "embedding scale": {"embed_scale": 1.0},
                     "attention cap": {"attn_cap": None}, "final cap": {"final_cap": None},
-                    "no window": {"windows": [None] * s["N"]},
-                    "window + 1": {"windows": [w and w + 1 for w in s["windows"]]},
-                    "window everywhere": {"windows": [max(w or 0 for w in s["windows"])] * s["N"]}}
+                    "windows": {"windows": [None] * s["N"]},
+                    "the token in its window": {"windows": [w and w + 1 for w in s["windows"]]},
+                    "blocks with no window": {"windows": [max(w or 0 for w in s["windows"])] * s["N"]}}
     for what, change in changes.items():
         other, seen = Oracle(directory, change), 0.0
         for case, data in cases:
             losses, _ = measure(other, case, data, tensors[case["name"] + ".v"].double())
             seen = max(seen, relative(losses, case["losses64"]))
-        print(f"  without {what:20} losses change by {seen:.1e}")
-        if not seen > (1e-7 if what == "norm eps" else 1e-3):
+        print(f"  without {what:25} losses change by {seen:.1e}")
+        if not seen > {"norm eps": 1e-7, "gelu's tanh form": 2e-5}.get(what, 1e-3):
             sys.exit(f"{name}: forgetting {what} would not be seen")
 
 
 def dump(value):
-    """JSON with a line a key, and the two long lists with an object an entry: readable, and diffs stay small."""
+    """JSON with a line a key, also of the objects in the two long lists: readable, and diffs stay small."""
     def entry(e):
         return "  {" + ",\n   ".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in e.items()) + "}"
-    head = "".join(f" {json.dumps(k)}: {json.dumps(v)},\n" for k, v in value.items() if k not in ("cases", "traces"))
-    lists = ",\n".join(f' "{k}": [\n' + ",\n".join(map(entry, value[k])) + "\n ]" for k in ("cases", "traces"))
+    long = ("cases", "traces")
+    head = "".join(f" {json.dumps(k)}: {json.dumps(v)},\n" for k, v in value.items() if k not in long)
+    lists = ",\n".join(f' "{k}": [\n' + ",\n".join(map(entry, value[k])) + "\n ]" for k in long)
     return "{\n" + head + lists + "\n}\n"
 
 
@@ -211,11 +223,11 @@ def make_model(name):
     for case, length, max_norm in TRACES_OF:
         start = normal(D, length, name, case, "start")
         trace(run(case + "-free", case), start)
-        trace(run(case + "-capped", case, max_norm=max_norm), start)
+        trace(capped_settings(oracle, *by_name[case], start, max_norm), start)
     start = normal(D, 1.0, name, "promote", "start")
     target, steps = target_between(traces[0]["loss64"])
     assert trace(run("promote-target", "promote", target_loss=target), start)["steps"] == steps
-    trace(plateau_settings(oracle, by_name, start), start)
+    trace(plateau_settings(name, oracle, by_name, start), start)
     assert traces[-1]["stopped"] == "plateau"
 
     limits.report()
@@ -226,8 +238,10 @@ def make_model(name):
         with open(os.path.join(out, case["data"]), "w", encoding="utf-8") as f:
             f.writelines(json.dumps(point) + "\n" for point in data)
     with open(os.path.join(out, "cases.json"), "w", encoding="utf-8") as f:
-        f.write(dump({"format": "osv-golden/1", "model": name, "cases": [c for c, _ in cases], "traces": traces}))
-    save_file({k: t.contiguous() for k, t in sorted(tensors.items())}, os.path.join(out, "cases.safetensors"))
+        f.write(dump({"format": "osv-golden/1", "model": name, "cases": [c for c, _ in cases],
+                      "traces": traces}))
+    tensors = {key: t.contiguous() for key, t in sorted(tensors.items())}
+    write_tensors(os.path.join(out, "cases.safetensors"), tensors)
 
 
 def check_helpers():
