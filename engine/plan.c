@@ -2,79 +2,56 @@
 
 #include <stdlib.h>
 
+#include "engine/bump.h"
 #include "engine/rope.h"
 
-enum { ALIGN = 256 };
-
-/* Hands out memory from the front. Without memory it counts. */
-typedef struct {
-    char *memory;
-    size_t used;
-    osv_ops *o; /* NULL while counting */
-} bump;
-
-static void *take(bump *b, size_t count, size_t size)
+static osv_real *reals(osv_bump *b, int rows, int cols)
 {
-    size_t at = b->used;
-    b->used = (at + count * size + ALIGN - 1) / ALIGN * ALIGN;
-    return b->memory ? b->memory + at : NULL;
+    return osv_take(b, (size_t)rows * (size_t)cols, sizeof(osv_real));
 }
 
-static osv_real *reals(bump *b, int rows, int cols)
-{
-    return take(b, (size_t)rows * (size_t)cols, sizeof(osv_real));
-}
-
-/* A copy of a host array. */
-static void *put(bump *b, const void *host, int count, size_t size)
-{
-    void *p = take(b, (size_t)count, size);
-    if (b->o && count > 0) b->o->copy(b->o, p, host, (size_t)count * size, OSV_TO_DEVICE);
-    return p;
-}
-
-static osv_worklist put_worklist(bump *b, const osv_worklist *host)
+static osv_worklist put_worklist(osv_bump *b, const osv_worklist *host)
 {
     osv_worklist w = *host;
-    w.pos = put(b, host->pos, host->rows, sizeof *host->pos);
-    w.query_tile = put(b, host->query_tile, host->query_tiles, sizeof *host->query_tile);
-    w.kv_range = put(b, host->kv_range, host->kv_ranges, sizeof *host->kv_range);
-    w.kv_tile = put(b, host->kv_tile, host->kv_tiles, sizeof *host->kv_tile);
+    w.pos = osv_put(b, host->pos, host->rows, sizeof *host->pos);
+    w.query_tile = osv_put(b, host->query_tile, host->query_tiles, sizeof *host->query_tile);
+    w.kv_range = osv_put(b, host->kv_range, host->kv_ranges, sizeof *host->kv_range);
+    w.kv_tile = osv_put(b, host->kv_tile, host->kv_tiles, sizeof *host->kv_tile);
     return w;
 }
 
-static void put_pass(bump *b, osv_device_pass *p, const osv_model *m, const osv_pass *host, int slot,
+static void put_pass(osv_bump *b, osv_device_pass *p, const osv_model *m, const osv_pass *host, int slot,
                      bool narrow)
 {
     *p = (osv_device_pass){.host = host, .slot = slot, .narrow = narrow};
-    p->id = put(b, host->id, host->T, sizeof *host->id);
-    p->scored = put(b, host->scored, host->R, sizeof *host->scored);
+    p->id = osv_put(b, host->id, host->T, sizeof *host->id);
+    p->scored = osv_put(b, host->scored, host->R, sizeof *host->scored);
     p->work = put_worklist(b, &host->work);
     p->last = put_worklist(b, &host->last);
     const osv_scores *s = &host->scores;
     p->scores = *s;
-    p->scores.first = put(b, s->first, s->R + 1, sizeof *s->first);
-    p->scores.target = put(b, s->target, s->S, sizeof *s->target);
-    p->scores.kind = put(b, s->kind, s->S, sizeof *s->kind);
-    p->scores.coldness = put(b, s->coldness, s->R, sizeof *s->coldness);
-    p->scores.eps = put(b, s->eps, s->R, sizeof *s->eps);
+    p->scores.first = osv_put(b, s->first, s->R + 1, sizeof *s->first);
+    p->scores.target = osv_put(b, s->target, s->S, sizeof *s->target);
+    p->scores.kind = osv_put(b, s->kind, s->S, sizeof *s->kind);
+    p->scores.coldness = osv_put(b, s->coldness, s->R, sizeof *s->coldness);
+    p->scores.eps = osv_put(b, s->eps, s->R, sizeof *s->eps);
     p->scores.first_id = m->shard.vocab0;
     p->scores.softcap = m->config.final_softcap;
 }
 
-static osv_site put_site(bump *b, const osv_site *host)
+static osv_site put_site(osv_bump *b, const osv_site *host)
 {
     osv_site s = *host;
-    s.job = put(b, host->job, host->jobs, sizeof *host->job);
-    s.first = put(b, host->first, host->jobs + 1, sizeof *host->first);
-    s.row_job = put(b, host->row_job, host->rows, sizeof *host->row_job);
-    s.sign = put(b, host->sign, host->rows, sizeof *host->sign);
+    s.job = osv_put(b, host->job, host->jobs, sizeof *host->job);
+    s.first = osv_put(b, host->first, host->jobs + 1, sizeof *host->first);
+    s.row_job = osv_put(b, host->row_job, host->rows, sizeof *host->row_job);
+    s.sign = osv_put(b, host->sign, host->rows, sizeof *host->sign);
     return s;
 }
 
 /* What a block computes besides its input and its arena, for T rows of which Q have queries. Without
  * post-norms y is scratch. */
-static void take_activations(bump *b, osv_activations *a, const osv_model *m, int Q, osv_real *y)
+static void take_activations(osv_bump *b, osv_activations *a, const osv_model *m, int Q, osv_real *y)
 {
     const osv_config *c = &m->config;
     const osv_shard *sh = &m->shard;
@@ -89,7 +66,7 @@ static void take_activations(bump *b, osv_activations *a, const osv_model *m, in
 }
 
 /* Scratch of a pass with at most T rows; returns the buffer that serves as y of blocks without post-norms. */
-static osv_real *take_scratch(bump *b, osv_scratch *t, const osv_model *m, const osv_device_pass *p)
+static osv_real *take_scratch(osv_bump *b, osv_scratch *t, const osv_model *m, const osv_device_pass *p)
 {
     const osv_config *c = &m->config;
     const osv_shard *sh = &m->shard;
@@ -108,7 +85,7 @@ static osv_real *take_scratch(bump *b, osv_scratch *t, const osv_model *m, const
     return y;
 }
 
-static void take_reverse_scratch(bump *b, osv_scratch *t, const osv_model *m, int T, int R)
+static void take_reverse_scratch(osv_bump *b, osv_scratch *t, const osv_model *m, int T, int R)
 {
     const osv_config *c = &m->config;
     const osv_shard *sh = &m->shard;
@@ -124,7 +101,8 @@ static void take_reverse_scratch(bump *b, osv_scratch *t, const osv_model *m, in
     t->ds = reals(b, T, sh->F);
 }
 
-static void put_rope(bump *b, osv_buffers *buffer, const osv_config *c, const osv_batch *batch, osv_error *e)
+static void put_rope(osv_bump *b, osv_buffers *buffer, const osv_config *c, const osv_batch *batch,
+                     osv_error *e)
 {
     int positions = 0;
     for (int r = 0; r < batch->base.T; r++)
@@ -138,20 +116,20 @@ static void put_rope(bump *b, osv_buffers *buffer, const osv_config *c, const os
         }
         osv_rope_table(table, c, positions);
     }
-    buffer->rope = put(b, table, positions * c->rot, sizeof *table);
+    buffer->rope = osv_put(b, table, positions * c->rot, sizeof *table);
     free(table);
 }
 
 /* The layout: what lives as long as the batch, then one region that the unsteered pass and the iterations use
  * in turn. */
-static void lay_out(bump *b, osv_buffers *buffer, const osv_model *m, const osv_batch *batch,
+static void lay_out(osv_bump *b, osv_buffers *buffer, const osv_model *m, const osv_batch *batch,
                     const osv_switches *on, osv_error *e)
 {
     const osv_config *c = &m->config;
     int KE = m->shard.K * c->E, D = c->D, N = c->N;
     put_pass(b, &buffer->base, m, &batch->base, 0, true);
     put_pass(b, &buffer->live, m, &batch->live, batch->frozen, on->narrow_last);
-    buffer->base_row = put(b, batch->base_row, batch->live.T, sizeof *batch->base_row);
+    buffer->base_row = osv_put(b, batch->base_row, batch->live.T, sizeof *batch->base_row);
     for (int i = 0; i < batch->sites; i++) buffer->site[i] = put_site(b, &batch->site[i]);
     put_rope(b, buffer, c, batch, e);
     int live_S = batch->live.scores.S;
@@ -163,7 +141,7 @@ static void lay_out(bump *b, osv_buffers *buffer, const osv_model *m, const osv_
         buffer->block[l].v = reals(b, batch->slots, KE);
     }
 
-    bump below = *b; /* the unsteered pass */
+    osv_bump below = *b; /* the unsteered pass */
     int rows = batch->base.T > batch->base.R ? batch->base.T : batch->base.R;
     osv_real *y = take_scratch(&below, &buffer->base.scratch, m, &buffer->base);
     take_activations(&below, &buffer->below, m, rows, y);
@@ -194,7 +172,7 @@ size_t osv_plan_bytes(const osv_model *m, const osv_batch *batch, const osv_swit
 {
     osv_buffers buffer;
     if (make_tables(&buffer, m, batch, e)) return 0;
-    bump b = {0};
+    osv_bump b = {0};
     lay_out(&b, &buffer, m, batch, on, e);
     osv_buffers_free(&buffer);
     return b.used;
@@ -204,7 +182,7 @@ int osv_plan_place(osv_buffers *buffer, const osv_model *m, const osv_batch *bat
                    osv_ops *o, void *memory)
 {
     OSV_TRY(make_tables(buffer, m, batch, o->error));
-    bump b = {.memory = memory, .o = o};
+    osv_bump b = {.memory = memory, .o = o};
     lay_out(&b, buffer, m, batch, on, o->error);
     return osv_ops_status(o);
 }

@@ -1,0 +1,293 @@
+#include "optim/bin.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/bump.h"
+#include "engine/maths.h"
+#include "optim/adam.h"
+#include "optim/objective.h"
+
+struct osv_bin {
+    const osv_training *t;
+    int J, C, D;
+    int *job;              /* [J] */
+    osv_job_state **state; /* [J] */
+    int *first;            /* [J + 1] completions of the i-th job are first[i] .. first[i + 1) */
+    osv_batch *batch;
+    osv_step *step;
+
+    /* device */
+    void *memory;
+    osv_real *v;                /* [OSV_HISTORY, J, D] */
+    osv_real *m, *s, *dv;       /* [J, D] */
+    osv_real *completion;       /* [C] losses */
+    osv_real *norm, *grad_norm; /* [J] */
+    osv_adam_params *params;    /* [J] */
+    osv_real *scale, *target;   /* [C] of the objective */
+    osv_objective objective;
+
+    /* host, one set for even and one for odd iterations: the device may be an iteration ahead */
+    osv_adam_params *host_params[2];
+    osv_real *host_completion[2], *host_norm[2], *host_grad_norm[2];
+    osv_graph *graph[2];
+    bool recorded;
+    int submitted;
+};
+
+int osv_bin_batch(osv_batch **batch, const osv_training *t, const int *job, int J, bool as_probability)
+{
+    osv_error *e = t->ops->error;
+    int C = 0, bad = -1;
+    *batch = NULL;
+    for (int i = 0; i < J; i++) C += t->job[job[i]].completions;
+    osv_sequence *sequence = malloc((size_t)C * sizeof *sequence + 1);
+    osv_batch_job *batch_job = malloc((size_t)J * sizeof *batch_job + 1);
+    int status = sequence && batch_job ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory");
+    if (status) goto done;
+    for (int i = 0, c = 0; i < J; i++) {
+        const osv_job *j = &t->job[job[i]];
+        batch_job[i] = (osv_batch_job){
+            .layer = j->layer, .coldness = j->options.coldness, .eps = as_probability ? 0 : j->options.eps};
+        for (int k = 0; k < j->completions; k++, c++) {
+            sequence[c] = j->sequence[k];
+            sequence[c].job = i;
+            if (as_probability) sequence[c].kind = OSV_PROMOTE;
+        }
+    }
+    osv_error local = {0};
+    status = osv_batch_build(batch, sequence, C, batch_job, J, t->model->config.N, &t->on, &bad, &local);
+    if (status && bad >= 0)
+        status = OSV_FAIL(e, local.status, "job \"%s\": %s", t->job[job[bad]].name, local.text);
+    else if (status)
+        status = osv_error_set(e, local.status, local.file, local.line, "%s", local.text);
+done:
+    free(sequence);
+    free(batch_job);
+    return status;
+}
+
+/* ---- memory ---- */
+
+static void lay_out(osv_bin *b, osv_bump *memory)
+{
+    size_t J = (size_t)b->J, C = (size_t)b->C, vectors = J * (size_t)b->D;
+    b->v = osv_take(memory, OSV_HISTORY * vectors, sizeof *b->v);
+    b->m = osv_take(memory, vectors, sizeof *b->m);
+    b->s = osv_take(memory, vectors, sizeof *b->s);
+    b->dv = osv_take(memory, vectors, sizeof *b->dv);
+    b->completion = osv_take(memory, C, sizeof *b->completion);
+    b->norm = osv_take(memory, J, sizeof *b->norm);
+    b->grad_norm = osv_take(memory, J, sizeof *b->grad_norm);
+    b->params = osv_take(memory, J, sizeof *b->params);
+    b->scale = osv_take(memory, C, sizeof *b->scale);
+    b->target = osv_take(memory, C, sizeof *b->target);
+    b->objective = (osv_objective){
+        .C = b->C,
+        .first = osv_put(memory, b->batch->completion_first, C + 1, sizeof(int)),
+        .score =
+            osv_put(memory, b->batch->completion_score, (size_t)b->batch->completion_tokens, sizeof(int)),
+        .scale = b->scale,
+        .target = b->target,
+    };
+}
+
+static int alloc_host(osv_bin *b)
+{
+    size_t J = (size_t)b->J, C = (size_t)b->C;
+    for (int k = 0; k < 2; k++) {
+        b->host_params[k] = calloc(J, sizeof *b->host_params[k]);
+        b->host_completion[k] = calloc(C, sizeof(osv_real));
+        b->host_norm[k] = calloc(J, sizeof(osv_real));
+        b->host_grad_norm[k] = calloc(J, sizeof(osv_real));
+        if (!b->host_params[k] || !b->host_completion[k] || !b->host_norm[k] || !b->host_grad_norm[k])
+            return OSV_FAIL(b->t->ops->error, OSV_DEVICE, "out of memory");
+    }
+    return OSV_OK;
+}
+
+static int upload(osv_bin *b)
+{
+    osv_ops *o = b->t->ops;
+    size_t vector = (size_t)b->D * sizeof(osv_real), all = (size_t)b->J * (size_t)b->D;
+    for (int i = 0; i < b->J; i++) {
+        const osv_job_state *state = b->state[i];
+        size_t at = (size_t)i * (size_t)b->D;
+        for (int h = 0; h < OSV_HISTORY; h++)
+            OP(copy, b->v + (size_t)h * all + at, state->vector + (size_t)h * (size_t)b->D, vector,
+               OSV_TO_DEVICE);
+        OP(copy, b->m + at, state->m, vector, OSV_TO_DEVICE);
+        OP(copy, b->s + at, state->s, vector, OSV_TO_DEVICE);
+    }
+    osv_real *scale = malloc(2 * (size_t)b->C * sizeof *scale + 1), *target = scale + b->C;
+    if (!scale) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
+    for (int i = 0; i < b->J; i++) {
+        for (int c = b->first[i]; c < b->first[i + 1]; c++) {
+            double a, x;
+            osv_objective_of(&b->t->job[b->job[i]], c - b->first[i], &a, &x);
+            scale[c] = (osv_real)a;
+            target[c] = (osv_real)x;
+        }
+    }
+    OP(copy, b->scale, scale, (size_t)b->C * sizeof *scale, OSV_TO_DEVICE);
+    OP(copy, b->target, target, (size_t)b->C * sizeof *target, OSV_TO_DEVICE);
+    OP(sync, 0); /* scale and target are read until here */
+    free(scale);
+    return osv_ops_status(o);
+}
+
+static void release(osv_bin *b)
+{
+    osv_ops *o = b->t->ops;
+    for (int k = 0; k < 2; k++) {
+        if (b->graph[k]) OP(graph_free, b->graph[k]);
+        free(b->host_params[k]);
+        free(b->host_completion[k]);
+        free(b->host_norm[k]);
+        free(b->host_grad_norm[k]);
+    }
+    osv_step_close(b->step);
+    osv_batch_free(b->batch);
+    if (b->memory) OP(free, b->memory);
+    free(b->job);
+    free(b->state);
+    free(b->first);
+    free(b);
+}
+
+/* ---- one iteration ---- */
+
+static void iterate(osv_bin *b, int parity)
+{
+    osv_ops *o = b->t->ops;
+    size_t J = (size_t)b->J, C = (size_t)b->C, vectors = J * (size_t)b->D;
+
+    OP(copy, b->params, b->host_params[parity], J * sizeof *b->params, OSV_TO_DEVICE);
+    osv_forward(b->step, b->v);
+    OP(objective, b->step->buffer.w, b->completion, b->step->buffer.loss, &b->objective,
+       b->batch->live.scores.S);
+    osv_backward(b->step, b->dv);
+    OP(norm, b->norm, b->v, b->D, b->J);
+    OP(norm, b->grad_norm, b->dv, b->D, b->J);
+    OP(copy, b->host_completion[parity], b->completion, C * sizeof(osv_real), OSV_TO_HOST);
+    OP(copy, b->host_norm[parity], b->norm, J * sizeof(osv_real), OSV_TO_HOST);
+    OP(copy, b->host_grad_norm[parity], b->grad_norm, J * sizeof(osv_real), OSV_TO_HOST);
+    for (int h = OSV_HISTORY - 1; h > 0; h--)
+        OP(copy, b->v + (size_t)h * vectors, b->v + (size_t)(h - 1) * vectors, vectors * sizeof(osv_real),
+           OSV_ON_DEVICE);
+    OP(adam, b->v, b->m, b->s, b->dv, b->params, b->D, b->J);
+}
+
+void osv_bin_submit(osv_bin *b)
+{
+    osv_ops *o = b->t->ops;
+    int parity = b->submitted++ % 2;
+    for (int i = 0; i < b->J; i++) {
+        osv_job_state *state = b->state[i];
+        bool rests = state->stopped != OSV_RUNNING;
+        b->host_params[parity][i] = osv_adam_step(&b->t->job[b->job[i]].options, ++state->steps, rests);
+    }
+    if (OP(graph_run, b->graph[parity])) return;
+    b->recorded = o->graph_begin(o);
+    iterate(b, parity);
+    if (!b->recorded) return;
+    b->graph[parity] = o->graph_end(o);
+    OP(graph_run, b->graph[parity]);
+}
+
+/* ---- public ---- */
+
+int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, osv_job_state *state)
+{
+    osv_ops *o = t->ops;
+    *out = NULL;
+    osv_bin *b = calloc(1, sizeof *b);
+    if (!b) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
+    *b = (osv_bin){.t = t, .J = J, .D = t->model->config.D};
+    b->job = malloc((size_t)J * sizeof *b->job + 1);
+    b->state = malloc((size_t)J * sizeof *b->state + 1);
+    b->first = malloc(((size_t)J + 1) * sizeof *b->first);
+    int status = b->job && b->state && b->first ? OSV_OK : OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
+    if (status) goto fail;
+    for (int i = 0; i < J; i++) {
+        b->job[i] = job[i];
+        b->state[i] = &state[job[i]];
+        b->first[i] = b->C;
+        b->C += t->job[job[i]].completions;
+    }
+    b->first[J] = b->C;
+
+    osv_bump bump = {0};
+    if ((status = osv_bin_batch(&b->batch, t, job, J, false))) goto fail;
+    if ((status = osv_step_open(&b->step, o, t->comm, t->model, b->batch, &t->on))) goto fail;
+    lay_out(b, &bump);
+    b->memory = o->alloc(o, bump.used);
+    if ((status = osv_ops_status(o))) goto fail;
+    lay_out(b, &(osv_bump){.memory = b->memory, .o = o});
+    if ((status = alloc_host(b))) goto fail;
+    if ((status = upload(b))) goto fail;
+    osv_prefix(b->step);
+    if ((status = osv_ops_status(o))) goto fail;
+    *out = b;
+    return OSV_OK;
+fail:
+    release(b);
+    return status;
+}
+
+void osv_bin_close(osv_bin *b)
+{
+    if (!b) return;
+    osv_ops *o = b->t->ops;
+    size_t vector = (size_t)b->D * sizeof(osv_real), all = (size_t)b->J * (size_t)b->D;
+    for (int i = 0; i < b->J; i++) {
+        osv_job_state *state = b->state[i];
+        size_t at = (size_t)i * (size_t)b->D;
+        for (int h = 0; h < OSV_HISTORY; h++)
+            OP(copy, state->vector + (size_t)h * (size_t)b->D, b->v + (size_t)h * all + at, vector,
+               OSV_TO_HOST);
+        OP(copy, state->m, b->m + at, vector, OSV_TO_HOST);
+        OP(copy, state->s, b->s + at, vector, OSV_TO_HOST);
+    }
+    OP(sync, 0);
+    release(b);
+}
+
+bool osv_bin_recorded(const osv_bin *b)
+{
+    return b->recorded;
+}
+
+void osv_bin_measurement(const osv_bin *b, int iteration, int i, double *losses, double *norm,
+                         double *grad_norm)
+{
+    int parity = iteration % 2;
+    for (int c = b->first[i]; c < b->first[i + 1]; c++)
+        losses[c - b->first[i]] = (double)b->host_completion[parity][c];
+    *norm = (double)b->host_norm[parity][i];
+    *grad_norm = (double)b->host_grad_norm[parity][i];
+}
+
+void osv_bin_vector(osv_bin *b, int i, int ago, osv_real *out)
+{
+    osv_ops *o = b->t->ops;
+    size_t at = ((size_t)ago * (size_t)b->J + (size_t)i) * (size_t)b->D;
+    OP(copy, out, b->v + at, (size_t)b->D * sizeof *out, OSV_TO_HOST);
+    OP(sync, 0);
+}
+
+int osv_bin_rows(const osv_bin *b, int i)
+{
+    for (int k = 0; k < b->batch->sites; k++) {
+        const osv_site *site = &b->batch->site[k];
+        for (int j = 0; j < site->jobs; j++)
+            if (site->job[j] == i) return site->first[j + 1] - site->first[j];
+    }
+    return 0;
+}
+
+int osv_bin_all_rows(const osv_bin *b)
+{
+    return b->batch->live.T;
+}

@@ -1,0 +1,53 @@
+/* A bin: jobs that are trained together as one batch, with their vectors and moments on the device.
+ *
+ * Between bins the state of a job lives on the host (osv_job_state); opening a bin uploads it, closing saves
+ * it. */
+#ifndef OSV_OPTIM_BIN_H
+#define OSV_OPTIM_BIN_H
+
+#include "optim/stop.h"
+#include "optim/train.h"
+
+/* v and the vectors before it: a stop is noticed one or two iterations late and takes an older one. */
+enum { OSV_HISTORY = 4 };
+
+typedef struct {
+    osv_real
+        *vector;     /* [OSV_HISTORY, D] v, and what it was before the last step, the step before that, ... */
+    osv_real *m, *s; /* [D] Adam's moments */
+    int steps;       /* taken (or enqueued) so far */
+    osv_stop_state stop;
+    osv_stop stopped;
+    /* the last finite measurement */
+    int iter;
+    double loss, norm;
+    double *losses; /* [completions] */
+} osv_job_state;
+
+typedef struct osv_bin osv_bin;
+
+/* The jobs job[0 .. J) (indexes of t->job); state [t->jobs]. */
+int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, osv_job_state *state);
+/* Saves vectors and moments into the states. */
+void osv_bin_close(osv_bin *b);
+
+/* Enqueues one iteration: forward, objective, backward, Adam. Counts the step in each job's state. */
+void osv_bin_submit(osv_bin *b);
+/* True where the filling records graphs: then osv_bin_submit returns before the iteration is done. */
+bool osv_bin_recorded(const osv_bin *b);
+
+/* What iteration number `iteration` (of this bin, from 0; one of the last two) measured for the i-th job,
+ * once it has been waited for. */
+void osv_bin_measurement(const osv_bin *b, int iteration, int i, double *losses, double *norm,
+                         double *grad_norm);
+/* The i-th job's vector as it was `ago` steps before now (0: v itself). Waits for everything. */
+void osv_bin_vector(osv_bin *b, int i, int ago, osv_real *out);
+
+/* Of the batch: rows of the i-th job, rows in all. */
+int osv_bin_rows(const osv_bin *b, int i);
+int osv_bin_all_rows(const osv_bin *b);
+
+/* The sequences of some jobs in one array, renumbered; also for osv_evaluate. *batch is made from them. */
+int osv_bin_batch(osv_batch **batch, const osv_training *t, const int *job, int J, bool as_probability);
+
+#endif

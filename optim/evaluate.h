@@ -1,0 +1,11 @@
+/* How likely the completions are, with and without vectors. */
+#ifndef OSV_OPTIM_EVALUATE_H
+#define OSV_OPTIM_EVALUATE_H
+
+#include "optim/train.h"
+
+/* logprob: ln P(completion | prompt) at each job's coldness, for all completions job by job. vector [jobs]:
+ * each [D] on the host, or NULL: not steered. The whole table may be NULL: no job is steered. */
+int osv_evaluate(const osv_training *t, const osv_real *const *vector, double *logprob);
+
+#endif
