@@ -1,0 +1,100 @@
+#include "bench/floor.h"
+
+#include <cblas.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <time.h>
+
+double osv_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Each thread multiplies its own n x n matrices, so that the rate is that of `threads` cores whatever the
+ * BLAS does inside. */
+static double matmul_rate(int threads)
+{
+    enum { n = 768, repeats = 7 };
+    double best = 1e9;
+    float *x = malloc(sizeof(float) * 3 * n * n * (size_t)threads);
+    if (!x) return 0;
+    for (size_t i = 0; i < (size_t)3 * n * n * (size_t)threads; i++) x[i] = (float)(i % 7) - 3;
+    for (int r = 0; r < repeats; r++) {
+        double start = osv_seconds();
+#pragma omp parallel num_threads(threads)
+        {
+            float *a = x + (size_t)omp_get_thread_num() * 3 * n * n;
+            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, n, n, 1, a, n, a + n * n, n, 0,
+                        a + 2 * n * n, n);
+        }
+        double seconds = osv_seconds() - start;
+        if (seconds < best) best = seconds;
+    }
+    free(x);
+    return 2.0 * n * n * n * threads / best;
+}
+
+static double read_rate(int threads)
+{
+    enum { repeats = 5 };
+    const size_t n = (size_t)1 << 26; /* 256 MiB: well past any cache */
+    float *x = malloc(n * sizeof *x);
+    double best = 1e9, sum = 0;
+    if (!x) return 0;
+#pragma omp parallel for num_threads(threads)
+    for (size_t i = 0; i < n; i++) x[i] = 1;
+    for (int r = 0; r < repeats; r++) {
+        double start = osv_seconds();
+#pragma omp parallel for simd reduction(+ : sum) num_threads(threads)
+        for (size_t i = 0; i < n; i++) sum += (double)x[i];
+        double seconds = osv_seconds() - start;
+        if (seconds < best) best = seconds;
+    }
+    free(x);
+    return sum > 0 ? (double)n * sizeof(float) / best : 0;
+}
+
+osv_rates osv_measure_rates(int threads)
+{
+    return (osv_rates){.flops = matmul_rate(threads), .bandwidth = read_rate(threads)};
+}
+
+static double product(const osv_weight *w, int rows, osv_rates r)
+{
+    double size = (double)w->rows * w->cols;
+    double reading = 2 * size * (double)osv_format_bytes(w->format) / r.bandwidth;
+    double computing = 4 * rows * size / r.flops;
+    return rows == 0 ? 0 : reading > computing ? reading : computing;
+}
+
+/* Pairs of query and key that see each other in one head. */
+static double pairs(const osv_worklist *w, int window)
+{
+    double n = 0;
+    for (int i = 0; i < w->query_tiles; i++) {
+        const osv_query_tile *t = &w->query_tile[i];
+        for (int q = t->row; q < t->row + t->count; q++)
+            n += window > 0 && w->pos[q] + 1 > window ? window : w->pos[q] + 1;
+    }
+    return n;
+}
+
+double osv_floor(const osv_model *m, const osv_batch *b, osv_rates r)
+{
+    const osv_config *c = &m->config;
+    double seconds = 0;
+    for (int l = b->first_block; l < c->N; l++) {
+        const osv_block *w = &m->block[l];
+        int T = b->live.active[l], Q = l == c->N - 1 ? b->live.R : T;
+        seconds += product(&w->k, T, r) + product(&w->v, T, r);
+        seconds += product(&w->q, Q, r) + product(&w->out, Q, r);
+        seconds += product(&w->gate, Q, r) + product(&w->up, Q, r) + product(&w->down, Q, r);
+        /* forward q.k and P v; reverse q.k again, dP, dq, dk, dv: 7 products of 2 E FLOPs a pair */
+        seconds += 14 * pairs(l == c->N - 1 ? &b->live.last : &b->live.work, c->window[l]) * c->H * c->E /
+                   r.flops;
+        seconds += 2.0 * 2 * b->frozen * c->K * c->E * sizeof(osv_real) / r.bandwidth;
+    }
+    return seconds + product(&m->head, b->live.R, r);
+}

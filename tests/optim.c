@@ -1,0 +1,275 @@
+/* The optimizer's parts, and the loop in double on small random models: jobs together as if alone, every way
+ * to stop. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "optim/random.h"
+#include "optim/stop.h"
+#include "optim/train.h"
+#include "tests/toy.h"
+
+/* Known answers of Random123's philox4x32-10. */
+Test(optim, philox_known_answers)
+{
+    const struct {
+        uint32_t counter[4], key[2], out[4];
+    } known[] = {
+        {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
+        {{~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+         {0xa4093822, 0x299f31d0},
+         {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        uint32_t out[4];
+        osv_philox(known[i].counter, known[i].key, out);
+        cr_assert_arr_eq(out, known[i].out, sizeof out);
+    }
+}
+
+Test(optim, start_vectors_depend_on_seed_and_name)
+{
+    osv_real a[101], b[101], c[101], d[101];
+    double norm = 0, ac = 0, ad = 0;
+    osv_random_direction(a, 101, 3, 7, "all");
+    osv_random_direction(b, 101, 3, 7, "all");
+    osv_random_direction(c, 101, 3, 8, "all");
+    osv_random_direction(d, 101, 3, 7, "other");
+    for (int i = 0; i < 101; i++) norm += a[i] * a[i], ac += a[i] * c[i], ad += a[i] * d[i];
+    cr_assert(fabs(sqrt(norm) - 3) <= 1e-12);
+    cr_assert_arr_eq(a, b, sizeof a);
+    cr_assert(fabs(ac) <= 0.5 * norm);
+    cr_assert(fabs(ad) <= 0.5 * norm);
+}
+
+static const double no_target[8] = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
+
+Test(optim, stop_rules_in_their_order)
+{
+    osv_job job = {.options = osv_job_defaults(), .completions = 2, .target = no_target};
+    job.options.max_iters = 5;
+    job.options.target_loss = 1;
+    osv_stop_state s = {0};
+    const double low[] = {0.5, 0.4}, high[] = {2, 0.4};
+    cr_assert_eq(osv_stop_check(&s, &job, 5, NAN, low, false), OSV_STOP_NAN);
+    cr_assert_eq(osv_stop_check(&s, &job, 5, INFINITY, low, false), OSV_STOP_NAN);
+    cr_assert_eq(osv_stop_check(&s, &job, 5, 0.9, low, true), OSV_STOP_TARGET);
+    cr_assert_eq(osv_stop_check(&s, &job, 5, 2.4, high, true), OSV_STOP_MAX_ITERS);
+    cr_assert_eq(osv_stop_check(&s, &job, 4, 2.4, high, true), OSV_STOP_PLATEAU);
+    cr_assert_eq(osv_stop_check(&s, &job, 4, 3.4, high, true), OSV_STOP_INTERRUPTED);
+    cr_assert_eq(osv_stop_check(&s, &job, 4, 4.4, high, false), OSV_RUNNING);
+}
+
+Test(optim, target_each_and_consecutive_iterations)
+{
+    const double targets[] = {0.1, NAN};
+    osv_job job = {.options = osv_job_defaults(), .completions = 2, .target = targets};
+    job.options.target_loss = 1;
+    job.options.target_rule = OSV_TARGET_EACH;
+    job.options.target_iters = 2;
+    osv_stop_state s = {0};
+    const double met[] = {0.1, 1}, missed[] = {0.11, 0};
+    cr_assert_eq(osv_stop_check(&s, &job, 0, 1.1, met, false), OSV_RUNNING);
+    cr_assert_eq(osv_stop_check(&s, &job, 1, 0.11, missed, false), OSV_RUNNING);
+    cr_assert_eq(osv_stop_check(&s, &job, 2, 1.1, met, false), OSV_RUNNING);
+    cr_assert_eq(osv_stop_check(&s, &job, 3, 1.1001, met, false), OSV_STOP_TARGET);
+}
+
+Test(optim, plateau_counter_starts_again)
+{
+    osv_job job = {.options = osv_job_defaults(), .completions = 0, .target = no_target};
+    job.options.plateau_eps = 0.1;
+    job.options.plateau_iters = 2;
+    osv_stop_state s = {0};
+    const double loss[] = {5, 4.95, 4, 3.95, 3.92};
+    for (int i = 0; i < 4; i++) cr_assert_eq(osv_stop_check(&s, &job, i, loss[i], NULL, false), OSV_RUNNING);
+    cr_assert_eq(osv_stop_check(&s, &job, 4, loss[4], NULL, false), OSV_STOP_PLATEAU);
+}
+
+/* ---- the loop ---- */
+
+enum { JOBS = 5, STEPS = 12, D = 24 };
+
+typedef struct {
+    double loss[JOBS][STEPS + 1];
+    int lines[JOBS], final_iter[JOBS], nan_iter[JOBS];
+    double final_loss[JOBS];
+    osv_stop stopped[JOBS];
+    osv_real vector[JOBS][D];
+    int only; /* the job's number where one is trained alone; else -1 */
+    volatile sig_atomic_t interrupted;
+    int interrupt_at;
+} record;
+
+static int on_report(void *context, const osv_report *r, osv_error *e)
+{
+    record *x = context;
+    int j = x->only >= 0 ? x->only : r->job;
+    (void)e;
+    if (r->stopped == OSV_RUNNING) {
+        cr_assert_eq(r->iter, x->lines[j]);
+        x->loss[j][x->lines[j]++] = r->loss;
+        if (r->iter == x->interrupt_at) x->interrupted = 1;
+    } else {
+        cr_assert_eq(x->stopped[j], OSV_RUNNING, "two final reports");
+        x->stopped[j] = r->stopped;
+        x->final_iter[j] = r->iter;
+        x->final_loss[j] = r->loss;
+        x->nan_iter[j] = r->nan_iter;
+        memcpy(x->vector[j], r->vector, sizeof x->vector[j]);
+    }
+    return 0;
+}
+
+typedef struct {
+    osv_job job[JOBS];
+    osv_sequence sequence[JOBS][2];
+    int ids[JOBS][2][12];
+    signed char steer[12];
+} jobs;
+
+/* Five jobs with different layers, lengths and step counts, all beginning alike. */
+static void make_jobs(jobs *x)
+{
+    memset(x->steer, 1, sizeof x->steer);
+    x->steer[0] = x->steer[1] = 0;
+    for (int j = 0; j < JOBS; j++) {
+        for (int c = 0; c < 2; c++) {
+            for (int t = 0; t < 12; t++)
+                x->ids[j][c][t] = (t * 5 + (t > 2 + j ? j : 0) + (t > 8 ? c : 0)) % 37;
+            x->sequence[j][c] = (osv_sequence){.count = 9 + j % 3,
+                                               .prompt = 6,
+                                               .ids = x->ids[j][c],
+                                               .steer = x->steer,
+                                               .kind = c ? OSV_ONE_MINUS : OSV_PROMOTE};
+        }
+        static const char *const name[JOBS] = {"a", "b", "c", "d", "e"};
+        x->job[j] = (osv_job){.name = name[j],
+                              .layer = (j * 2 + 1) % 3,
+                              .options = osv_job_defaults(),
+                              .completions = 2,
+                              .sequence = x->sequence[j],
+                              .target = no_target};
+        x->job[j].options.lr = 0.1;
+        x->job[j].options.max_iters = STEPS - 2 * j; /* so that the batch is packed anew on the way */
+        x->job[j].options.max_norm = j == 2 ? 1.5 : -1;
+    }
+}
+
+static int train(const toy *t, const osv_job *job, int n, record *r, osv_error *e)
+{
+    osv_ops *ops;
+    osv_comm *comm;
+    cr_assert_eq(osv_ref_open(&ops, OSV_DTYPE_F32, e), 0);
+    cr_assert_eq(osv_comm_self_open(&comm, e), 0);
+    osv_training training = {.ops = ops,
+                             .comm = comm,
+                             .model = &t->model,
+                             .on = osv_all_on,
+                             .job = job,
+                             .jobs = n,
+                             .observer = {.context = r, .report = on_report},
+                             .interrupted = &r->interrupted};
+    int status = osv_train(&training);
+    comm->close(comm);
+    ops->close(ops);
+    return status;
+}
+
+Test(optim, jobs_together_are_as_if_alone)
+{
+    toy t = toy_make(TOY_GEMMA2, 3, 5);
+    static jobs x;
+    osv_error e = {0};
+    make_jobs(&x);
+    static record together, alone;
+    together = (record){.only = -1, .interrupt_at = -1};
+    cr_assert_eq(train(&t, x.job, JOBS, &together, &e), 0, "%s", e.text);
+    for (int j = 0; j < JOBS; j++) {
+        alone = (record){.only = j, .interrupt_at = -1};
+        cr_assert_eq(train(&t, &x.job[j], 1, &alone, &e), 0, "%s", e.text);
+        cr_assert_eq(together.stopped[j], OSV_STOP_MAX_ITERS);
+        cr_assert_eq(together.final_iter[j], STEPS - 2 * j);
+        cr_assert_eq(together.lines[j], STEPS - 2 * j);
+        for (int i = 0; i < STEPS - 2 * j; i++)
+            cr_assert(fabs(together.loss[j][i] - alone.loss[j][i]) <= 1e-12 * fabs(alone.loss[j][i]));
+        for (int i = 0; i < D; i++) cr_assert(fabs(together.vector[j][i] - alone.vector[j][i]) <= 1e-11);
+        cr_assert(together.final_loss[j] < together.loss[j][0]);
+    }
+    double norm = 0;
+    for (int i = 0; i < D; i++) norm += together.vector[2][i] * together.vector[2][i];
+    cr_assert(sqrt(norm) <= 1.5 + 1e-12);
+    toy_free(&t);
+}
+
+Test(optim, a_target_keeps_the_vector_that_met_it)
+{
+    toy t = toy_make(TOY_LLAMA, 3, 9);
+    static jobs x;
+    osv_error e = {0};
+    make_jobs(&x);
+    static record all, stopped;
+    all = (record){.only = 0, .interrupt_at = -1};
+    cr_assert_eq(train(&t, x.job, 1, &all, &e), 0);
+    x.job[0].options.target_loss = all.loss[0][7];
+    stopped = (record){.only = 0, .interrupt_at = -1};
+    cr_assert_eq(train(&t, x.job, 1, &stopped, &e), 0);
+    int met = 0;
+    while (all.loss[0][met] > all.loss[0][7]) met++;
+    cr_assert_eq(stopped.stopped[0], OSV_STOP_TARGET);
+    cr_assert_eq(stopped.final_iter[0], met);
+    cr_assert_eq(stopped.lines[0], met);
+    cr_assert(stopped.final_loss[0] == all.loss[0][met]);
+    x.job[0].options.target_loss = NAN;
+    x.job[0].options.max_iters = met;
+    all = (record){.only = 0, .interrupt_at = -1};
+    cr_assert_eq(train(&t, x.job, 1, &all, &e), 0);
+    cr_assert_arr_eq(all.vector[0], stopped.vector[0], sizeof all.vector[0]);
+    toy_free(&t);
+}
+
+Test(optim, an_interrupt_keeps_what_there_is)
+{
+    toy t = toy_make(TOY_LLAMA, 3, 9);
+    static jobs x;
+    osv_error e = {0};
+    make_jobs(&x);
+    static record r;
+    r = (record){.only = -1, .interrupt_at = 1};
+    cr_assert_eq(train(&t, x.job, JOBS, &r, &e), 0);
+    for (int j = 0; j < JOBS; j++) {
+        cr_assert_eq(r.stopped[j], OSV_STOP_INTERRUPTED);
+        cr_assert_leq(r.final_iter[j], 2);
+    }
+    toy_free(&t);
+}
+
+Test(optim, nan_is_named_and_the_last_finite_vector_kept)
+{
+    toy t = toy_make(TOY_LLAMA, 3, 9);
+    static jobs x;
+    osv_error e = {0};
+    make_jobs(&x);
+    static record r;
+    x.job[0].options.lr = 1.7e308; /* the vector overflows within a few steps */
+    r = (record){.only = -1, .interrupt_at = -1};
+    cr_assert_eq(train(&t, x.job, JOBS, &r, &e), 0);
+    cr_assert_eq(r.stopped[0], OSV_STOP_NAN);
+    cr_assert_gt(r.nan_iter[0], 0);
+    cr_assert_eq(r.final_iter[0], r.nan_iter[0] - 1);
+    cr_assert(r.final_loss[0] == r.loss[0][r.final_iter[0]]);
+    for (int i = 0; i < D; i++) cr_assert(isfinite(r.vector[0][i]));
+    for (int j = 1; j < JOBS; j++)
+        cr_assert_eq(r.stopped[j], OSV_STOP_MAX_ITERS); /* the others do not notice */
+
+    for (int i = 0; i < 37 * D; i++) t.weights[i] = NAN; /* the embedding: nothing is ever finite */
+    r = (record){.only = 0, .interrupt_at = -1};
+    x.job[0].options.lr = 0.1;
+    cr_assert_eq(train(&t, x.job, 1, &r, &e), 0);
+    cr_assert_eq(r.stopped[0], OSV_STOP_NAN);
+    cr_assert_eq(r.nan_iter[0], 0);
+    cr_assert(isnan(r.final_loss[0]));
+    toy_free(&t);
+}
