@@ -1,0 +1,50 @@
+#include <string.h>
+
+#include "kernels/cpu/cpu.h"
+
+enum { COLUMNS = 256 }; /* of one item of apply_add_dv: few jobs still give every thread something */
+
+OSV_CPU_CLONES
+static void add_scaled(float *restrict x, const float *restrict x0, const float *restrict v, float sign,
+                       int D)
+{
+    for (int d = 0; d < D; d++) x[d] = x0[d] + sign * v[d];
+}
+
+OSV_CPU_CLONES
+static void sum_scaled(double *restrict sum, const float *restrict dx, float sign, int n)
+{
+    for (int i = 0; i < n; i++) sum[i] += sign * dx[i];
+}
+
+/* x = x0 + sign v at the rows of a site. Sign 0 copies, whatever v is: a vector that became NaN must not
+ * reach unsteered rows. */
+void osv_cpu_apply_add(osv_ops *o, float *x, const float *x0, const float *v, const osv_site *site, int D)
+{
+    if (osv_cpu_failed(o)) return;
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)site->rows *D))
+    for (int r = 0; r < site->rows; r++) {
+        float *out = x + (size_t)(site->row + r) * D;
+        const float *from = x0 + (size_t)r * D;
+        if (site->sign[r])
+            add_scaled(out, from, v + (size_t)site->row_job[r] * D, (float)site->sign[r], D);
+        else
+            memcpy(out, from, (size_t)D * sizeof *out);
+    }
+}
+
+/* dv[job] = sum over the job's rows of sign dx, rows in order; an item is a job and a block of columns. */
+void osv_cpu_apply_add_dv(osv_ops *o, float *dv, const float *dx, const osv_site *site, int D)
+{
+    if (osv_cpu_failed(o)) return;
+    int blocks = osv_cpu_blocks(D, COLUMNS);
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)site->rows *D))
+    for (int item = 0; item < site->jobs * blocks; item++) {
+        int i = item / blocks, d = item % blocks * COLUMNS, n = osv_cpu_min(COLUMNS, D - d);
+        double sum[COLUMNS] = {0};
+        for (int r = site->first[i]; r < site->first[i + 1]; r++)
+            if (site->sign[r]) sum_scaled(sum, dx + (size_t)(site->row + r) * D + d, (float)site->sign[r], n);
+        float *out = dv + (size_t)site->job[i] * D + d;
+        for (int c = 0; c < n; c++) out[c] = (float)sum[c];
+    }
+}

@@ -1,0 +1,87 @@
+#include <math.h>
+
+#include "kernels/cpu/cpu.h"
+
+/* g = offset + w, [D], into the thread's scratch. Each thread makes its own: no barrier, and w is small. */
+static float *gain(const osv_ops *o, const osv_weight *w, double offset)
+{
+    float *g = osv_cpu_mine(o);
+    osv_cpu_widen(g, w, 0, 0, w->cols);
+    if (offset != 0)
+        for (int d = 0; d < w->cols; d++) g[d] = (float)(offset + g[d]);
+    return g;
+}
+
+/* sum of a b, in double: rows are long, and their squares may leave the range of float */
+OSV_CPU_CLONES
+static double dot(const float *a, const float *b, int n)
+{
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int i = 0; i < n; i++) sum += (double)a[i] * b[i];
+    return sum;
+}
+
+/* sum of a b c */
+OSV_CPU_CLONES
+static double dot3(const float *a, const float *b, const float *c, int n)
+{
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int i = 0; i < n; i++) sum += (double)a[i] * b[i] * c[i];
+    return sum;
+}
+
+/* y = x g inverse; y may be x */
+OSV_CPU_CLONES
+static void scale(float *y, const float *x, const float *g, float inverse, int n)
+{
+#pragma omp simd
+    for (int i = 0; i < n; i++) y[i] = x[i] * inverse * g[i];
+}
+
+/* dx = inverse (g dy - x pull); dx may be dy */
+OSV_CPU_CLONES
+static void scale_dx(float *dx, const float *dy, const float *x, const float *g, float inverse, float pull,
+                     int n)
+{
+#pragma omp simd
+    for (int i = 0; i < n; i++) dx[i] = inverse * (g[i] * dy[i] - x[i] * pull);
+}
+
+/* y = x g / rms(x) */
+void osv_cpu_rmsnorm(osv_ops *o, float *y, const float *x, const osv_weight *w, double offset, double eps,
+                     int rows)
+{
+    int D = w->cols;
+    if (osv_cpu_failed(o) || !osv_cpu_scratch(o, (size_t)D * sizeof(float))) return;
+#pragma omp parallel num_threads(osv_cpu_threads(o, (size_t)rows *D))
+    {
+        const float *g = gain(o, w, offset);
+#pragma omp for schedule(static)
+        for (int r = 0; r < rows; r++) {
+            const float *in = x + (size_t)r * D;
+            double inverse = 1 / sqrt(dot(in, in, D) / D + eps);
+            scale(y + (size_t)r * D, in, g, (float)inverse, D);
+        }
+    }
+}
+
+/* With n = 1 / rms(x): dn/dx_d = -n^3 x_d / D, so dx = n (g dy - x n^2 mean(x g dy)) */
+void osv_cpu_rmsnorm_dx(osv_ops *o, float *dx, const float *dy, const float *x, const osv_weight *w,
+                        double offset, double eps, int rows)
+{
+    int D = w->cols;
+    if (osv_cpu_failed(o) || !osv_cpu_scratch(o, (size_t)D * sizeof(float))) return;
+#pragma omp parallel num_threads(osv_cpu_threads(o, (size_t)rows *D))
+    {
+        const float *g = gain(o, w, offset);
+#pragma omp for schedule(static)
+        for (int r = 0; r < rows; r++) {
+            const float *in = x + (size_t)r * D, *up = dy + (size_t)r * D;
+            double inverse = 1 / sqrt(dot(in, in, D) / D + eps);
+            double pull = inverse * inverse * dot3(in, g, up, D) / D;
+            scale_dx(dx + (size_t)r * D, up, in, g, (float)inverse, (float)pull, D);
+        }
+    }
+}

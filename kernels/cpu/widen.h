@@ -1,0 +1,42 @@
+/* Reading a weight as floats, element by element, in loops that vectorize. */
+#ifndef OSV_KERNELS_CPU_WIDEN_H
+#define OSV_KERNELS_CPU_WIDEN_H
+
+#include "kernels/cpu/math.h"
+
+OSV_CPU_INLINE float osv_cpu_from_bf16(uint16_t bits)
+{
+    return osv_cpu_float((uint32_t)bits << 16);
+}
+
+/* Exact, without subnormal arithmetic: the exponent moves from bias 15 to bias 127, infinities and NaN move
+ * on to 255, subnormals are integers times 2^-24. */
+OSV_CPU_INLINE float osv_cpu_from_f16(uint16_t bits)
+{
+    uint32_t size = bits & 0x7fffu;
+    uint32_t wide = (size << 13) + (112u << 23);
+    wide += size >= 0x7c00 ? 112u << 23 : 0;
+    float small = (float)(int32_t)size * 0x1p-24f;
+    wide = size < 0x0400 ? osv_cpu_bits(small) : wide;
+    return osv_cpu_float(wide | (uint32_t)(bits & 0x8000u) << 16);
+}
+
+/* data[i]. Called with a constant format from functions made for it, so that loops hold one of the three. */
+OSV_CPU_INLINE float osv_cpu_load(const void *data, osv_format format, size_t i)
+{
+    switch (format) {
+    case OSV_F32: return ((const float *)data)[i];
+    case OSV_F16: return osv_cpu_from_f16(((const uint16_t *)data)[i]);
+    case OSV_BF16: break;
+    }
+    return osv_cpu_from_bf16(((const uint16_t *)data)[i]);
+}
+
+/* The address of w[row, col]. */
+OSV_CPU_INLINE const void *osv_cpu_at(const osv_weight *w, size_t row, size_t col)
+{
+    size_t i = row * (size_t)w->cols + col;
+    return (const char *)w->data + i * (w->format == OSV_F32 ? 4 : 2);
+}
+
+#endif
