@@ -40,13 +40,14 @@ static void scale(float *y, const float *x, const float *g, float inverse, int n
     for (int i = 0; i < n; i++) y[i] = x[i] * inverse * g[i];
 }
 
-/* dx = inverse (g dy - x pull); dx may be dy */
+/* dx = inverse (g dy - x pull); dx may be dy. In double: the two terms all but cancel where dy goes along x.
+ */
 OSV_CPU_CLONES
-static void scale_dx(float *dx, const float *dy, const float *x, const float *g, float inverse, float pull,
+static void scale_dx(float *dx, const float *dy, const float *x, const float *g, double inverse, double pull,
                      int n)
 {
 #pragma omp simd
-    for (int i = 0; i < n; i++) dx[i] = inverse * (g[i] * dy[i] - x[i] * pull);
+    for (int i = 0; i < n; i++) dx[i] = (float)(inverse * ((double)g[i] * dy[i] - x[i] * pull));
 }
 
 /* y = x g / rms(x) */
@@ -81,7 +82,7 @@ void osv_cpu_rmsnorm_dx(osv_ops *o, float *dx, const float *dy, const float *x, 
             const float *in = x + (size_t)r * D, *up = dy + (size_t)r * D;
             double inverse = 1 / sqrt(dot(in, in, D) / D + eps);
             double pull = inverse * inverse * dot3(in, g, up, D) / D;
-            scale_dx(dx + (size_t)r * D, up, in, g, (float)inverse, (float)pull, D);
+            scale_dx(dx + (size_t)r * D, up, in, g, inverse, pull, D);
         }
     }
 }

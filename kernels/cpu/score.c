@@ -199,23 +199,25 @@ static double damp(double x, double eps)
     return eps > 0 ? x / (x + eps) : 1;
 }
 
-/* Of one loss, times w: at its target the gradient is `target`, at any other column j `others` p_j, with
- * p_j = e_j / total. With dP/dz_t = c P Q and dP/dz_j = -c P p_j:
- *     promote    target = -c P / (P + eps) Q,   others = c P / (P + eps);   negated: the negative of both
- *     one minus  target = c P Q / (Q + eps),    others = -c P / (Q + eps) */
+/* Of one loss, times w: the gradient is `target` at its target and `others` e_j at any other column j. With
+ * p_j = e_j / total, dP/dz_t = c P Q and dP/dz_j = -c P p_j:
+ *     promote    target = -c P / (P + eps) Q,   others = c P / (P + eps) / total;   negated: minus both
+ *     one minus  target = c P Q / (Q + eps),    others = -c P / (Q + eps) / total */
 typedef struct {
     double target, others;
 } slope;
 
-static slope slope_of(const probability *p, osv_score_kind kind, double c, double eps, double w)
+static slope slope_of(const float *sum, osv_score_kind kind, double c, double eps, double w)
 {
+    probability p = from_sums(sum);
+    double promote = w * c * damp(p.P, eps);
     switch (kind) {
-    case OSV_PROMOTE: return (slope){-w * c * damp(p->P, eps) * p->Q, w * c * damp(p->P, eps)};
-    case OSV_NEGATED: return (slope){w * c * damp(p->P, eps) * p->Q, -w * c * damp(p->P, eps)};
-    case OSV_ONE_MINUS: /* Q = eps = 0: every e_j is 0, and with it the gradient there */
-        return (slope){w * c * p->P * damp(p->Q, eps), p->Q + eps == 0 ? 0 : -w * c * p->P / (p->Q + eps)};
+    case OSV_PROMOTE: return (slope){-promote * p.Q, promote / p.total};
+    case OSV_NEGATED: return (slope){promote * p.Q, -promote / p.total};
+    case OSV_ONE_MINUS: break;
     }
-    return (slope){NAN, NAN};
+    bool alone = p.Q + eps == 0; /* every other e_j is 0, and with it the gradient there */
+    return (slope){w * c * p.P * damp(p.Q, eps), alone ? 0 : -w * c * p.P / (p.Q + eps) / p.total};
 }
 
 /* z = factor exp(c (z - max)), through the softcap */
@@ -229,67 +231,57 @@ static void dx_block(float *z, float factor, float c, float max, float cap, int 
         for (int i = 0; i < n; i++) z[i] = factor * osv_cpu_exp(c * (z[i] - max));
 }
 
-/* What a row needs before its columns can be written. */
-typedef struct {
-    double total;  /* of the exponentials */
-    double others; /* sum of the slopes of all its scores */
-} row_slope;
-
-static row_slope sum_slopes(const float *sum, const float *w, const osv_scores *scores, int r)
+/* Sum of the slopes of the scores [first, last), all of row r. */
+static slope sum_slopes(const float *sum, const float *w, const osv_scores *scores, int r, int first,
+                        int last)
 {
-    row_slope row = {1, 0};
-    for (int s = scores->first[r]; s < scores->first[r + 1]; s++) {
-        probability p = from_sums(sum + 2 * (size_t)s);
-        row.total = p.total;
-        row.others +=
-            slope_of(&p, (osv_score_kind)scores->kind[s], scores->coldness[r], scores->eps[r], w[s]).others;
+    slope total = {0, 0};
+    for (int s = first; s < last; s++) {
+        slope one = slope_of(sum + 2 * (size_t)s, (osv_score_kind)scores->kind[s], scores->coldness[r],
+                             scores->eps[r], w[s]);
+        total.target += one.target;
+        total.others += one.others;
     }
-    return row;
+    return total;
 }
 
-/* Columns [begin, end) of row r. At a target, its own scores have their own slope and the others have theirs.
- */
+/* Columns [begin, end) of row r; `others` of all its scores. At a target the scores that have it have their
+ * own slope, the others theirs. */
 static void dx_row(float *z, float max, const float *sum, const float *w, const osv_scores *scores, int r,
-                   const row_slope *row, int begin, int end)
+                   double others, int begin, int end)
 {
     int at = begin, last = scores->first[r + 1];
     float c = scores->coldness[r], cap = (float)scores->softcap;
-    float factor = (float)(row->others / row->total);
     for (int s = find_score(scores, r, begin), next; s < last; s = next) {
         int target = scores->target[s] - scores->first_id;
         if (target >= end) break;
         next = same_target(scores, s, last);
-        double own = 0, dz = 0;
-        probability p = {0};
-        for (int i = s; i < next; i++) {
-            p = from_sums(sum + 2 * (size_t)i);
-            slope k = slope_of(&p, (osv_score_kind)scores->kind[i], c, scores->eps[r], w[i]);
-            dz += k.target;
-            own += k.others;
-        }
-        dx_block(z + at, factor, c, max, cap, target - at);
+        slope own = sum_slopes(sum, w, scores, r, s, next);
+        double e = exp((double)c * ((double)z[target] - max));
         float back = cap > 0 ? osv_cpu_cap_slope(z[target], cap) : 1;
-        z[target] = (float)(dz + p.P * (row->others - own)) * back;
+        dx_block(z + at, (float)others, c, max, cap, target - at);
+        z[target] = (float)(own.target + e * (others - own.others)) * back;
         at = target + 1;
     }
-    dx_block(z + at, factor, c, max, cap, end - at);
+    dx_block(z + at, (float)others, c, max, cap, end - at);
 }
 
 void osv_cpu_score_dx(osv_ops *o, float *z, const float *max, const float *sum, const float *w,
                       const osv_scores *scores, int V)
 {
     int R = scores->R, blocks = osv_cpu_blocks(V, BLOCK);
-    if (osv_cpu_failed(o) || !osv_cpu_partial(o, (size_t)R * sizeof(row_slope))) return;
+    if (osv_cpu_failed(o) || !osv_cpu_partial(o, (size_t)R * sizeof(double))) return;
     const osv_cpu *cpu = o->state;
-    row_slope *row = cpu->partial; /* [R] */
-    for (int r = 0; r < R; r++) row[r] = sum_slopes(sum, w, scores, r);
+    double *others = cpu->partial; /* [R] */
+    for (int r = 0; r < R; r++)
+        others[r] = sum_slopes(sum, w, scores, r, scores->first[r], scores->first[r + 1]).others;
 #pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)R *V))
     for (int item = 0; item < R * blocks; item++) {
         int r = item / blocks, at = item % blocks * BLOCK, end = osv_cpu_min(at + BLOCK, V);
-        float *z_row = z + (size_t)r * V;
+        float *row = z + (size_t)r * V;
         if (scores->first[r] < scores->first[r + 1])
-            dx_row(z_row, max[r], sum, w, scores, r, &row[r], at, end);
+            dx_row(row, max[r], sum, w, scores, r, others[r], at, end);
         else
-            memset(z_row + at, 0, (size_t)(end - at) * sizeof *z_row);
+            memset(row + at, 0, (size_t)(end - at) * sizeof *row);
     }
 }
