@@ -2,7 +2,7 @@
  * memory-mapped.
  *
  * The osv_checkpoint owns the mappings; the model's weights point into them, so it must outlive the model.
- * Only this rank's slices are touched. */
+ * Only this rank's slices are touched, and what the hash samples. */
 #ifndef OSV_LOADER_CHECKPOINT_H
 #define OSV_LOADER_CHECKPOINT_H
 
@@ -14,13 +14,15 @@ typedef struct osv_checkpoint osv_checkpoint;
  * errors naming them. */
 int osv_config_read(osv_config *config, const char *dir, osv_error *e);
 
-/* Maps the weights of `dir` and fills `model` (osv_model_alloc'ed here) with the slices of `shard`; every
- * tensor's dtype, shape and offsets are checked. */
+/* Maps the weights of `dir` and fills `model` (allocated here; osv_model_free it) with the slices of `rank`
+ * of `size`; every tensor's dtype, shape and offsets are checked, and no tensor may be left over.
+ * model->config.tied becomes false where the file holds a head that differs from the embedding. On failure
+ * nothing is left to free. */
 int osv_checkpoint_open(osv_checkpoint **out, osv_model *model, const char *dir, int rank, int size,
                         osv_error *e);
 void osv_checkpoint_close(osv_checkpoint *c);
 
-/* SHA-256 (hex) that identifies the model: see the .c for what goes into it. */
+/* SHA-256 (hex) that identifies the model: osv_store_sha256 says what goes into it. */
 const char *osv_checkpoint_sha256(const osv_checkpoint *c);
 
 #endif

@@ -1,0 +1,287 @@
+#include "loader/checkpoint.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loader/file.h"
+#include "loader/store.h"
+
+struct osv_checkpoint {
+    char *dir;
+    osv_store store;
+    void **copy; /* memory of slices that cannot be used where they lie in the file */
+    int copies;
+    char sha256[65];
+};
+
+/* ---- slices ---- */
+
+/* What of a stored [rows, cols] matrix belongs to this rank. */
+typedef struct {
+    int rows, cols; /* whole */
+    int row0, row_count, col0, col_count;
+    bool vector; /* stored as [cols] */
+} slice;
+
+static slice matrix_rows(int rows, int row0, int count, int cols)
+{
+    return (slice){rows, cols, row0, count, 0, cols, false};
+}
+
+static slice matrix_cols(int rows, int cols, int col0, int count)
+{
+    return (slice){rows, cols, 0, rows, col0, count, false};
+}
+
+static slice vector(int cols, int col0, int count)
+{
+    return (slice){1, cols, 0, 1, col0, count, true};
+}
+
+static int check_shape(const osv_stored *s, const slice *want, osv_error *e)
+{
+    const osv_tensor *t = s->tensor;
+    bool good = want->vector ? t->rank == 1 && t->shape[0] == want->cols
+                             : t->rank == 2 && t->shape[0] == want->rows && t->shape[1] == want->cols;
+    if (good) return OSV_OK;
+    char actual[OSV_MAX_RANK * 22 + 1] = "", expected[48];
+    for (int i = 0, used = 0; i < t->rank; i++)
+        used += snprintf(actual + used, sizeof actual - (size_t)used, "%s%lld", i ? ", " : "",
+                         (long long)t->shape[i]);
+    if (want->vector)
+        snprintf(expected, sizeof expected, "%d", want->cols);
+    else
+        snprintf(expected, sizeof expected, "%d, %d", want->rows, want->cols);
+    return OSV_FAIL(e, OSV_BAD_INPUT, "%s: tensor %s has shape [%s], config.json asks for [%s]", s->path,
+                    t->name, actual, expected);
+}
+
+static int format_of(osv_format *format, const osv_stored *s, osv_error *e)
+{
+    for (int f = OSV_F32; f <= OSV_BF16; f++)
+        if (strcmp(s->tensor->dtype, osv_format_name((osv_format)f)) == 0) {
+            *format = (osv_format)f;
+            return OSV_OK;
+        }
+    return OSV_FAIL(e, OSV_BAD_INPUT, "%s: tensor %s has dtype %s, supported: F32, F16, BF16", s->path,
+                    s->tensor->name, s->tensor->dtype);
+}
+
+/* Memory that lives as long as the checkpoint. */
+static void *keep(osv_checkpoint *c, size_t bytes)
+{
+    void **wider = realloc(c->copy, ((size_t)c->copies + 1) * sizeof *wider);
+    if (!wider) return NULL;
+    c->copy = wider;
+    void *memory = malloc(bytes);
+    if (memory) c->copy[c->copies++] = memory;
+    return memory;
+}
+
+/* Rows of a slice lie together in the file and are used there; columns are copied, and so is a tensor that
+ * the file does not align to its elements. */
+static int take(osv_checkpoint *c, osv_weight *w, osv_stored *s, const slice *want, osv_error *e)
+{
+    s->used = true;
+    osv_format format;
+    OSV_TRY(format_of(&format, s, e));
+    OSV_TRY(check_shape(s, want, e));
+    size_t element = osv_format_bytes(format);
+    size_t stride = (size_t)want->cols * element, row = (size_t)want->col_count * element;
+    const char *data = (const char *)s->tensor->data + (size_t)want->row0 * stride +
+                       (size_t)want->col0 * element;
+    *w = (osv_weight){data, format, want->row_count, want->col_count};
+    bool together = row == stride || want->row_count == 1;
+    if (together && (uintptr_t)data % element == 0) return OSV_OK;
+    char *copy = keep(c, (size_t)want->row_count * row);
+    if (!copy)
+        return OSV_FAIL(e, OSV_DEVICE, "%s: no memory for this rank's %zu bytes of tensor %s", s->path,
+                        (size_t)want->row_count * row, s->tensor->name);
+    for (int r = 0; r < want->row_count; r++) memcpy(copy + (size_t)r * row, data + (size_t)r * stride, row);
+    w->data = copy;
+    return OSV_OK;
+}
+
+/* ---- names ---- */
+
+/* Files of the bare model, without its head, leave "model." out. */
+static osv_stored *find(const osv_checkpoint *c, const char *name)
+{
+    char full[96];
+    snprintf(full, sizeof full, "model.%s", name);
+    osv_stored *s = osv_store_find(&c->store, full);
+    return s ? s : osv_store_find(&c->store, name);
+}
+
+/* `block` < 0: the tensor belongs to none. */
+static int fetch(osv_checkpoint *c, osv_weight *w, int block, const char *name, slice want, osv_error *e)
+{
+    char full[80];
+    if (block < 0)
+        snprintf(full, sizeof full, "%s", name);
+    else
+        snprintf(full, sizeof full, "layers.%d.%s", block, name);
+    osv_stored *s = find(c, full);
+    if (s) return take(c, w, s, &want, e);
+    if (block < 0) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: tensor model.%s is missing", c->dir, full);
+    return OSV_FAIL(e, OSV_BAD_INPUT, "%s: block %d: tensor model.%s is missing", c->dir, block, full);
+}
+
+/* ---- the model ---- */
+
+static int fill_attention(osv_checkpoint *c, const osv_model *m, int l, osv_error *e)
+{
+    const osv_config *g = &m->config;
+    const osv_shard *s = &m->shard;
+    osv_block *b = &m->block[l];
+    int D = g->D, E = g->E, q = g->H * E, kv = g->K * E;
+    int q0 = s->head0 * E, q_count = s->H * E, kv0 = s->kv0 * E, kv_count = s->K * E;
+    OSV_TRY(fetch(c, &b->attention_norm, l, "input_layernorm.weight", vector(D, 0, D), e));
+    OSV_TRY(fetch(c, &b->q, l, "self_attn.q_proj.weight", matrix_rows(q, q0, q_count, D), e));
+    OSV_TRY(fetch(c, &b->k, l, "self_attn.k_proj.weight", matrix_rows(kv, kv0, kv_count, D), e));
+    OSV_TRY(fetch(c, &b->v, l, "self_attn.v_proj.weight", matrix_rows(kv, kv0, kv_count, D), e));
+    OSV_TRY(fetch(c, &b->out, l, "self_attn.o_proj.weight", matrix_cols(D, q, q0, q_count), e));
+    if (g->qkv_bias) {
+        OSV_TRY(fetch(c, &b->q_bias, l, "self_attn.q_proj.bias", vector(q, q0, q_count), e));
+        OSV_TRY(fetch(c, &b->k_bias, l, "self_attn.k_proj.bias", vector(kv, kv0, kv_count), e));
+        OSV_TRY(fetch(c, &b->v_bias, l, "self_attn.v_proj.bias", vector(kv, kv0, kv_count), e));
+    }
+    if (g->out_bias) OSV_TRY(fetch(c, &b->out_bias, l, "self_attn.o_proj.bias", vector(D, 0, D), e));
+    return OSV_OK;
+}
+
+static int fill_ffn(osv_checkpoint *c, const osv_model *m, int l, osv_error *e)
+{
+    const osv_config *g = &m->config;
+    osv_block *b = &m->block[l];
+    int D = g->D, F = g->F, first = m->shard.ffn0, count = m->shard.F;
+    OSV_TRY(fetch(c, &b->gate, l, "mlp.gate_proj.weight", matrix_rows(F, first, count, D), e));
+    OSV_TRY(fetch(c, &b->up, l, "mlp.up_proj.weight", matrix_rows(F, first, count, D), e));
+    OSV_TRY(fetch(c, &b->down, l, "mlp.down_proj.weight", matrix_cols(D, F, first, count), e));
+    if (g->mlp_bias) {
+        OSV_TRY(fetch(c, &b->gate_bias, l, "mlp.gate_proj.bias", vector(F, first, count), e));
+        OSV_TRY(fetch(c, &b->up_bias, l, "mlp.up_proj.bias", vector(F, first, count), e));
+        OSV_TRY(fetch(c, &b->down_bias, l, "mlp.down_proj.bias", vector(D, 0, D), e));
+    }
+    /* "post_attention_layernorm" is the norm after attention where a family has post-norms, and the norm
+     * before the ffn where it has none. */
+    if (!g->post_norms)
+        return fetch(c, &b->ffn_norm, l, "post_attention_layernorm.weight", vector(D, 0, D), e);
+    OSV_TRY(fetch(c, &b->attention_post_norm, l, "post_attention_layernorm.weight", vector(D, 0, D), e));
+    OSV_TRY(fetch(c, &b->ffn_norm, l, "pre_feedforward_layernorm.weight", vector(D, 0, D), e));
+    return fetch(c, &b->ffn_post_norm, l, "post_feedforward_layernorm.weight", vector(D, 0, D), e);
+}
+
+static bool same_bytes(const osv_tensor *a, const osv_tensor *b)
+{
+    return strcmp(a->dtype, b->dtype) == 0 && a->bytes == b->bytes && memcmp(a->data, b->data, a->bytes) == 0;
+}
+
+/* As transformers 5 does it: a tied matrix may be stored under either name, or both; where both are stored
+ * and differ, the config is wrong and they are not tied. Whole tensors are compared, so that all ranks agree.
+ */
+static int fill_embeddings(osv_checkpoint *c, osv_model *m, osv_error *e)
+{
+    const osv_shard *s = &m->shard;
+    slice want = matrix_rows(m->config.V, s->vocab0, s->V, m->config.D);
+    osv_stored *embed = find(c, "embed_tokens.weight"), *head = osv_store_find(&c->store, "lm_head.weight");
+    if (m->config.tied && !embed) embed = head;
+    if (m->config.tied && !head) head = embed;
+    if (!embed) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: tensor model.embed_tokens.weight is missing", c->dir);
+    if (!head)
+        return OSV_FAIL(e, OSV_BAD_INPUT,
+                        "%s: tensor lm_head.weight is missing, and \"tie_word_embeddings\" is not true",
+                        c->dir);
+    OSV_TRY(take(c, &m->embed, embed, &want, e));
+    if (m->config.tied && head != embed) m->config.tied = same_bytes(head->tensor, embed->tensor);
+    head->used = true;
+    if (!m->config.tied) return take(c, &m->head, head, &want, e);
+    m->head = m->embed;
+    return OSV_OK;
+}
+
+/* Tensors that nothing asked for mean that the model is not what config.json says, except for tables of
+ * frequencies, which old files store although they follow from the config. */
+static int check_unused(const osv_checkpoint *c, const osv_model *m, osv_error *e)
+{
+    static const char table[] = "rotary_emb.inv_freq";
+    for (int i = 0; i < c->store.count; i++) {
+        const osv_stored *s = &c->store.stored[i];
+        size_t length = strlen(s->tensor->name), ending = sizeof table - 1;
+        if (s->used || (length >= ending && strcmp(s->tensor->name + length - ending, table) == 0)) continue;
+        return OSV_FAIL(
+            e, OSV_BAD_INPUT,
+            "%s: tensor %s has no place in the model of config.json (%s, %d blocks, attention_bias %s, "
+            "mlp_bias %s)",
+            s->path, s->tensor->name, m->config.family, m->config.N, m->config.qkv_bias ? "true" : "false",
+            m->config.mlp_bias ? "true" : "false");
+    }
+    return OSV_OK;
+}
+
+static int fill_model(osv_checkpoint *c, osv_model *m, osv_error *e)
+{
+    OSV_TRY(fill_embeddings(c, m, e));
+    for (int l = 0; l < m->config.N; l++) {
+        OSV_TRY(fill_attention(c, m, l, e));
+        OSV_TRY(fill_ffn(c, m, l, e));
+    }
+    OSV_TRY(fetch(c, &m->final_norm, -1, "norm.weight", vector(m->config.D, 0, m->config.D), e));
+    return check_unused(c, m, e);
+}
+
+static int hash_model(osv_checkpoint *c, osv_error *e)
+{
+    char *path, *text = NULL;
+    size_t bytes;
+    OSV_TRY(osv_path_join(&path, c->dir, "config.json", e));
+    int status = osv_file_read(&text, &bytes, path, (size_t)1 << 26, e);
+    if (!status) status = osv_store_sha256(&c->store, text, bytes, c->sha256, e);
+    free(text);
+    free(path);
+    return status;
+}
+
+int osv_checkpoint_open(osv_checkpoint **out, osv_model *model, const char *dir, int rank, int size,
+                        osv_error *e)
+{
+    *out = NULL;
+    *model = (osv_model){0};
+    osv_config config;
+    osv_shard shard;
+    OSV_TRY(osv_config_read(&config, dir, e));
+    OSV_TRY(osv_shard_make(&shard, &config, rank, size, e));
+    osv_checkpoint *c = calloc(1, sizeof *c);
+    if (!c || !(c->dir = strdup(dir))) {
+        free(c);
+        return OSV_FAIL(e, OSV_DEVICE, "%s: no memory to open it", dir);
+    }
+    int status = osv_model_alloc(model, &config, &shard, e);
+    if (!status) status = osv_store_open(&c->store, dir, e);
+    if (!status) status = fill_model(c, model, e);
+    if (!status) status = hash_model(c, e);
+    if (status) {
+        osv_model_free(model);
+        osv_checkpoint_close(c);
+        return status;
+    }
+    *out = c;
+    return OSV_OK;
+}
+
+void osv_checkpoint_close(osv_checkpoint *c)
+{
+    if (!c) return;
+    osv_store_close(&c->store);
+    for (int i = 0; i < c->copies; i++) free(c->copy[i]);
+    free(c->copy);
+    free(c->dir);
+    free(c);
+}
+
+const char *osv_checkpoint_sha256(const osv_checkpoint *c)
+{
+    return c->sha256;
+}
