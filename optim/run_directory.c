@@ -40,9 +40,10 @@ int osv_run_check(const char *path, bool force, osv_error *e)
         bool there = osv_path_exists(file);
         free(file);
         if (there)
-            return OSV_FAIL(e, OSV_USAGE,
-                            "--out %s: holds a run already (%s); choose another folder, or replace it with --force",
-                            path, name);
+            return OSV_FAIL(
+                e, OSV_USAGE,
+                "--out %s: holds a run already (%s); choose another folder, or replace it with --force", path,
+                name);
     }
     return OSV_OK;
 }
@@ -82,7 +83,8 @@ static int remove_run(const char *path, const char *vectors, osv_error *e)
 {
     for (int i = 0; i < RUN_FILES; i++) OSV_TRY(remove_file(path, run_files[i], e));
     DIR *dir = opendir(vectors);
-    if (!dir) return errno == ENOENT ? OSV_OK : OSV_FAIL(e, OSV_BAD_INPUT, "%s: %s", vectors, strerror(errno));
+    if (!dir)
+        return errno == ENOENT ? OSV_OK : OSV_FAIL(e, OSV_BAD_INPUT, "%s: %s", vectors, strerror(errno));
     int status = OSV_OK;
     for (struct dirent *entry; !status && (entry = readdir(dir));) {
         const char *dot = strrchr(entry->d_name, '.');
@@ -93,6 +95,19 @@ static int remove_run(const char *path, const char *vectors, osv_error *e)
     return status;
 }
 
+/* Folders that were there before, and hold something, stay: rmdir refuses them. */
+static void remove_new(const char *path)
+{
+    osv_error ignored = {0};
+    remove_file(path, "trace.jsonl", &ignored);
+    remove_file(path, "run.json", &ignored);
+    char *vectors;
+    if (osv_path_join(&vectors, path, "vectors", &ignored)) return;
+    rmdir(vectors);
+    rmdir(path);
+    free(vectors);
+}
+
 int osv_run_create(osv_run_directory *r, const char *path, bool force, osv_error *e)
 {
     *r = (osv_run_directory){0};
@@ -100,19 +115,28 @@ int osv_run_create(osv_run_directory *r, const char *path, bool force, osv_error
     char *vectors, *trace = NULL;
     OSV_TRY(osv_path_join(&vectors, path, "vectors", e));
     int status = force ? remove_run(path, vectors, e) : OSV_OK;
-    if (!status) status = make_folders(vectors, e);
     if (!status) status = osv_path_join(&trace, path, "trace.jsonl", e);
-    if (!status && !(r->trace = fopen(trace, "we")))
-        status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot create: %s", trace, strerror(errno));
     if (!status && !(r->path = strdup(path)))
         status = OSV_FAIL(e, OSV_DEVICE, "%s: no memory for its name", path);
+    if (!status) status = make_folders(vectors, e);
+    if (!status && !(r->trace = fopen(trace, "we")))
+        status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot create: %s", trace, strerror(errno));
+    if (status) {
+        free(r->path);
+        *r = (osv_run_directory){0};
+        remove_new(path);
+    }
     free(trace);
     free(vectors);
-    if (status) {
-        osv_error ignored = {0};
-        osv_run_close(r, &ignored);
-    }
     return status;
+}
+
+void osv_run_discard(osv_run_directory *r)
+{
+    if (!r->path) return;
+    remove_new(r->path);
+    osv_error ignored = {0};
+    osv_run_close(r, &ignored);
 }
 
 int osv_run_write_json(const osv_run_directory *r, const json_t *run, osv_error *e)

@@ -29,8 +29,8 @@ static const char *measured(char text[NUMBER_ROOM], double x)
 
 int osv_vector_write(const char *path, const float *vector, int D, const osv_vector_info *info, osv_error *e)
 {
-    char site[SITE_ROOM], coldness[NUMBER_ROOM], norm[NUMBER_ROOM], loss[NUMBER_ROOM], iterations[NUMBER_ROOM],
-        seed[NUMBER_ROOM];
+    char site[SITE_ROOM], coldness[NUMBER_ROOM], norm[NUMBER_ROOM], loss[NUMBER_ROOM],
+        iterations[NUMBER_ROOM], seed[NUMBER_ROOM];
     snprintf(site, sizeof site, "block_input:%d", info->layer);
     snprintf(iterations, sizeof iterations, "%d", info->iterations);
     snprintf(seed, sizeof seed, "%llu", info->seed);
@@ -58,8 +58,8 @@ static int copy_vector(const char *path, const osv_tensor *t, float **vector, in
 {
     if (!t) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: has no tensor \"vector\"", path);
     if (strcmp(t->dtype, "F32") != 0 || t->rank != 1)
-        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: tensor \"vector\" is %s with %d dimensions, expected F32 [D]", path,
-                        t->dtype, t->rank);
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: tensor \"vector\" is %s with %d dimensions, expected F32 [D]",
+                        path, t->dtype, t->rank);
     if (t->shape[0] < 1 || t->shape[0] > 1 << 24)
         return OSV_FAIL(e, OSV_BAD_INPUT, "%s: tensor \"vector\" has %lld elements, expected a model's width",
                         path, (long long)t->shape[0]);
@@ -69,8 +69,8 @@ static int copy_vector(const char *path, const osv_tensor *t, float **vector, in
     for (int64_t i = 0; i < t->shape[0]; i++) {
         if (isfinite(copy[i])) continue;
         free(copy);
-        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: element %lld of tensor \"vector\" is not a finite number", path,
-                        (long long)i);
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: element %lld of tensor \"vector\" is not a finite number",
+                        path, (long long)i);
     }
     *vector = copy;
     *D = (int)t->shape[0];
