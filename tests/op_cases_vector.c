@@ -1,0 +1,214 @@
+#include <math.h>
+#include <stdlib.h>
+
+#include "tests/op_cases.h"
+
+const op_case *const op_case_lists[] = {op_block_cases, op_attention_cases, op_head_cases, op_vector_cases,
+                                        NULL};
+
+static size_t area(int rows, int cols)
+{
+    return (size_t)rows * (size_t)cols;
+}
+
+/* ---- apply ---- */
+
+enum { MAX_JOBS = 8, MAX_ROWS = 256, SITE_JOB = 3, SITE_FIRST, SITE_ROW_JOB, SITE_SIGN };
+
+static int site_rows(const site_shape *s)
+{
+    return s->jobs ? s->jobs * s->per_job + 1 : 0;
+}
+
+/* Buffers SITE_JOB and on. Jobs in falling order, signs +1, 0, -1 in turn. */
+static void make_site(op_call *c)
+{
+    const site_shape *s = c->shape;
+    int job[MAX_JOBS], first[MAX_JOBS + 1] = {0}, row_job[MAX_ROWS], sign[MAX_ROWS], rows = site_rows(s);
+    for (int i = 0; i < s->jobs; i++) {
+        job[i] = s->J - 1 - i;
+        first[i + 1] = first[i] + s->per_job + (i == 0);
+        for (int r = first[i]; r < first[i + 1]; r++) row_job[r] = job[i];
+    }
+    for (int r = 0; r < rows; r++) sign[r] = 1 - r % 3;
+    op_bytes(c, "job", job, (size_t)s->jobs * sizeof *job);
+    op_bytes(c, "first", first, (size_t)(s->jobs + 1) * sizeof *first);
+    op_bytes(c, "row_job", row_job, (size_t)rows * sizeof *row_job);
+    op_bytes(c, "sign", sign, (size_t)rows * sizeof *sign);
+}
+
+osv_site op_site(const op_call *c)
+{
+    const site_shape *s = c->shape;
+    return (osv_site){.row = s->row,
+                      .rows = site_rows(s),
+                      .jobs = s->jobs,
+                      .job = op_int_at(c, SITE_JOB),
+                      .first = op_int_at(c, SITE_FIRST),
+                      .row_job = op_int_at(c, SITE_ROW_JOB),
+                      .sign = op_int_at(c, SITE_SIGN)};
+}
+
+static void apply_add_make(op_call *c)
+{
+    const site_shape *s = c->shape;
+    op_random(c, "x", OP_UPDATED, area(s->T, s->D), 1);
+    op_random(c, "x0", OP_INPUT, area(site_rows(s), s->D), 1);
+    op_random(c, "v", OP_INPUT, area(s->J, s->D), 1);
+    make_site(c);
+}
+
+static void apply_add_run(op_call *c)
+{
+    const site_shape *s = c->shape;
+    osv_site site = op_site(c);
+    c->o->apply_add(c->o, op_at(c, 0), op_at(c, 1), op_at(c, 2), &site, s->D);
+}
+
+static void apply_add_dv_make(op_call *c)
+{
+    const site_shape *s = c->shape;
+    op_random(c, "dv", OP_UPDATED, area(s->J, s->D), 1); /* other jobs' rows stay */
+    op_random(c, "dx", OP_INPUT, area(s->T, s->D), 1);
+    op_random(c, "v", OP_INPUT, area(s->J, s->D), 1); /* not an argument: for the gradient test */
+    make_site(c);
+}
+
+static void apply_add_dv_run(op_call *c)
+{
+    const site_shape *s = c->shape;
+    osv_site site = op_site(c);
+    c->o->apply_add_dv(c->o, op_at(c, 0), op_at(c, 1), &site, s->D);
+}
+
+const op_kind op_apply_add = {"apply_add", apply_add_make, apply_add_run};
+const op_kind op_apply_add_dv = {"apply_add_dv", apply_add_dv_make, apply_add_dv_run};
+
+/* ---- adam, norm ---- */
+
+enum { ADAM_V, ADAM_M, ADAM_S, ADAM_DV, ADAM_PARAMS };
+
+static void adam_make(op_call *c)
+{
+    const adam_shape *s = c->shape;
+    osv_adam_params params[MAX_JOBS];
+    for (int j = 0; j < s->J; j++) {
+        osv_adam_params *p = &params[j];
+        *p = (osv_adam_params){.lr = (osv_real)(j == 1 ? 0 : 0.01 * (j + 1)), /* job 1 rests */
+                               .beta1 = (osv_real)(j == 2 ? 0 : 0.9),
+                               .beta2 = (osv_real)0.999,
+                               .eps = (osv_real)1e-8,
+                               .max_norm = (osv_real)(j == 3 ? -1 : s->max_norm)};
+        p->correction1 = (osv_real)(1 - pow(p->beta1, s->step + 1));
+        p->correction2 = (osv_real)(1 - pow(p->beta2, s->step + 1));
+    }
+    op_random(c, "v", OP_UPDATED, area(s->J, s->D), 1);
+    op_random(c, "m", OP_UPDATED, area(s->J, s->D), s->step ? 1 : 0);
+    size_t n = area(s->J, s->D);
+    osv_real *second = calloc(n + 1, sizeof *second); /* a mean of squares */
+    for (size_t i = 0; second && s->step && i < n; i++) second[i] = (osv_real)fabs(op_uniform(&c->random));
+    if (second)
+        op_given(c, "s", OP_UPDATED, second, n);
+    else
+        OSV_FAIL(c->o->error, OSV_DEVICE, "out of memory for a test");
+    free(second);
+    op_random(c, "dv", OP_INPUT, n, 1);
+    op_bytes(c, "params", params, (size_t)s->J * sizeof *params);
+}
+
+static void adam_run(op_call *c)
+{
+    const adam_shape *s = c->shape;
+    c->o->adam(c->o, op_at(c, ADAM_V), op_at(c, ADAM_M), op_at(c, ADAM_S), op_at(c, ADAM_DV),
+               (const void *)op_at(c, ADAM_PARAMS), s->D, s->J);
+}
+
+static void norm_make(op_call *c)
+{
+    const adam_shape *s = c->shape;
+    op_poisoned(c, "out", OP_OUTPUT, (size_t)s->J);
+    op_random(c, "v", OP_INPUT, area(s->J, s->D), 1);
+}
+
+static void norm_run(op_call *c)
+{
+    const adam_shape *s = c->shape;
+    c->o->norm(c->o, op_at(c, 0), op_at(c, 1), s->D, s->J);
+}
+
+const op_kind op_adam = {"adam", adam_make, adam_run};
+const op_kind op_norm = {"norm", norm_make, norm_run};
+
+/* ---- rows ---- */
+
+static void rows_make(op_call *c, int out, int in, op_role role)
+{
+    const rows_shape *s = c->shape;
+    int index[MAX_ROWS];
+    for (int r = 0; r < s->rows; r++) index[r] = s->total - 1 - r;
+    if (role == OP_OUTPUT)
+        op_poisoned(c, "out", role, area(out, s->D));
+    else
+        op_random(c, "out", role, area(out, s->D), 1);
+    op_random(c, "in", OP_INPUT, area(in, s->D), 1);
+    op_bytes(c, "index", index, (size_t)s->rows * sizeof *index);
+}
+
+static void gather_make(op_call *c)
+{
+    const rows_shape *s = c->shape;
+    rows_make(c, s->rows, s->total, OP_OUTPUT);
+}
+
+static void gather_run(op_call *c)
+{
+    const rows_shape *s = c->shape;
+    c->o->gather_rows(c->o, op_at(c, 0), op_at(c, 1), op_int_at(c, 2), s->D, s->rows);
+}
+
+static void scatter_make(op_call *c)
+{
+    const rows_shape *s = c->shape;
+    rows_make(c, s->total, s->rows, OP_UPDATED);
+}
+
+static void scatter_run(op_call *c)
+{
+    const rows_shape *s = c->shape;
+    c->o->scatter_rows(c->o, op_at(c, 0), op_at(c, 1), op_int_at(c, 2), s->D, s->rows);
+}
+
+const op_kind op_gather_rows = {"gather_rows", gather_make, gather_run};
+const op_kind op_scatter_rows = {"scatter_rows", scatter_make, scatter_run};
+
+/* ---- shapes ---- */
+
+#define SITE(...) \
+    OP_CASE(op_apply_add, site_shape, __VA_ARGS__), OP_CASE(op_apply_add_dv, site_shape, __VA_ARGS__)
+#define ADAM(...) OP_CASE(op_adam, adam_shape, __VA_ARGS__)
+#define NORM(...) OP_CASE(op_norm, adam_shape, __VA_ARGS__)
+#define ROWS(...) \
+    OP_CASE(op_gather_rows, rows_shape, __VA_ARGS__), OP_CASE(op_scatter_rows, rows_shape, __VA_ARGS__)
+
+const op_case op_vector_cases[] = {
+    SITE(.T = 2, .jobs = 1, .per_job = 1, .J = 1, .D = 48),
+    SITE(.T = 65, .row = 5, .jobs = 4, .per_job = 7, .J = 6, .D = 48),
+    SITE(.T = 130, .row = 1, .jobs = 1, .per_job = 128, .J = 2, .D = 100),
+    SITE(.T = 7, .row = 7, .jobs = 0, .J = 3, .D = 48),
+
+    ADAM(.D = 48, .J = 1, .step = 0, .max_norm = -1),
+    ADAM(.D = 100, .J = 5, .step = 7, .max_norm = 2),
+    ADAM(.D = 317, .J = 4, .step = 1000, .max_norm = 0),
+    ADAM(.D = 1, .J = 8, .step = 1, .max_norm = 0.5),
+    ADAM(.D = 48, .J = 0, .max_norm = -1),
+
+    NORM(.D = 48, .J = 1),
+    NORM(.D = 2304, .J = 5),
+    NORM(.D = 48, .J = 0),
+
+    ROWS(.rows = 1, .D = 48, .total = 1),
+    ROWS(.rows = 65, .D = 100, .total = 130),
+    ROWS(.rows = 7, .D = 1, .total = 9),
+    ROWS(.rows = 0, .D = 48, .total = 9),
+    {0},
+};
