@@ -3,54 +3,52 @@
 #include "engine/maths.h"
 #include "engine/step.h"
 
-static void sum_over_ranks_dx(const osv_step *s, osv_real *dx, int rows)
+static void sum_over_ranks_dx(const osv_engine *g, osv_real *dx, int rows)
 {
-    s->comm->all_reduce(s->comm, dx, (size_t)rows * (size_t)s->model->config.D, OSV_SUM);
+    g->comm->all_reduce(g->comm, dx, (size_t)rows * (size_t)g->model->config.D, OSV_SUM);
 }
 
 /* The gradient of y, from that of its post-norm (or of y itself where the model has none). */
-static const osv_real *post_norm_dx(const osv_step *s, osv_real *dy, const osv_real *dx, const osv_real *y,
+static const osv_real *post_norm_dx(const osv_engine *g, osv_real *dy, const osv_real *dx, const osv_real *y,
                                     const osv_weight *w, int rows)
 {
-    osv_ops *o = s->ops;
-    const osv_config *c = &s->model->config;
+    osv_ops *o = g->ops;
+    const osv_config *c = &g->model->config;
     if (!w->data) return dx;
     OP(rmsnorm_dx, dy, dx, y, w, c->norm_offset, c->norm_eps, rows);
     return dy;
 }
 
-/* dx of the block's output -> dx of its input, in scratch.dx. A narrow last block starts with scratch.dxq,
- * its scored rows. */
-static void block_dx(const osv_step *s, const osv_device_pass *p, int l, const osv_activations *a)
+void osv_block_dx(const osv_engine *g, const osv_device_pass *p, int l, const osv_activations *a)
 {
-    osv_ops *o = s->ops;
-    const osv_config *c = &s->model->config;
-    const osv_shard *sh = &s->model->shard;
-    const osv_block *w = &s->model->block[l];
+    osv_ops *o = g->ops;
+    const osv_config *c = &g->model->config;
+    const osv_shard *sh = &g->model->shard;
+    const osv_block *w = &g->model->block[l];
     const osv_scratch *t = &p->scratch;
     osv_worklist work = osv_block_work(p, l, c->N);
-    osv_attention attention = osv_block_attention(s->model, l);
+    osv_attention attention = osv_block_attention(g->model, l);
     int T = osv_rows(p, l), Q = osv_queries(p, l, c->N), D = c->D, E = c->E;
     bool narrow = l == c->N - 1 && p->narrow;
     osv_real *dx = narrow ? t->dxq : t->dx;
     const osv_real *dy;
 
     /* ffn */
-    dy = post_norm_dx(s, t->dy, dx, a->ffn_y, &w->ffn_post_norm, Q);
+    dy = post_norm_dx(g, t->dy, dx, a->ffn_y, &w->ffn_post_norm, Q);
     OP(matmul_dx, t->ds, IN(dy), W(&w->down), 1, Q);
     OP(glu_dx, a->gate, a->up, t->ds, a->gate, a->up, c->activation, (size_t)Q * (size_t)sh->F);
     OP(matmul_dx, t->dh, IN(a->gate, a->up), W(&w->gate, &w->up), 2, Q);
-    sum_over_ranks_dx(s, t->dh, Q);
+    sum_over_ranks_dx(g, t->dh, Q);
     OP(rmsnorm_dx, t->dh, t->dh, a->x_mid, &w->ffn_norm, c->norm_offset, c->norm_eps, Q);
     OP(residual_add, dx, dx, t->dh, NULL, D, Q);
 
     /* attention */
-    dy = post_norm_dx(s, t->dy, dx, a->attn_y, &w->attention_post_norm, Q);
+    dy = post_norm_dx(g, t->dy, dx, a->attn_y, &w->attention_post_norm, Q);
     OP(matmul_dx, t->da, IN(dy), W(&w->out), 1, Q);
     OP(attention_dx, t->dq, t->dk, t->dv, t->delta, t->da, a->q, a->k, a->v, a->attn, a->lse, &work,
        &attention);
-    OP(rope, t->dq, work.pos, s->buffer.rope, sh->H, E, c->rot, -1, Q);
-    OP(rope, t->dk, p->work.pos, s->buffer.rope, sh->K, E, c->rot, -1, T);
+    OP(rope, t->dq, work.pos, g->rope, sh->H, E, c->rot, -1, Q);
+    OP(rope, t->dk, p->work.pos, g->rope, sh->K, E, c->rot, -1, T);
     if (narrow) {
         OP(matmul_dx, t->dh, IN(t->dk, t->dv), W(&w->k, &w->v), 2, T);
         OP(matmul_dx, t->dy, IN(t->dq), W(&w->q), 1, Q);
@@ -58,7 +56,7 @@ static void block_dx(const osv_step *s, const osv_device_pass *p, int l, const o
     } else {
         OP(matmul_dx, t->dh, IN(t->dq, t->dk, t->dv), W(&w->q, &w->k, &w->v), 3, T);
     }
-    sum_over_ranks_dx(s, t->dh, T);
+    sum_over_ranks_dx(g, t->dh, T);
     if (narrow) {
         OP(rmsnorm_dx, t->dx, t->dh, a->x, &w->attention_norm, c->norm_offset, c->norm_eps, T);
         OP(residual_add, t->dx, t->dx, t->dxq, p->scored, D, Q);
@@ -68,19 +66,17 @@ static void block_dx(const osv_step *s, const osv_device_pass *p, int l, const o
     }
 }
 
-/* w -> dx of the last block's output: in scratch.dxq where it is narrow, else in scratch.dx (zero at unscored
- * rows). */
-static void head_dx(const osv_step *s, const osv_device_pass *p)
+void osv_head_dx(const osv_engine *g, const osv_device_pass *p, const osv_real *w)
 {
-    osv_ops *o = s->ops;
-    const osv_model *m = s->model;
+    osv_ops *o = g->ops;
+    const osv_model *m = g->model;
     const osv_config *c = &m->config;
     const osv_scratch *t = &p->scratch;
     int R = p->host->R, T = p->host->T;
 
-    OP(score_dx, t->z, t->max, t->sum, s->buffer.w, &p->scores, m->shard.V);
+    OP(score_dx, t->z, t->max, t->sum, w, &p->scores, m->shard.V);
     OP(matmul_dx, t->dxq, IN(t->z), W(&m->head), 1, R);
-    sum_over_ranks_dx(s, t->dxq, R);
+    sum_over_ranks_dx(g, t->dxq, R);
     OP(rmsnorm_dx, t->dxq, t->dxq, t->x_final, &m->final_norm, c->norm_offset, c->norm_eps, R);
     if (!p->narrow) {
         OP(zero, t->dx, (size_t)T * (size_t)c->D * sizeof *t->dx);
@@ -90,11 +86,12 @@ static void head_dx(const osv_step *s, const osv_device_pass *p)
 
 void osv_backward(osv_step *s, osv_real *dv)
 {
+    const osv_engine *g = &s->engine;
     const osv_buffers *b = &s->buffer;
 
-    head_dx(s, &b->live);
-    for (int l = s->model->config.N - 1; l >= s->batch->first_block; l--) {
-        block_dx(s, &b->live, l, &b->block[l]);
+    osv_head_dx(g, &b->live, b->w);
+    for (int l = g->model->config.N - 1; l >= s->batch->first_block; l--) {
+        osv_block_dx(g, &b->live, l, &b->block[l]);
         osv_steer_dv(s, dv, l);
     }
 }

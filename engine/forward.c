@@ -3,10 +3,10 @@
 #include "engine/step.h"
 
 /* y is this rank's share of a sum; afterwards it is whole, with the bias added once. */
-static void sum_over_ranks(const osv_step *s, osv_real *y, const osv_weight *bias, int rows)
+static void sum_over_ranks(const osv_engine *g, osv_real *y, const osv_weight *bias, int rows)
 {
-    osv_ops *o = s->ops;
-    s->comm->all_reduce(s->comm, y, (size_t)rows * (size_t)s->model->config.D, OSV_SUM);
+    osv_ops *o = g->ops;
+    g->comm->all_reduce(g->comm, y, (size_t)rows * (size_t)g->model->config.D, OSV_SUM);
     if (bias->data) OP(bias, y, bias, rows);
 }
 
@@ -19,26 +19,26 @@ static void project(osv_ops *o, osv_real *y, const osv_real *x, const osv_weight
 }
 
 /* What is added to the residual stream: y, or its post-norm (written to `normed`) where the model has one. */
-static const osv_real *post_norm(const osv_step *s, osv_real *normed, const osv_real *y, const osv_weight *w,
-                                 int rows)
+static const osv_real *post_norm(const osv_engine *g, osv_real *normed, const osv_real *y,
+                                 const osv_weight *w, int rows)
 {
-    osv_ops *o = s->ops;
-    const osv_config *c = &s->model->config;
+    osv_ops *o = g->ops;
+    const osv_config *c = &g->model->config;
     if (!w->data) return y;
     OP(rmsnorm, normed, y, w, c->norm_offset, c->norm_eps, rows);
     return normed;
 }
 
-void osv_block_forward(const osv_step *s, const osv_device_pass *p, int l, const osv_activations *a,
+void osv_block_forward(const osv_engine *g, const osv_device_pass *p, int l, const osv_activations *a,
                        osv_real *x_out)
 {
-    osv_ops *o = s->ops;
-    const osv_config *c = &s->model->config;
-    const osv_shard *sh = &s->model->shard;
-    const osv_block *w = &s->model->block[l];
+    osv_ops *o = g->ops;
+    const osv_config *c = &g->model->config;
+    const osv_shard *sh = &g->model->shard;
+    const osv_block *w = &g->model->block[l];
     const osv_scratch *t = &p->scratch;
     osv_worklist work = osv_block_work(p, l, c->N);
-    osv_attention attention = osv_block_attention(s->model, l);
+    osv_attention attention = osv_block_attention(g->model, l);
     int T = osv_rows(p, l), Q = osv_queries(p, l, c->N), D = c->D, E = c->E;
     bool narrow = l == c->N - 1 && p->narrow;
     osv_real *k = a->k + (size_t)p->slot * (size_t)(sh->K * E),
@@ -49,7 +49,7 @@ void osv_block_forward(const osv_step *s, const osv_device_pass *p, int l, const
     OP(rmsnorm, t->h, a->x, &w->attention_norm, c->norm_offset, c->norm_eps, T);
     project(o, k, t->h, &w->k, &w->k_bias, T);
     project(o, v, t->h, &w->v, &w->v_bias, T);
-    OP(rope, k, p->work.pos, s->buffer.rope, sh->K, E, c->rot, +1, T);
+    OP(rope, k, p->work.pos, g->rope, sh->K, E, c->rot, +1, T);
     if (narrow) {
         OP(gather_rows, t->hq, t->h, p->scored, D, Q);
         OP(gather_rows, t->xq, a->x, p->scored, D, Q);
@@ -57,11 +57,11 @@ void osv_block_forward(const osv_step *s, const osv_device_pass *p, int l, const
         x = t->xq;
     }
     project(o, a->q, h, &w->q, &w->q_bias, Q);
-    OP(rope, a->q, work.pos, s->buffer.rope, sh->H, E, c->rot, +1, Q);
+    OP(rope, a->q, work.pos, g->rope, sh->H, E, c->rot, +1, Q);
     OP(attention, a->attn, a->lse, a->q, a->k, a->v, &work, &attention);
     OP(matmul, OUT(a->attn_y), a->attn, W(&w->out), 1, Q);
-    sum_over_ranks(s, a->attn_y, &w->out_bias, Q);
-    OP(residual_add, a->x_mid, x, post_norm(s, t->h, a->attn_y, &w->attention_post_norm, Q), NULL, D, Q);
+    sum_over_ranks(g, a->attn_y, &w->out_bias, Q);
+    OP(residual_add, a->x_mid, x, post_norm(g, t->h, a->attn_y, &w->attention_post_norm, Q), NULL, D, Q);
 
     /* ffn */
     OP(rmsnorm, t->h, a->x_mid, &w->ffn_norm, c->norm_offset, c->norm_eps, Q);
@@ -70,39 +70,49 @@ void osv_block_forward(const osv_step *s, const osv_device_pass *p, int l, const
     if (w->up_bias.data) OP(bias, a->up, &w->up_bias, Q);
     OP(glu, t->glu, a->gate, a->up, c->activation, (size_t)Q * (size_t)sh->F);
     OP(matmul, OUT(a->ffn_y), t->glu, W(&w->down), 1, Q);
-    sum_over_ranks(s, a->ffn_y, &w->down_bias, Q);
-    OP(residual_add, x_out, a->x_mid, post_norm(s, t->h, a->ffn_y, &w->ffn_post_norm, Q), NULL, D, Q);
+    sum_over_ranks(g, a->ffn_y, &w->down_bias, Q);
+    OP(residual_add, x_out, a->x_mid, post_norm(g, t->h, a->ffn_y, &w->ffn_post_norm, Q), NULL, D, Q);
 }
 
-void osv_head_forward(const osv_step *s, const osv_device_pass *p, osv_real *loss)
+void osv_logits(const osv_engine *g, const osv_device_pass *p)
 {
-    osv_ops *o = s->ops;
-    const osv_model *m = s->model;
+    osv_ops *o = g->ops;
+    const osv_model *m = g->model;
     const osv_config *c = &m->config;
     const osv_scratch *t = &p->scratch;
-    int R = p->host->R, S = p->scores.S, V = m->shard.V;
+    int R = p->host->R;
 
     if (!p->narrow) OP(gather_rows, t->x_final, t->x_out, p->scored, c->D, R);
     OP(rmsnorm, t->h_final, t->x_final, &m->final_norm, c->norm_offset, c->norm_eps, R);
     OP(matmul, OUT(t->z), t->h_final, W(&m->head), 1, R);
-    if (c->final_softcap > 0) OP(softcap, t->z, c->final_softcap, (size_t)R * (size_t)V);
+    if (c->final_softcap > 0) OP(softcap, t->z, c->final_softcap, (size_t)R * (size_t)m->shard.V);
+}
+
+void osv_losses(const osv_engine *g, const osv_device_pass *p, osv_real *loss)
+{
+    osv_ops *o = g->ops;
+    const osv_scratch *t = &p->scratch;
+    int R = p->host->R, S = p->scores.S, V = g->model->shard.V;
+
     OP(score_max, t->max, t->z, R, V);
-    s->comm->all_reduce(s->comm, t->max, (size_t)R, OSV_MAX);
+    g->comm->all_reduce(g->comm, t->max, (size_t)R, OSV_MAX);
     OP(score_sum, t->sum, t->z, t->max, &p->scores, V);
-    s->comm->all_reduce(s->comm, t->sum, 2 * (size_t)S, OSV_SUM);
+    g->comm->all_reduce(g->comm, t->sum, 2 * (size_t)S, OSV_SUM);
     OP(score, loss, t->sum, &p->scores);
 }
 
 void osv_forward(osv_step *s, const osv_real *v)
 {
+    const osv_engine *g = &s->engine;
     const osv_buffers *b = &s->buffer;
-    int N = s->model->config.N;
+    int N = g->model->config.N;
 
     if (!s->on.cache_prefix) osv_prefix(s);
     for (int l = s->batch->first_block; l < N; l++) {
         osv_steer(s, v, l);
-        osv_block_forward(s, &b->live, l, &b->block[l],
+        osv_block_forward(g, &b->live, l, &b->block[l],
                           l + 1 < N ? b->block[l + 1].x : b->live.scratch.x_out);
     }
-    osv_head_forward(s, &b->live, b->loss);
+    osv_logits(g, &b->live);
+    osv_losses(g, &b->live, b->loss);
 }

@@ -7,16 +7,17 @@
 
 void osv_prefix(osv_step *s)
 {
-    osv_ops *o = s->ops;
+    const osv_engine *g = &s->engine;
+    osv_ops *o = g->ops;
     osv_buffers *b = &s->buffer;
     const osv_device_pass *p = &b->base;
-    const osv_config *c = &s->model->config;
+    const osv_config *c = &g->model->config;
     int N = c->N, D = c->D, T = p->host->T;
     osv_activations a = b->below;
 
     a.x = b->below_x[0];
-    OP(embed, a.x, p->id, &s->model->embed, s->model->shard.vocab0, c->embed_scale, T);
-    s->comm->all_reduce(s->comm, a.x, (size_t)T * (size_t)D, OSV_SUM);
+    OP(embed, a.x, p->id, &g->model->embed, g->model->shard.vocab0, c->embed_scale, T);
+    g->comm->all_reduce(g->comm, a.x, (size_t)T * (size_t)D, OSV_SUM);
     for (int l = 0; l < N; l++) {
         for (int i = 0; i < s->batch->sites; i++) {
             const osv_site *site = &b->site[i];
@@ -29,8 +30,10 @@ void osv_prefix(osv_step *s)
         osv_real *out = l == N - 1 ? p->scratch.x_out : b->below_x[(l + 1) % 2];
         a.k = l < s->batch->first_block ? b->below.k : b->block[l].k;
         a.v = l < s->batch->first_block ? b->below.v : b->block[l].v;
-        osv_block_forward(s, p, l, &a, out);
+        osv_block_forward(g, p, l, &a, out);
         a.x = out;
     }
-    if (p->host->R > 0) osv_head_forward(s, p, b->loss + b->live.scores.S);
+    if (p->host->R == 0) return;
+    osv_logits(g, p);
+    osv_losses(g, p, b->loss + b->live.scores.S);
 }

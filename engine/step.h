@@ -8,13 +8,10 @@
 #ifndef OSV_ENGINE_STEP_H
 #define OSV_ENGINE_STEP_H
 
-#include "engine/plan.h"
-#include "kernels/comm.h"
+#include "engine/block.h"
 
 typedef struct {
-    osv_ops *ops;
-    osv_comm *comm;
-    const osv_model *model; /* placed */
+    osv_engine engine;
     const osv_batch *batch;
     osv_switches on;
     osv_buffers buffer;
@@ -34,19 +31,6 @@ void osv_forward(osv_step *s, const osv_real *v);
 
 /* engine/backward.c: from s->buffer.w -> dv [J, D]; overwrites what forward saved. */
 void osv_backward(osv_step *s, osv_real *dv);
-
-/* ---- parts that forward, backward and prefix share ---- */
-
-/* One block over the active rows of a pass: a->x -> x_out. */
-void osv_block_forward(const osv_step *s, const osv_device_pass *p, int l, const osv_activations *a,
-                       osv_real *x_out);
-/* Logits and losses at the scored rows of a pass, whose last block put its output into scratch.x_out. loss
- * [S] */
-void osv_head_forward(const osv_step *s, const osv_device_pass *p, osv_real *loss);
-
-/* The work list of block l: only active tiles. */
-osv_worklist osv_block_work(const osv_device_pass *p, int l, int N);
-osv_attention osv_block_attention(const osv_model *m, int l);
 
 /* engine/steer.c: the residual stream enters the blocks here. */
 void osv_steer(const osv_step *s, const osv_real *v, int l);
