@@ -1,0 +1,168 @@
+#include <criterion/criterion.h>
+#include <math.h>
+
+#include "files.h"
+#include "loader/file.h"
+#include "optim/run_directory.h"
+
+static char *text_of(const char *dir, const char *name)
+{
+    osv_error e = {0};
+    char *path, *text;
+    size_t bytes;
+    cr_assert_eq(osv_path_join(&path, dir, name, &e), OSV_OK);
+    cr_assert_eq(osv_file_read(&text, &bytes, path, 1 << 20, &e), OSV_OK, "%s", e.text);
+    free(path);
+    return text;
+}
+
+static bool there(const char *dir, const char *name)
+{
+    osv_error e = {0};
+    char *path;
+    cr_assert_eq(osv_path_join(&path, dir, name, &e), OSV_OK);
+    bool found = osv_path_exists(path);
+    free(path);
+    return found;
+}
+
+static const double losses[] = {9.25, 0.0625};
+
+static osv_report running(void)
+{
+    return (osv_report){.iter = 0,
+                        .loss = 9.3125,
+                        .norm = 1,
+                        .grad_norm = 0.4,
+                        .completions = 2,
+                        .losses = losses,
+                        .stopped = OSV_RUNNING,
+                        .nan_iter = -1};
+}
+
+Test(run_directory, trace_lines, .init = temp_open, .fini = temp_close)
+{
+    osv_error e = {0};
+    osv_run_directory r;
+    const char *dir = temp_path("deep/er/run");
+    cr_assert_eq(osv_run_create(&r, dir, false, &e), OSV_OK, "%s", e.text);
+    osv_report report = running();
+    cr_assert_eq(osv_run_trace(&r, "all", &report, &e), OSV_OK, "%s", e.text);
+    char *text = text_of(dir, "trace.jsonl"); /* before closing: lines are there as they happen */
+    cr_expect_str_eq(text,
+                     "{\"job\": \"all\", \"iter\": 0, \"loss\": 9.3125, \"norm\": 1.0, \"grad_norm\": 0.4, "
+                     "\"losses\": [9.25, 0.0625]}\n");
+    free(text);
+    report.iter = 3;
+    report.loss = NAN;
+    report.grad_norm = NAN;
+    report.stopped = OSV_STOP_NAN;
+    cr_assert_eq(osv_run_trace(&r, "a \"b\"", &report, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(osv_run_close(&r, &e), OSV_OK, "%s", e.text);
+    text = text_of(dir, "trace.jsonl");
+    cr_expect_str_eq(
+        strchr(text, '\n') + 1,
+        "{\"job\": \"a \\\"b\\\"\", \"iter\": 3, \"loss\": null, \"norm\": 1.0, \"losses\": [9.25, "
+        "0.0625], \"final\": true, \"stopped\": \"nan\"}\n");
+    free(text);
+}
+
+Test(run_directory, run_json_and_vector_path, .init = temp_open, .fini = temp_close)
+{
+    osv_error e = {0};
+    osv_run_directory r;
+    const char *dir = temp_path("run");
+    cr_assert_eq(osv_run_create(&r, dir, false, &e), OSV_OK, "%s", e.text);
+    json_t *run = json_pack("{s:f, s:i}", "lr", 0.1, "seed", 7);
+    cr_assert_eq(osv_run_write_json(&r, run, &e), OSV_OK, "%s", e.text);
+    json_decref(run);
+    char *text = text_of(dir, "run.json"), *path;
+    cr_expect_str_eq(text, "{\n  \"lr\": 0.1,\n  \"seed\": 7\n}\n");
+    free(text);
+    cr_assert_eq(osv_run_vector_path(&r, "a.3", &path, &e), OSV_OK, "%s", e.text);
+    char expected[600];
+    snprintf(expected, sizeof expected, "%s/vectors/a.3.safetensors", dir);
+    cr_expect_str_eq(path, expected);
+    cr_expect(there(dir, "vectors"));
+    free(path);
+    cr_assert_eq(osv_run_close(&r, &e), OSV_OK, "%s", e.text);
+}
+
+static void make_run(const char *dir)
+{
+    osv_error e = {0};
+    osv_run_directory r;
+    cr_assert_eq(osv_run_create(&r, dir, false, &e), OSV_OK, "%s", e.text);
+    json_t *run = json_object();
+    cr_assert_eq(osv_run_write_json(&r, run, &e), OSV_OK, "%s", e.text);
+    json_decref(run);
+    cr_assert_eq(osv_run_close(&r, &e), OSV_OK, "%s", e.text);
+    temp_text("run/vectors/old.safetensors", "x");
+    temp_text("run/notes.txt", "mine");
+}
+
+Test(run_directory, a_run_is_kept_unless_forced, .init = temp_open, .fini = temp_close)
+{
+    const char *dir = temp_path("run");
+    osv_run_directory r;
+    make_run(dir);
+    osv_error e = {0};
+    check_failure("again", osv_run_create(&r, dir, false, &e), &e, OSV_USAGE, "holds a run already");
+    cr_expect(there(dir, "run.json") && there(dir, "vectors/old.safetensors"));
+    e = (osv_error){0};
+    check_failure("check", osv_run_check(dir, false, &e), &e, OSV_USAGE, "--force");
+
+    e = (osv_error){0};
+    cr_assert_eq(osv_run_check(dir, true, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(osv_run_create(&r, dir, true, &e), OSV_OK, "%s", e.text);
+    cr_expect(!there(dir, "run.json") && !there(dir, "vectors/old.safetensors"), "an old file is left");
+    cr_expect(there(dir, "notes.txt"), "a file that is not the run's was removed");
+    cr_assert_eq(osv_run_close(&r, &e), OSV_OK, "%s", e.text);
+}
+
+Test(run_directory, places_that_cannot_be, .init = temp_open, .fini = temp_close)
+{
+    osv_run_directory r;
+    osv_error e = {0};
+    check_failure("file", osv_run_create(&r, temp_text("file", "x"), true, &e), &e, OSV_USAGE, "is a file");
+    e = (osv_error){0};
+    check_failure("below a file", osv_run_create(&r, temp_path("file/run"), false, &e), &e, OSV_BAD_INPUT,
+                  "cannot make the folder");
+    e = (osv_error){0};
+    check_failure("no name", osv_run_create(&r, "", false, &e), &e, OSV_USAGE, "--out");
+    cr_assert_eq(mkdir(temp_path("empty"), 0777), 0);
+    e = (osv_error){0};
+    cr_assert_eq(osv_run_create(&r, temp_path("empty"), false, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(osv_run_close(&r, &e), OSV_OK, "%s", e.text);
+}
+
+Test(run_directory, discard_leaves_nothing, .init = temp_open, .fini = temp_close)
+{
+    osv_run_directory r;
+    osv_error e = {0};
+    const char *dir = temp_path("run");
+    cr_assert_eq(osv_run_create(&r, dir, false, &e), OSV_OK, "%s", e.text);
+    osv_run_discard(&r);
+    cr_expect(!osv_path_exists(dir));
+    cr_assert_eq(mkdir(temp_path("kept"), 0777), 0);
+    temp_text("kept/notes.txt", "mine");
+    cr_assert_eq(osv_run_create(&r, temp_path("kept"), false, &e), OSV_OK, "%s", e.text);
+    osv_run_discard(&r);
+    cr_expect(there(temp_path("kept"), "notes.txt") && !there(temp_path("kept"), "trace.jsonl"));
+}
+
+Test(run_directory, full_disk, .init = temp_open, .fini = temp_close)
+{
+    osv_run_directory r;
+    osv_error e = {0};
+    const char *dir = temp_path("run");
+    cr_assert_eq(osv_run_create(&r, dir, false, &e), OSV_OK, "%s", e.text);
+    fclose(r.trace);
+    r.trace = fopen("/dev/full", "w");
+    if (!r.trace) cr_skip_test("no /dev/full here");
+    osv_report report = running();
+    check_failure("full", osv_run_trace(&r, "all", &report, &e), &e, OSV_BAD_INPUT, "No space left");
+    check_failure("full", e.status, &e, OSV_BAD_INPUT, "run/trace.jsonl");
+    osv_error ignored = {0};
+    osv_run_close(&r, &ignored);
+}

@@ -1,0 +1,187 @@
+/* The options of osv-train: what is taken, what is refused and in which words, and that the defaults in the
+ * table are those of the library. */
+#include <criterion/criterion.h>
+#include <math.h>
+#include <string.h>
+
+#include "files.h"
+#include "tools/text.h"
+#include "tools/train_options.h"
+
+enum { MOST_ARGS = 32 };
+
+/* Splits at blanks; an empty word is written as ''. */
+static int parse(train_options *o, const char *line, osv_error *e)
+{
+    static char text[512];
+    static char *argv[MOST_ARGS + 1];
+    int argc = 0;
+    argv[argc++] = "osv-train";
+    snprintf(text, sizeof text, "%s", line);
+    for (char *word = strtok(text, " "); word && argc < MOST_ARGS; word = strtok(NULL, " ")) {
+        if (strcmp(word, "''") == 0) *word = '\0';
+        argv[argc++] = word;
+    }
+    argv[argc] = NULL;
+    return train_options_parse(o, argc, argv, e);
+}
+
+#define REQUIRED "--model m --data d --out r --layer 3 "
+
+Test(tool_options, defaults_are_the_librarys)
+{
+    train_options o;
+    osv_error e = {0};
+    cr_assert_eq(parse(&o, REQUIRED, &e), OSV_OK, "%s", e.text);
+    osv_job_options a = o.job, b = osv_job_defaults();
+    cr_expect(a.lr == b.lr && a.beta1 == b.beta1 && a.beta2 == b.beta2 && a.adam_eps == b.adam_eps);
+    cr_expect(a.max_iters == b.max_iters && a.coldness == b.coldness && a.eps == b.eps && a.seed == b.seed);
+    cr_expect(a.init_norm == b.init_norm && a.init == NULL && a.max_norm == b.max_norm && a.max_norm < 0);
+    cr_expect(a.length_norm == b.length_norm && a.satisfice == b.satisfice && isnan(a.target_loss));
+    cr_expect(a.target_rule == b.target_rule && a.target_iters == b.target_iters);
+    cr_expect(a.plateau_eps == b.plateau_eps && a.plateau_iters == b.plateau_iters);
+    cr_expect(strcmp(o.positions, "all") == 0 && strcmp(o.backend, "auto") == 0 && o.layers == 1 &&
+              o.layer[0] == 3);
+    cr_expect(!o.force && !o.plan && !o.json && !o.quiet && !o.negated && o.threads == 0);
+}
+
+Test(tool_options, values)
+{
+    train_options o;
+    osv_error e = {0};
+    cr_assert_eq(parse(&o,
+                       "--model=m --data d --out r --layer 8-10,2 --lr 1e-3 --betas 0,0.5 "
+                       "--seed 18446744073709551615",
+                       &e),
+                 OSV_OK, "%s", e.text);
+    static const int expected[] = {8, 9, 10, 2};
+    cr_expect(o.layers == 4 && memcmp(o.layer, expected, sizeof expected) == 0);
+    cr_expect(strcmp(o.model, "m") == 0 && o.job.lr == 1e-3 && o.job.beta1 == 0 && o.job.beta2 == 0.5);
+    cr_expect(o.job.seed == 18446744073709551615ull);
+    cr_assert_eq(
+        parse(&o, REQUIRED "--target-rule each --suppress-loss negated --target-loss -2.5 --max-norm 0", &e),
+        OSV_OK, "%s", e.text);
+    cr_expect(o.job.target_rule == OSV_TARGET_EACH && o.negated && o.job.target_loss == -2.5 &&
+              o.job.max_norm == 0);
+    cr_assert_eq(parse(&o, "--help", &e), OSV_OK, "--help asks for nothing else: %s", e.text);
+    cr_assert_eq(parse(&o, "--model m --data d --layer 0 --plan", &e), OSV_OK, "--plan needs no --out: %s",
+                 e.text);
+}
+
+/* To add a case: what follows the required options, what the message must say. */
+static const struct {
+    const char *line, *piece;
+} refused[] = {
+    {"--frobnicate 3", "unknown option --frobnicate"},
+    {"--max 3", "unknown option --max"}, /* a beginning of several names */
+    {"--coldn 3", "unknown option --coldn"},
+    {"-x", "unknown option -x"},
+    {"--lr", "--lr needs a value"},
+    {"--quiet=yes", "--quiet=yes: this option takes no value"},
+    {"more", "unexpected argument \"more\""},
+    {"--lr abc", "--lr abc: must be a finite number above 0"},
+    {"--lr ''", "--lr : must be"},
+    {"--lr 0", "--lr 0: must be"},
+    {"--lr -1", "--lr -1: must be"},
+    {"--lr nan", "--lr nan: must be"},
+    {"--lr inf", "--lr inf: must be"},
+    {"--lr 1e999", "--lr 1e999: must be"},
+    {"--lr 0x1p-3", "--lr 0x1p-3: must be"},
+    {"--lr 1,5", "--lr 1,5: must be"},
+    {"--max-norm -1", "--max-norm -1: must be a finite number at least 0"},
+    {"--target-loss nan", "--target-loss nan: must be a finite number"},
+    {"--eps 2", "--eps 2: must be a number above 0 and at most 1"},
+    {"--max-iters 1.5", "--max-iters 1.5: must be a whole number, 0 or more"},
+    {"--max-iters -1", "--max-iters -1: must be"},
+    {"--max-iters 99999999999", "--max-iters 99999999999: must be"},
+    {"--threads 0", "--threads 0: must be a whole number from 1 to"},
+    {"--seed -1", "--seed -1: must be"},
+    {"--seed 18446744073709551616", "--seed 18446744073709551616: must be"},
+    {"--betas 0.9", "--betas 0.9: must be two numbers"},
+    {"--betas 0.9,1", "--betas 0.9,1: must be two numbers"},
+    {"--betas 0.9,0.9,0.9", "must be two numbers"},
+    {"--target-rule any", "--target-rule any: must be one of sum|each"},
+    {"--target-rule su", "--target-rule su: must be one of"},
+    {"--dtype f16", "--dtype f16: must be one of f32|bf16"},
+    {"--layer 3,", "--layer 3,: must be block numbers"},
+    {"--layer -1", "--layer -1: must be block numbers"},
+    {"--layer 5-3", "--layer 5-3: must be block numbers"},
+    {"--layer 3,1-4", "names layer 3 twice"},
+    {"--layer 9999", "must be block numbers below"},
+    {"--layer x", "--layer x: must be block numbers"},
+};
+
+Test(tool_options, refused)
+{
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        char line[256];
+        train_options o;
+        osv_error e = {0};
+        snprintf(line, sizeof line, REQUIRED "%s", refused[i].line);
+        check_failure(refused[i].line, parse(&o, line, &e), &e, OSV_USAGE, refused[i].piece);
+    }
+}
+
+Test(tool_options, required)
+{
+    static const char *const lines[][2] = {{"--data d --out r --layer 3", "--model is missing"},
+                                           {"--model m --out r --layer 3", "--data is missing"},
+                                           {"--model m --data d --out r", "--layer is missing"},
+                                           {"--model m --data d --layer 3", "--out is missing"}};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        train_options o;
+        osv_error e = {0};
+        check_failure(lines[i][0], parse(&o, lines[i][0], &e), &e, OSV_USAGE, lines[i][1]);
+    }
+}
+
+Test(tool_options, as_json)
+{
+    train_options o;
+    osv_error e = {0};
+    cr_assert_eq(parse(&o, REQUIRED "--seed 18446744073709551615 --target-rule each --json", &e), OSV_OK);
+    json_t *all = osv_options_json(train_option_table, &o);
+    cr_expect_eq(json_real_value(json_object_get(all, "lr")), 0.01);
+    cr_expect(json_is_null(json_object_get(all, "max-norm")) &&
+              json_is_null(json_object_get(all, "target-loss")));
+    cr_expect_str_eq(json_string_value(json_object_get(all, "target-rule")), "each");
+    cr_expect_str_eq(json_string_value(json_object_get(all, "seed")), "18446744073709551615");
+    cr_expect(json_is_true(json_object_get(all, "json")) && json_is_null(json_object_get(all, "init")));
+    json_decref(all);
+}
+
+/* To add a case: text, characters to show, which end is kept, what comes out. */
+static const struct {
+    const char *text;
+    int characters;
+    osv_keep keep;
+    const char *shown;
+} texts[] = {
+    {"Sure,", 10, OSV_KEEP_HEAD, "\"Sure,\""},
+    {"Sure,", 4, OSV_KEEP_HEAD, "\"Sure\"..."},
+    {"Sure,", 4, OSV_KEEP_TAIL, "...\"ure,\""},
+    {"a\nb\t\"\\", 10, OSV_KEEP_HEAD, "\"a\\nb\\t\\\"\\\\\""},
+    {"\033[31m", 10, OSV_KEEP_HEAD, "\"\\x1b[31m\""},
+    {"\xc2\x9b", 10, OSV_KEEP_HEAD, "\"\\xc2\\x9b\""}, /* a terminal's CSI in one character */
+    {"\xc3\xa9\xe2\x82\xac", 1, OSV_KEEP_HEAD, "\"\xc3\xa9\"..."},
+    {"\xc3\xa9\xe2\x82\xac", 1, OSV_KEEP_TAIL, "...\"\xe2\x82\xac\""},
+    {"\xe2\x82", 10, OSV_KEEP_HEAD, "\"\\xe2\\x82\""},
+    {"", 10, OSV_KEEP_TAIL, "\"\""},
+};
+
+Test(tool_options, text_for_a_terminal)
+{
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        char out[128];
+        cr_expect_str_eq(osv_show_text(out, sizeof out, texts[i].text, texts[i].characters, texts[i].keep),
+                         texts[i].shown);
+    }
+    char out[40];
+    static const int ids[] = {5, 17, 3};
+    cr_expect_str_eq(osv_show_ids(out, sizeof out, ids, 3, 3), "[5, 17, 3]");
+    cr_expect_str_eq(osv_show_ids(out, sizeof out, ids, 3, 2), "[5, 17, ...]");
+    cr_expect_str_eq(osv_show_ids(out, sizeof out, ids, 0, 2), "[]");
+    json_t *escaped = osv_text_json("a\xff\xc3\xa9");
+    cr_expect_str_eq(json_string_value(escaped), "a\\xff\xc3\xa9");
+    json_decref(escaped);
+}

@@ -1,0 +1,134 @@
+#include <criterion/criterion.h>
+#include <math.h>
+
+#include "files.h"
+#include "loader/file.h"
+#include "loader/safetensors.h"
+#include "optim/vector_file.h"
+
+static const float vector[] = {0.5f, -1.25f, 3e-8f};
+enum { D = 3 };
+
+static osv_vector_info info(void)
+{
+    return (osv_vector_info){.layer = 12,
+                             .apply = "add",
+                             .positions = "prompt:-20:",
+                             .chat = "raw",
+                             .objective = "promote + suppress one-minus",
+                             .model = "owner/name",
+                             .model_sha256 = "00ff",
+                             .created_by = "test 1",
+                             .coldness = 0.7,
+                             .norm = 1.5,
+                             .loss = 0.25,
+                             .iterations = 20,
+                             .seed = 18446744073709551615ull};
+}
+
+Test(vector_file, metadata, .init = temp_open, .fini = temp_close)
+{
+    static const struct {
+        const char *key, *value;
+    } expected[] = {
+        {"format", "osv/1"},
+        {"site", "block_input:12"},
+        {"apply", "add"},
+        {"positions", "prompt:-20:"},
+        {"chat", "raw"},
+        {"coldness", "0.7"},
+        {"norm", "1.5"},
+        {"loss", "0.25"},
+        {"iterations", "20"},
+        {"model", "owner/name"},
+        {"model_sha256", "00ff"},
+        {"seed", "18446744073709551615"},
+        {"objective", "promote + suppress one-minus"},
+        {"created_by", "test 1"},
+    };
+    osv_error e = {0};
+    const char *path = temp_path("v.safetensors");
+    osv_vector_info i = info();
+    cr_assert_eq(osv_vector_write(path, vector, D, &i, &e), OSV_OK, "%s", e.text);
+    osv_safetensors *file;
+    cr_assert_eq(osv_safetensors_open(&file, path, &e), OSV_OK, "%s", e.text);
+    cr_expect_eq(osv_safetensors_count(file), 1);
+    for (size_t k = 0; k < sizeof expected / sizeof *expected; k++) {
+        const char *value = osv_safetensors_metadata(file, expected[k].key);
+        cr_expect(value && strcmp(value, expected[k].value) == 0, "%s: %s, expected %s", expected[k].key,
+                  value, expected[k].value);
+    }
+    cr_expect(osv_safetensors_metadata(file, "clamp") == NULL, "clamp has no meaning for add");
+    osv_safetensors_close(file);
+}
+
+Test(vector_file, reads_what_it_wrote_same_bytes, .init = temp_open, .fini = temp_close)
+{
+    osv_error e = {0};
+    osv_vector_info i = info();
+    i.loss = NAN;
+    const char *path[] = {temp_path("a.safetensors"), temp_path("b.safetensors")};
+    char *text[2];
+    size_t bytes[2];
+    for (int k = 0; k < 2; k++) {
+        cr_assert_eq(osv_vector_write(path[k], vector, D, &i, &e), OSV_OK, "%s", e.text);
+        cr_assert_eq(osv_file_read(&text[k], &bytes[k], path[k], 1 << 20, &e), OSV_OK, "%s", e.text);
+    }
+    cr_expect(bytes[0] == bytes[1] && memcmp(text[0], text[1], bytes[0]) == 0, "same vector, other bytes");
+    float *back;
+    int width;
+    cr_assert_eq(osv_vector_read(path[0], &back, &width, &e), OSV_OK, "%s", e.text);
+    cr_expect_eq(width, D);
+    cr_expect(memcmp(back, vector, sizeof vector) == 0);
+    free(back);
+    free(text[0]);
+    free(text[1]);
+}
+
+Test(vector_file, only_the_tensor_is_needed, .init = temp_open, .fini = temp_close)
+{
+    osv_error e = {0};
+    const char *path = temp_path("bare.safetensors");
+    const osv_tensor_out tensor[] = {
+        {.name = "other", .dtype = "F32", .rank = 1, .shape = {1}, .data = vector},
+        {.name = "vector", .dtype = "F32", .rank = 1, .shape = {D}, .data = vector},
+    };
+    cr_assert_eq(osv_safetensors_write(path, tensor, 2, NULL, 0, &e), OSV_OK, "%s", e.text);
+    float *back;
+    int width;
+    cr_assert_eq(osv_vector_read(path, &back, &width, &e), OSV_OK, "%s", e.text);
+    cr_expect(width == D && memcmp(back, vector, sizeof vector) == 0);
+    free(back);
+}
+
+static const float with_nan[] = {1, NAN};
+
+/* To add a case: the one tensor of the file, what the message must say. */
+static const struct {
+    const char *row;
+    osv_tensor_out tensor;
+    const char *piece;
+} broken[] = {
+    {"name",
+     {.name = "direction", .dtype = "F32", .rank = 1, .shape = {D}, .data = vector},
+     "no tensor \"vector\""},
+    {"dtype", {.name = "vector", .dtype = "I32", .rank = 1, .shape = {D}, .data = vector}, "is I32"},
+    {"rank", {.name = "vector", .dtype = "F32", .rank = 2, .shape = {1, D}, .data = vector}, "2 dimensions"},
+    {"empty", {.name = "vector", .dtype = "F32", .rank = 1, .shape = {0}, .data = vector}, "0 elements"},
+    {"nan", {.name = "vector", .dtype = "F32", .rank = 1, .shape = {2}, .data = with_nan}, "element 1"},
+};
+
+Test(vector_file, broken, .init = temp_open, .fini = temp_close)
+{
+    for (size_t i = 0; i < sizeof broken / sizeof *broken; i++) {
+        osv_error e = {0};
+        const char *path = temp_path("broken.safetensors");
+        cr_assert_eq(osv_safetensors_write(path, &broken[i].tensor, 1, NULL, 0, &e), OSV_OK, "%s", e.text);
+        float *back;
+        int width;
+        int status = osv_vector_read(path, &back, &width, &e);
+        check_failure(broken[i].row, status, &e, OSV_BAD_INPUT, broken[i].piece);
+        check_failure(broken[i].row, status, &e, OSV_BAD_INPUT, "broken.safetensors");
+        cr_expect(back == NULL, "%s: a vector in spite of the error", broken[i].row);
+    }
+}

@@ -1,0 +1,66 @@
+#include "tools/program.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kernels/backend.h"
+#include "version.h" /* made by meson: the commit */
+
+const char *osv_program_version(void)
+{
+    return OSV_VERSION;
+}
+
+const char *osv_program_commit(void)
+{
+    return OSV_COMMIT;
+}
+
+const char *osv_program_compiler(void)
+{
+#ifdef __clang__
+    return __VERSION__;
+#else
+    return "gcc " __VERSION__;
+#endif
+}
+
+void osv_program_print_version(FILE *out, const char *program)
+{
+    fprintf(out, "%s %s\n", program, osv_program_version());
+    fprintf(out, "commit:   %s\n", osv_program_commit());
+    fprintf(out, "compiler: %s\n", osv_program_compiler());
+    fprintf(out, "BLAS:     %s\n", osv_backend_blas());
+    fprintf(out, "CUDA:     %s\n", osv_backend_cuda());
+}
+
+int osv_program_fail(const char *program, const osv_error *e)
+{
+    fprintf(stderr, "%s: %s\n", program, e->text);
+    if (e->status == OSV_USAGE) fprintf(stderr, "%s --help lists the options\n", program);
+    return e->status;
+}
+
+int osv_program_flush(osv_error *e)
+{
+    if (fflush(stdout) || ferror(stdout))
+        return OSV_FAIL(e, OSV_BAD_INPUT, "standard output: cannot write: %s", strerror(errno));
+    return OSV_OK;
+}
+
+volatile sig_atomic_t osv_program_signal;
+
+static void note_signal(int number)
+{
+    if (number == SIGINT && osv_program_signal == SIGINT) _exit(OSV_INTERRUPTED);
+    osv_program_signal = number;
+}
+
+void osv_program_catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = note_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}

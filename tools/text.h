@@ -1,0 +1,26 @@
+/* Text from models and data, made fit for one line of a terminal. */
+#ifndef OSV_TOOLS_TEXT_H
+#define OSV_TOOLS_TEXT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef enum { OSV_KEEP_HEAD, OSV_KEEP_TAIL } osv_keep;
+
+/* Writes `text` in quotes, with control characters and bytes that are not UTF-8 escaped, and at most
+ * `characters` of it: where it is longer, "..." stands for what is left out. The result is cut at `room` as
+ * well. Returns `out`. */
+const char *osv_show_text(char *out, size_t room, const char *text, int characters, osv_keep keep);
+
+/* As a JSON string; bytes that are not UTF-8 (a path, a half-decoded completion) are escaped, NULL is null.
+ */
+json_t *osv_text_json(const char *text);
+
+/* JSON has no NaN and no infinity: they are null. */
+json_t *osv_number_json(double x);
+
+/* "[5, 17, 3, ...]" */
+const char *osv_show_ids(char *out, size_t room, const int *ids, int count, int most);
+
+#endif

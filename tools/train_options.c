@@ -1,0 +1,169 @@
+#include "tools/train_options.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FIELD(name) .offset = offsetof(train_options, name)
+#define AT_LEAST(x) .low = (x), .high = INFINITY
+#define ABOVE(x)    .low = (x), .high = INFINITY, .above = true
+
+const osv_option train_option_table[] = {
+    {"model", "DIR", NULL, "model folder as downloaded: config.json, *.safetensors, tokenizer.json",
+     OSV_OPTION_TEXT, FIELD(model), .group = "What is trained:"},
+    {"data", "FILE", NULL, "datapoints, JSON Lines: prompt, promote, suppress, ...", OSV_OPTION_TEXT,
+     FIELD(data)},
+    {"layer", "L", NULL, "the vector enters block L: 12 | 10,12 | 8-14 (one vector a layer)", OSV_OPTION_TEXT,
+     FIELD(layer_text)},
+    {"out", "DIR", NULL, "folder of the run: vectors/, trace.jsonl, run.json", OSV_OPTION_TEXT, FIELD(out)},
+    {"force", NULL, NULL, "replace a run that is in --out already", OSV_OPTION_FLAG, FIELD(force)},
+    {"init", "FILE", NULL, "start from this vector file, taken as it is, instead of a random one",
+     OSV_OPTION_TEXT, FIELD(init)},
+    {"init-norm", "X", "1", "norm of the random start vector", OSV_OPTION_NUMBER, FIELD(job.init_norm),
+     AT_LEAST(0)},
+    {"seed", "N", "0", "of the random start vectors", OSV_OPTION_SEED, FIELD(job.seed)},
+
+    {"lr", "X", "0.01", "learning rate of Adam", OSV_OPTION_NUMBER, FIELD(job.lr), ABOVE(0),
+     .group = "Optimizer:"},
+    {"max-iters", "N", "100", "steps at most", OSV_OPTION_INT, FIELD(job.max_iters), .low = 0,
+     .high = INT_MAX},
+    {"betas", "B1,B2", "0.9,0.999", "decay of Adam's two moments", OSV_OPTION_TEXT, FIELD(betas)},
+    {"adam-eps", "X", "1e-8", "added to the root of Adam's second moment", OSV_OPTION_NUMBER,
+     FIELD(job.adam_eps), ABOVE(0)},
+    {"max-norm", "X", NULL, "longest vector; longer ones are scaled back after each step (default: no limit)",
+     OSV_OPTION_NUMBER, FIELD(job.max_norm), AT_LEAST(0)},
+
+    {"coldness", "X", "0.7", "c in P = softmax(c x logits)", OSV_OPTION_NUMBER, FIELD(job.coldness), ABOVE(0),
+     .group = "Loss, in nats:"},
+    {"eps", "X", "1e-6", "inside the logarithms; also the slack of --satisfice", OSV_OPTION_NUMBER,
+     FIELD(job.eps), .low = 0, .high = 1, .above = true},
+    {"suppress-loss", "one-minus|negated", "one-minus", "-ln(1 - P + eps) or +ln(P + eps)", OSV_OPTION_CHOICE,
+     FIELD(suppress)},
+    {"length-norm", NULL, NULL, "divide each completion's loss by its number of tokens", OSV_OPTION_FLAG,
+     FIELD(job.length_norm)},
+    {"satisfice", NULL, NULL, "bring each loss to its target instead of as low as it goes", OSV_OPTION_FLAG,
+     FIELD(job.satisfice)},
+
+    {"target-loss", "X", NULL, "stop at this loss, nats (default: do not)", OSV_OPTION_NUMBER,
+     FIELD(job.target_loss), .low = -INFINITY, .high = INFINITY, .group = "Stopping:"},
+    {"target-rule", "sum|each", "sum", "compare the sum of the losses, or each completion's",
+     OSV_OPTION_CHOICE, FIELD(target_rule)},
+    {"target-iters", "N", "1", "iterations in a row that have to meet the target", OSV_OPTION_INT,
+     FIELD(job.target_iters), .low = 1, .high = INT_MAX},
+    {"plateau-eps", "X", "1e-6", "a change of the loss below this counts as none, nats", OSV_OPTION_NUMBER,
+     FIELD(job.plateau_eps), AT_LEAST(0)},
+    {"plateau-iters", "N", "1", "stop after so many changes in a row below --plateau-eps; 0: never",
+     OSV_OPTION_INT, FIELD(job.plateau_iters), .low = 0, .high = INT_MAX},
+
+    {"positions", "SPEC", "all",
+     "steered positions: all | prompt | completion, or a slice: prompt:-20: , all:3:9", OSV_OPTION_TEXT,
+     FIELD(positions), .group = "Tokens:"},
+    {"boundary", "auto|joint|apart", "auto", "how text is split between prompt and completion",
+     OSV_OPTION_CHOICE, FIELD(boundary)},
+
+    {"backend", "auto|cpu|ref", "auto", "cpu: fast; ref: plain loops, slow, exact to the letter",
+     OSV_OPTION_TEXT, FIELD(backend), .group = "Machine:"},
+    {"dtype", "f32|bf16", "f32", "f32: weights as in the file; bf16: weights rounded", OSV_OPTION_CHOICE,
+     FIELD(dtype)},
+    {"threads", "N", NULL, "threads of the cpu backend (default: one a processor)", OSV_OPTION_INT,
+     FIELD(threads), .low = 1, .high = 1024},
+    {"plan", NULL, NULL, "print the memory in bytes and the tokens, and run nothing", OSV_OPTION_FLAG,
+     FIELD(plan)},
+
+    {"json", NULL, NULL, "results as one JSON object", OSV_OPTION_FLAG, FIELD(json), .group = "Output:"},
+    {"quiet", NULL, NULL, "no progress and no notes on standard error", OSV_OPTION_FLAG, FIELD(quiet)},
+    {"help", NULL, NULL, "this text", OSV_OPTION_FLAG, FIELD(help)},
+    {"version", NULL, NULL, "version, commit, compiler, libraries", OSV_OPTION_FLAG, FIELD(version)},
+    {0},
+};
+
+static int add_layer(train_options *o, int layer, osv_error *e)
+{
+    for (int i = 0; i < o->layers; i++)
+        if (o->layer[i] == layer)
+            return OSV_FAIL(e, OSV_USAGE, "--layer %s: names layer %d twice", o->layer_text, layer);
+    o->layer[o->layers++] = layer; /* there is room: numbers below OSV_MAX_BLOCKS, none twice */
+    return OSV_OK;
+}
+
+/* "12", "10,12", "8-14", "1,4-6" */
+static int parse_layers(train_options *o, osv_error *e)
+{
+    char part[32];
+    for (const char *s = o->layer_text;; s++) {
+        size_t length = strcspn(s, ",");
+        int first, last;
+        if (length >= sizeof part) break;
+        memcpy(part, s, length);
+        part[length] = '\0';
+        char *dash = strchr(part, '-');
+        if (dash) *dash = '\0';
+        if (!osv_parse_int(part, 0, OSV_MAX_BLOCKS - 1, &first)) break;
+        if (!osv_parse_int(dash ? dash + 1 : part, first, OSV_MAX_BLOCKS - 1, &last)) break;
+        for (int layer = first; layer <= last; layer++) OSV_TRY(add_layer(o, layer, e));
+        s += length;
+        if (*s == '\0') return OSV_OK;
+    }
+    return OSV_FAIL(e, OSV_USAGE, "--layer %s: must be block numbers below %d such as 12, 10,12 or 8-14",
+                    o->layer_text, OSV_MAX_BLOCKS);
+}
+
+static int parse_betas(train_options *o, osv_error *e)
+{
+    char first[64];
+    const char *comma = strchr(o->betas, ',');
+    if (comma && comma - o->betas < (ptrdiff_t)sizeof first) {
+        memcpy(first, o->betas, (size_t)(comma - o->betas));
+        first[comma - o->betas] = '\0';
+        double b1, b2;
+        if (osv_parse_number(first, &b1) && osv_parse_number(comma + 1, &b2) && b1 >= 0 && b1 < 1 &&
+            b2 >= 0 && b2 < 1) {
+            o->job.beta1 = b1;
+            o->job.beta2 = b2;
+            return OSV_OK;
+        }
+    }
+    return OSV_FAIL(e, OSV_USAGE, "--betas %s: must be two numbers from 0 to below 1, such as 0.9,0.999",
+                    o->betas);
+}
+
+static int check_required(const train_options *o, osv_error *e)
+{
+    const struct {
+        const char *value, *name, *what;
+    } required[] = {
+        {o->model, "model", "the folder of the model"},
+        {o->data, "data", "the file of datapoints"},
+        {o->layer_text, "layer", "the block that the vector enters"},
+        {o->plan ? "" : o->out, "out", "the folder of the run"},
+    };
+    for (size_t i = 0; i < sizeof required / sizeof *required; i++)
+        if (!required[i].value)
+            return OSV_FAIL(e, OSV_USAGE, "--%s is missing: %s", required[i].name, required[i].what);
+    return OSV_OK;
+}
+
+int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
+{
+    *o = (train_options){.job = osv_job_defaults()};
+    OSV_TRY(osv_options_parse(train_option_table, argc, argv, o, e));
+    if (o->help || o->version) return OSV_OK;
+    OSV_TRY(check_required(o, e));
+    OSV_TRY(parse_layers(o, e));
+    OSV_TRY(parse_betas(o, e));
+    o->negated = o->suppress == 1;
+    o->job.target_rule = o->target_rule == 1 ? OSV_TARGET_EACH : OSV_TARGET_SUM;
+    return OSV_OK;
+}
+
+void train_options_help(FILE *out)
+{
+    osv_options_help(
+        out, train_option_table,
+        "osv-train --model DIR --data FILE --layer L --out DIR [options]\n\n"
+        "Trains steering vectors: each is added to what enters one block of a frozen language model,\n"
+        "so that the completions in the data become more or less likely.\n",
+        "\nExit status: 0 done, 2 usage, 3 bad input, 4 device or memory, 130 interrupted and 143\n"
+        "terminated (after saving).\n");
+}

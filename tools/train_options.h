@@ -1,0 +1,35 @@
+/* The command line of osv-train, resolved: strings point into argv or constants, nothing is owned. */
+#ifndef OSV_TOOLS_TRAIN_OPTIONS_H
+#define OSV_TOOLS_TRAIN_OPTIONS_H
+
+#include "engine/config.h"
+#include "kernels/ops.h"
+#include "optim/job.h"
+#include "tools/options.h"
+
+typedef struct {
+    const char *model, *data, *out, *init; /* NULL: not given */
+    bool force;
+    int layer[OSV_MAX_BLOCKS]; /* [layers] in the order given, no number twice */
+    int layers;
+    osv_job_options job; /* but for the start vector, which comes from the file `init` */
+    bool negated;        /* suppress with +ln(P + eps) instead of -ln(1 - P + eps) */
+    const char *positions;
+    int boundary; /* osv_boundary */
+    const char *backend;
+    int dtype; /* osv_dtype */
+    int threads;
+    bool plan, json, quiet, help, version;
+
+    const char *layer_text, *betas; /* as given; read into `layer` and `job` */
+    int suppress, target_rule;      /* likewise */
+} train_options;
+
+extern const osv_option train_option_table[];
+
+/* Reads argv and checks all that can be checked without the model and the data. With --help or --version
+ * nothing else is asked for. */
+int train_options_parse(train_options *o, int argc, char **argv, osv_error *e);
+void train_options_help(FILE *out);
+
+#endif

@@ -1,0 +1,105 @@
+#include "tools/train_result.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "tools/text.h"
+
+enum { PROMPT_CHARACTERS = 72, COMPLETION_CHARACTERS = 40, IDS_SHOWN = 12, SHOWN_ROOM = 512 };
+
+static const char *kind_of(const train_source *from)
+{
+    return from->completion->suppress ? "suppress" : "promote";
+}
+
+/* ---- text ---- */
+
+static void print_datapoint(const osv_datapoint *p, const osv_completion *k)
+{
+    char shown[SHOWN_ROOM];
+    if (p->prompt)
+        osv_show_text(shown, sizeof shown, p->prompt, PROMPT_CHARACTERS, OSV_KEEP_TAIL);
+    else
+        osv_show_ids(shown, sizeof shown, k->ids, k->prompt, IDS_SHOWN);
+    printf("  %s: %s%s\n", p->id, shown, p->negative ? "  (steered with -v)" : "");
+}
+
+static void print_completion(const train_source *from, double before, double after, double loss)
+{
+    const osv_completion *k = from->completion;
+    char shown[SHOWN_ROOM];
+    if (k->text)
+        osv_show_text(shown, sizeof shown, k->text, COMPLETION_CHARACTERS, OSV_KEEP_HEAD);
+    else
+        osv_show_ids(shown, sizeof shown, k->ids + k->prompt, k->count - k->prompt, IDS_SHOWN);
+    printf("    %-9s%s  P %.3g -> %.3g  loss %.4g\n", kind_of(from), shown, exp(before), exp(after), loss);
+}
+
+void train_result_print(const train_report *r, const double *before, const double *after)
+{
+    const train_setup *s = r->setup;
+    int c = 0;
+    for (int j = 0; j < s->jobs.jobs; j++) {
+        const osv_job *job = &s->jobs.job[j];
+        const train_outcome *out = &r->outcome[j];
+        printf("%s, layer %d: stopped after %d iterations (%s), loss %.4g -> %.4g nats, norm %.4g\n",
+               job->name, job->layer, out->iterations, osv_stop_name(out->stopped), out->loss_start,
+               out->loss, out->norm);
+        const osv_datapoint *shown = NULL;
+        for (int i = 0; i < job->completions; i++, c++) {
+            const train_source *from = &s->jobs.from[j][i];
+            if (from->point != shown) print_datapoint(from->point, from->completion);
+            shown = from->point;
+            print_completion(from, before[c], after[c], out->losses[i]);
+        }
+        printf("  vector: %s\n", out->file);
+    }
+    printf("P: probability of the whole completion at coldness %g, without the vector -> with it\n"
+           "also written: %s/trace.jsonl, %s/run.json\n",
+           s->options->job.coldness, r->run->path, r->run->path);
+}
+
+/* ---- JSON ---- */
+
+static json_t *completion_json(const train_source *from, double before, double after, double loss)
+{
+    const osv_completion *k = from->completion;
+    json_t *ids = json_array();
+    for (int t = k->prompt; t < k->count; t++) json_array_append_new(ids, json_integer(k->ids[t]));
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "datapoint", from->point->id, "kind",
+                     kind_of(from), "text", osv_text_json(k->text), "ids", ids, "loss", osv_number_json(loss),
+                     "probability_before", osv_number_json(exp(before)), "probability_after",
+                     osv_number_json(exp(after)));
+}
+
+static json_t *job_json(const train_report *r, int j, const double *before, const double *after)
+{
+    const osv_job *job = &r->setup->jobs.job[j];
+    const train_outcome *out = &r->outcome[j];
+    json_t *completions = json_array();
+    for (int i = 0; i < job->completions; i++)
+        json_array_append_new(
+            completions, completion_json(&r->setup->jobs.from[j][i], before[i], after[i], out->losses[i]));
+    return json_pack("{s:s, s:i, s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "name", job->name, "layer", job->layer,
+                     "stopped", osv_stop_name(out->stopped), "iterations", out->iterations, "loss_start",
+                     osv_number_json(out->loss_start), "loss", osv_number_json(out->loss), "norm",
+                     osv_number_json(out->norm), "file", osv_text_json(out->file), "completions",
+                     completions);
+}
+
+int train_result_json(const train_report *r, const double *before, const double *after, osv_error *e)
+{
+    json_t *jobs = json_array();
+    int c = 0;
+    for (int j = 0; j < r->setup->jobs.jobs; j++) {
+        json_array_append_new(jobs, job_json(r, j, before + c, after + c));
+        c += r->setup->jobs.job[j].completions;
+    }
+    json_t *all = json_pack("{s:o, s:f, s:o}", "run", osv_text_json(r->run->path), "coldness",
+                            r->setup->options->job.coldness, "jobs", jobs);
+    if (!all) return OSV_FAIL(e, OSV_DEVICE, "out of memory for the results");
+    json_dumpf(all, stdout, JSON_REAL_PRECISION(9));
+    putchar('\n');
+    json_decref(all);
+    return OSV_OK;
+}

@@ -1,0 +1,19 @@
+/* What osv-train says on standard output: text for people, one JSON object for machines. And run.json. */
+#ifndef OSV_TOOLS_TRAIN_RESULT_H
+#define OSV_TOOLS_TRAIN_RESULT_H
+
+#include <jansson.h>
+
+#include "tools/train_report.h"
+
+/* before, after [completions of all jobs]: ln P(completion), unsteered and with the vector. */
+void train_result_print(const train_report *r, const double *before, const double *after);
+int train_result_json(const train_report *r, const double *before, const double *after, osv_error *e);
+
+/* run.json: all arguments as they were resolved, model, tokenizer and data, build, hardware, units. */
+int train_run_json(json_t **out, const train_setup *s);
+
+/* --plan: tokens and bytes. */
+int train_plan_print(const train_setup *s);
+
+#endif

@@ -1,0 +1,177 @@
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kernels/backend.h"
+#include "loader/file.h"
+#include "tools/program.h"
+#include "tools/text.h"
+#include "tools/train_result.h"
+
+/* ---- run.json ---- */
+
+/* Name of the processor as Linux tells it. */
+static void processor_name(char *name, size_t room)
+{
+    snprintf(name, room, "unknown");
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    char line[256];
+    while (f && fgets(line, sizeof line, f)) {
+        char *colon = strchr(line, ':');
+        if (strncmp(line, "model name", 10) != 0 || !colon) continue;
+        line[strcspn(line, "\n")] = '\0';
+        snprintf(name, room, "%s", colon + (colon[1] == ' ' ? 2 : 1));
+        break;
+    }
+    if (f) fclose(f);
+}
+
+static json_t *hardware_json(const train_setup *s)
+{
+    char name[200];
+    processor_name(name, sizeof name);
+    json_int_t bytes = (json_int_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    return json_pack("{s:s, s:o, s:I, s:i, s:I}", "backend", s->ops->name, "processor", osv_text_json(name),
+                     "processors", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "threads", s->threads,
+                     "memory_bytes", bytes);
+}
+
+static json_t *build_json(void)
+{
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "program", "osv-train", "version",
+                     osv_program_version(), "commit", osv_program_commit(), "compiler",
+                     osv_program_compiler(), "blas", osv_backend_blas(), "cuda", osv_backend_cuda());
+}
+
+static json_t *model_json(const train_setup *s)
+{
+    const osv_config *c = &s->config;
+    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i}", "name", s->model_name, "sha256",
+                     osv_checkpoint_sha256(s->checkpoint), "family", c->family, "blocks", c->N, "width", c->D,
+                     "vocabulary", c->V);
+}
+
+/* SHA-256 of a file in hex; null where there is none. */
+static json_t *file_sha256(const char *path)
+{
+    enum { LIMIT = 1 << 30 };
+    osv_error ignored = {0};
+    char *text;
+    size_t bytes;
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    if (!osv_path_exists(path) || osv_file_read(&text, &bytes, path, LIMIT, &ignored)) return json_null();
+    bool good = EVP_Digest(text, bytes, digest, &size, EVP_sha256(), NULL) == 1;
+    free(text);
+    char hex[2 * EVP_MAX_MD_SIZE + 1] = "";
+    for (unsigned i = 0; i < size; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+    return good ? json_string(hex) : json_null();
+}
+
+static json_t *jobs_json(const train_setup *s)
+{
+    json_t *jobs = json_array();
+    for (int j = 0; j < s->jobs.jobs; j++) {
+        const osv_job *job = &s->jobs.job[j];
+        char objective[96];
+        train_job_objective(objective, sizeof objective, &s->jobs, j);
+        json_array_append_new(jobs, json_pack("{s:s, s:i, s:i, s:s, s:s}", "name", job->name, "layer",
+                                              job->layer, "completions", job->completions, "positions",
+                                              train_job_positions(&s->jobs, j), "objective", objective));
+    }
+    return jobs;
+}
+
+int train_run_json(json_t **out, const train_setup *s)
+{
+    char *tokenizer;
+    OSV_TRY(osv_path_join(&tokenizer, s->options->model, "tokenizer.json", s->error));
+    const struct {
+        const char *key;
+        json_t *value;
+    } part[] = {
+        {"format", json_string("osv-run/1")},
+        {"build", build_json()},
+        {"arguments", osv_options_json(train_option_table, s->options)},
+        {"model", model_json(s)},
+        {"tokenizer_sha256", file_sha256(tokenizer)},
+        {"data_sha256", file_sha256(s->options->data)},
+        {"jobs", jobs_json(s)},
+        {"hardware", hardware_json(s)},
+        {"units", json_pack("{s:s, s:s, s:s}", "loss", "nats, natural logarithm", "norm",
+                            "euclidean, in units of the residual stream", "site",
+                            "block_input:L, the input of block L counted from 0")},
+    };
+    free(tokenizer);
+    json_t *run = json_object();
+    bool failed = !run;
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++)
+        failed |= json_object_set_new(run, part[i].key, part[i].value) != 0;
+    if (failed) {
+        json_decref(run);
+        return OSV_FAIL(s->error, OSV_DEVICE, "out of memory for run.json");
+    }
+    *out = run;
+    return OSV_OK;
+}
+
+/* ---- --plan ---- */
+
+typedef struct {
+    int live, frozen, scored;
+    size_t bytes;
+} work_plan;
+
+static int plan(work_plan *p, const train_setup *s)
+{
+    const train_jobs *t = &s->jobs;
+    osv_error *e = s->error;
+    osv_shard shard;
+    osv_model model;
+    osv_batch *batch = NULL;
+    int bad_job = -1;
+    OSV_TRY(osv_shard_make(&shard, &s->config, s->comm->rank, s->comm->size, e));
+    OSV_TRY(osv_model_alloc(&model, &s->config, &shard, e));
+    osv_batch_job *job = calloc((size_t)t->jobs + 1, sizeof *job);
+    int status = job ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory");
+    for (int j = 0; job && j < t->jobs; j++)
+        job[j] = (osv_batch_job){t->job[j].layer, t->job[j].options.coldness, t->job[j].options.eps};
+    osv_error of_batch = {0};
+    if (!status && osv_batch_build(&batch, t->sequence, t->completions, job, t->jobs, s->config.N,
+                                   &osv_all_on, &bad_job, &of_batch))
+        status = OSV_FAIL(e, of_batch.status, "%s%s%s", bad_job >= 0 ? t->job[bad_job].name : "",
+                          bad_job >= 0 ? ": " : "", of_batch.text);
+    if (!status) {
+        *p = (work_plan){.live = batch->live.T,
+                         .frozen = batch->frozen,
+                         .scored = batch->completion_tokens,
+                         .bytes = osv_plan_bytes(&model, batch, &osv_all_on, e)};
+        status = e->status;
+    }
+    osv_batch_free(batch);
+    free(job);
+    osv_model_free(&model);
+    return status;
+}
+
+int train_plan_print(const train_setup *s)
+{
+    work_plan p;
+    OSV_TRY(plan(&p, s));
+    if (s->options->json)
+        printf("{\"jobs\": %d, \"completions\": %d, \"live_tokens\": %d, \"frozen_tokens\": %d, "
+               "\"scored_tokens\": %d, "
+               "\"bytes\": %zu}\n",
+               s->jobs.jobs, s->jobs.completions, p.live, p.frozen, p.scored, p.bytes);
+    else
+        printf("jobs           %d\n"
+               "completions    %d\n"
+               "live tokens    %d (computed in each iteration)\n"
+               "frozen tokens  %d (computed once)\n"
+               "scored tokens  %d\n"
+               "memory         %zu bytes for activations, keys and values, beside the weights\n",
+               s->jobs.jobs, s->jobs.completions, p.live, p.frozen, p.scored, p.bytes);
+    return OSV_OK;
+}
