@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/trie.h"
+#include "engine/forest.h"
 #include "engine/worklist.h"
 
 /* While building: nodes of the two tries, and for each scored token of each sequence the node that predicts
@@ -96,78 +96,7 @@ done:
     return b->error->status;
 }
 
-/* ---- trie -> rows ---- */
-
-typedef struct {
-    long bucket;
-    int node;
-} root;
-
-static int compare_roots(const void *x, const void *y)
-{
-    const root *a = x, *b = y;
-    if (a->bucket != b->bucket) return a->bucket < b->bucket ? -1 : 1;
-    return a->node < b->node ? -1 : a->node > b->node;
-}
-
-/* Rows in preorder, bucket by bucket (rising). A node whose parent is in another bucket is a root here. Fills
- * the pass's id, pos, end and segment, and row[node]. */
-static int make_rows(builder *b, osv_pass *p, const osv_trie *t, const long *bucket, int *row)
-{
-    int n = p->T = t->count;
-    int *child = room(b, n, sizeof *child), *sibling = room(b, n, sizeof *sibling);
-    int *children = room(b, n, sizeof *children), *stack = room(b, n, sizeof *stack);
-    root *roots = room(b, n, sizeof *roots);
-    p->id = room(b, n, sizeof *p->id);
-    p->pos = room(b, n, sizeof *p->pos);
-    p->parent = room(b, n, sizeof *p->parent);
-    p->end = room(b, n, sizeof *p->end);
-    p->segment = room(b, n, sizeof *p->segment);
-    if (b->error->status) goto done;
-
-    int count = 0;
-    for (int i = 0; i < n; i++) child[i] = sibling[i] = -1;
-    for (int i = n - 1; i >= 0; i--) { /* downwards, so that lists of children are in order of insertion */
-        int parent = t->node[i].parent;
-        if (parent >= 0 && bucket[parent] == bucket[i]) {
-            sibling[i] = child[parent];
-            child[parent] = i;
-            children[parent]++;
-        } else {
-            roots[count++] = (root){.bucket = bucket[i], .node = i};
-        }
-    }
-    qsort(roots, (size_t)count, sizeof *roots, compare_roots);
-
-    int r = 0;
-    for (int i = 0; i < count; i++) {
-        int depth = 0;
-        for (int node = roots[i].node; node >= 0;) {
-            int parent = t->node[node].parent;
-            bool root_here = node == roots[i].node;
-            row[node] = r;
-            p->id[r] = t->node[node].id;
-            p->pos[r] = t->node[node].pos;
-            p->segment[r] = root_here || children[parent] > 1;
-            r++;
-            if (sibling[node] >= 0 && !root_here) stack[depth++] = sibling[node];
-            node = child[node] >= 0 ? child[node] : depth > 0 ? stack[--depth] : -1;
-        }
-    }
-    for (int i = 0; i < n; i++) p->end[row[i]] = row[i] + 1;
-    for (int i = n - 1; i >= 0; i--) {
-        int parent = t->node[i].parent;
-        if (parent >= 0 && bucket[parent] == bucket[i] && p->end[row[i]] > p->end[row[parent]])
-            p->end[row[parent]] = p->end[row[i]];
-    }
-done:
-    free(child);
-    free(sibling);
-    free(children);
-    free(stack);
-    free(roots);
-    return b->error->status;
-}
+/* ---- rows ---- */
 
 static int make_base(builder *b, osv_batch *out)
 {
@@ -178,7 +107,7 @@ static int make_base(builder *b, osv_batch *out)
     p->active = room(b, b->N, sizeof *p->active);
     if (b->error->status) goto done;
     for (int i = 0; i < n; i++) bucket[i] = b->frozen[i] ? -1L : b->N - b->base_end[i];
-    if (make_rows(b, p, &b->base, bucket, b->row_of_base)) goto done;
+    if (osv_forest_rows(p, &b->base, bucket, b->row_of_base, b->error)) goto done;
     for (int i = 0; i < n; i++) {
         int parent = b->base.node[i].parent;
         p->parent[b->row_of_base[i]] = parent >= 0 ? b->row_of_base[parent] : -1;
@@ -206,7 +135,7 @@ static int make_live(builder *b, osv_batch *out)
         for (int l = layer; l < b->N; l++) p->active[l]++;
         if (layer < out->first_block) out->first_block = layer;
     }
-    if (make_rows(b, p, &b->live, bucket, b->row_of_live)) goto done;
+    if (osv_forest_rows(p, &b->live, bucket, b->row_of_live, b->error)) goto done;
     for (int i = 0; i < n; i++) {
         int parent = b->live.node[i].parent, row = b->row_of_live[i];
         p->parent[row] = parent >= 0 ? b->row_of_live[parent] : parent == -1 ? -1 : parent;
@@ -418,31 +347,11 @@ done:
     return status;
 }
 
-static void free_pass(osv_pass *p)
-{
-    free(p->id);
-    free(p->pos);
-    free(p->parent);
-    free(p->end);
-    free(p->segment);
-    free(p->active);
-    free(p->query_tiles);
-    free(p->kv_tiles);
-    free(p->scored);
-    free((void *)p->scores.first);
-    free((void *)p->scores.target);
-    free((void *)p->scores.kind);
-    free((void *)p->scores.coldness);
-    free((void *)p->scores.eps);
-    osv_worklist_free(&p->work);
-    osv_worklist_free(&p->last);
-}
-
 void osv_batch_free(osv_batch *b)
 {
     if (!b) return;
-    free_pass(&b->base);
-    free_pass(&b->live);
+    osv_pass_free(&b->base);
+    osv_pass_free(&b->live);
     for (int i = 0; i < b->sites; i++) {
         free((void *)b->site[i].job);
         free((void *)b->site[i].first);
