@@ -55,6 +55,9 @@ typedef struct {
 int osv_dataset_read(osv_dataset **out, const char *path, const osv_dataset_options *options, osv_error *e);
 void osv_dataset_free(osv_dataset *d);
 
+/* Checks the spelling of a --positions option; OSV_USAGE where it is wrong. */
+int osv_positions_check(const char *spec, const char *where, osv_error *e);
+
 /* The position grammar, "all | prompt | completion" with an optional slice ":a:b", ":a:", "::b" or one
  * position ":i": writes mask[count] = 1 where steered. Counts as Python slices do, within the named part; a
  * single position out of range is an error. */
