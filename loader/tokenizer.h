@@ -34,7 +34,7 @@ int osv_tokenizer_size(const osv_tokenizer *t);
 int osv_tokenizer_encode(const osv_tokenizer *t, const char *text, size_t bytes, bool special, osv_ids *ids,
                          osv_error *e);
 
-/* The same for text that continues other text: no dummy prefix space, no special tokens. */
+/* The same for text that continues other text: no dummy prefix space at its beginning, no special tokens. */
 int osv_tokenizer_encode_continuation(const osv_tokenizer *t, const char *text, size_t bytes, osv_ids *ids,
                                       osv_error *e);
 

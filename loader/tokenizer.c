@@ -1,0 +1,158 @@
+#include "loader/tokenizer.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loader/file.h"
+#include "loader/json.h"
+#include "loader/tokenizer_parts.h"
+
+#define TEXT_LIMIT ((size_t)1 << 30) /* positions and lengths of words are kept in 32 bits */
+
+void osv_ids_free(osv_ids *ids)
+{
+    free(ids->data);
+    *ids = (osv_ids){0};
+}
+
+int osv_ids_push(osv_ids *ids, int id, osv_error *e)
+{
+    if (ids->count == ids->room) {
+        if (ids->room > INT_MAX / 2 - 64)
+            return OSV_FAIL(e, OSV_DEVICE, "%d ids, more than an array takes", ids->count);
+        int room = 2 * ids->room + 64;
+        int *data = realloc(ids->data, (size_t)room * sizeof *data);
+        if (!data) return OSV_FAIL(e, OSV_DEVICE, "no memory for %d ids", room);
+        ids->data = data;
+        ids->room = room;
+    }
+    ids->data[ids->count++] = id;
+    return OSV_OK;
+}
+
+static int open_file(osv_tokenizer *t, const char *dir, osv_error *e)
+{
+    OSV_TRY(osv_path_join(&t->path, dir, "tokenizer.json", e));
+    if (!osv_path_exists(t->path))
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: not found; text needs a tokenizer (token ids do not)",
+                        t->path);
+    json_t *root;
+    OSV_TRY(osv_json_read(&root, t->path, e));
+    int status = osv_tok_apply_class(root, dir, t->path, &t->added.split_special, e);
+    if (!status) status = osv_tok_read(t, root, e);
+    json_decref(root);
+    return status;
+}
+
+int osv_tokenizer_open(osv_tokenizer **out, const char *dir, osv_error *e)
+{
+    *out = NULL;
+    osv_tokenizer *t = calloc(1, sizeof *t);
+    if (!t) return OSV_FAIL(e, OSV_DEVICE, "no memory for a tokenizer");
+    int status = open_file(t, dir, e);
+    if (status)
+        osv_tokenizer_close(t);
+    else
+        *out = t;
+    return status;
+}
+
+void osv_tokenizer_close(osv_tokenizer *t)
+{
+    if (!t) return;
+    for (size_t i = 0; i < t->normalizer_count; i++) {
+        osv_tok_pattern_free(t->normalizers[i].pattern);
+        free(t->normalizers[i].content);
+    }
+    for (size_t i = 0; i < t->splitter_count; i++) osv_tok_pattern_free(t->splitters[i].pattern);
+    for (size_t i = 0; i < t->decoder_count; i++) {
+        osv_tok_pattern_free(t->decoders[i].pattern);
+        free(t->decoders[i].content);
+    }
+    free(t->normalizers);
+    free(t->splitters);
+    free(t->decoders);
+    free(t->template_ids);
+    osv_tok_added_free(&t->added);
+    osv_tok_bpe_free(&t->bpe);
+    osv_tok_vocab_free(&t->vocab);
+    free(t->path);
+    free(t);
+}
+
+int osv_tokenizer_size(const osv_tokenizer *t)
+{
+    return (int)t->vocab.size;
+}
+
+const char *osv_tokenizer_piece(const osv_tokenizer *t, int id)
+{
+    if (id < 0 || (size_t)id >= t->vocab.size || t->vocab.pieces[id].bytes < 0) return NULL;
+    return t->vocab.text.data + t->vocab.pieces[id].offset;
+}
+
+/* From the user's text to w->text and w->spans: tokens cut out before and after normalizing. */
+static int normalize(const osv_tokenizer *t, osv_tok_work *w, const char *text, size_t bytes, osv_error *e)
+{
+    osv_tok_span whole = {0, bytes, -1, true};
+    OSV_TRY(osv_tok_added_cut(t, &t->added.raw, text, whole, &w->next_spans, e));
+    for (size_t i = 0; i < w->next_spans.count; i++) {
+        osv_tok_span span = w->next_spans.data[i];
+        if (span.id >= 0) {
+            OSV_TRY(osv_tok_span_add(&w->spans, 0, 0, span.id, false, e));
+            continue;
+        }
+        osv_tok_span made = {w->text.bytes, 0, -1, span.first};
+        bool prefix = !(w->continuation && span.first);
+        OSV_TRY(osv_tok_normalize(t, w, text + span.start, span.end - span.start, prefix, &w->text, e));
+        made.end = w->text.bytes;
+        OSV_TRY(osv_tok_added_cut(t, &t->added.normalized, w->text.data, made, &w->spans, e));
+    }
+    return OSV_OK;
+}
+
+static int encode_text(const osv_tokenizer *t, bool continuation, const char *text, size_t bytes,
+                       osv_ids *ids, osv_error *e)
+{
+    osv_tok_work w = {.continuation = continuation};
+    int status = normalize(t, &w, text, bytes, e);
+    if (!status) status = osv_tok_split(t, &w, e);
+    for (size_t i = 0; i < w.spans.count && !status; i++) {
+        osv_tok_span span = w.spans.data[i];
+        status = span.id >= 0 ? osv_ids_push(ids, span.id, e) : osv_tok_bpe_encode(t, &w, span, ids, e);
+    }
+    osv_tok_work_free(&w);
+    return status;
+}
+
+static int check_text(const char *text, size_t bytes, osv_error *e)
+{
+    if (bytes > TEXT_LIMIT)
+        return OSV_FAIL(e, OSV_BAD_INPUT, "a text of %zu bytes, at most %zu are encoded at once", bytes,
+                        TEXT_LIMIT);
+    size_t bad = osv_utf8_check(text, bytes);
+    if (bad < bytes)
+        return OSV_FAIL(e, OSV_BAD_INPUT, "the text is not UTF-8 at byte %zu (0x%02x)", bad,
+                        (unsigned char)text[bad]);
+    return OSV_OK;
+}
+
+int osv_tokenizer_encode(const osv_tokenizer *t, const char *text, size_t bytes, bool special, osv_ids *ids,
+                         osv_error *e)
+{
+    OSV_TRY(check_text(text, bytes, e));
+    if (!special || t->template_count == 0) return encode_text(t, false, text, bytes, ids, e);
+    for (size_t i = 0; i < t->template_count; i++) {
+        int id = t->template_ids[i];
+        OSV_TRY(id < 0 ? encode_text(t, false, text, bytes, ids, e) : osv_ids_push(ids, id, e));
+    }
+    return OSV_OK;
+}
+
+int osv_tokenizer_encode_continuation(const osv_tokenizer *t, const char *text, size_t bytes, osv_ids *ids,
+                                      osv_error *e)
+{
+    OSV_TRY(check_text(text, bytes, e));
+    return encode_text(t, true, text, bytes, ids, e);
+}

@@ -1,0 +1,178 @@
+/* The merges of a BPE model: file -> tables. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loader/json.h"
+#include "loader/tokenizer_parts.h"
+
+static int find(const osv_tokenizer *t, const char *piece, size_t bytes)
+{
+    return osv_tok_table_find(&t->vocab.model, &t->vocab, piece, bytes, osv_tok_hash(piece, bytes));
+}
+
+static int find_both(const osv_tokenizer *t, const char *const half[2], const size_t bytes[2],
+                     osv_tok_text *joined, int id[3], const char *where, size_t index, osv_error *e)
+{
+    char shown[64];
+    joined->bytes = 0;
+    for (int k = 0; k < 2; k++) {
+        id[k] = find(t, half[k], bytes[k]);
+        if (id[k] < 0 || bytes[k] == 0)
+            return OSV_FAIL(e, OSV_BAD_INPUT, "%s.merges[%zu]: \"%s\" is not in the vocabulary", where, index,
+                            osv_tok_show(half[k], bytes[k], shown));
+        OSV_TRY(osv_tok_text_add(joined, half[k], bytes[k], e));
+    }
+    id[2] = find(t, joined->data, joined->bytes);
+    if (id[2] < 0)
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s.merges[%zu]: the merged piece \"%s\" is not in the vocabulary",
+                        where, index, osv_tok_show(joined->data, joined->bytes, shown));
+    return OSV_OK;
+}
+
+/* "left right" or ["left", "right"]; *skip for the version line that merges.txt begins with. */
+static int halves(const json_t *merge, const char *half[2], size_t bytes[2], bool *skip, const char *where,
+                  size_t index, osv_error *e)
+{
+    *skip = false;
+    if (json_is_array(merge) && json_array_size(merge) == 2) {
+        for (size_t k = 0; k < 2; k++) {
+            half[k] = json_string_value(json_array_get(merge, k));
+            bytes[k] = half[k] ? json_string_length(json_array_get(merge, k)) : 0;
+        }
+        if (half[0] && half[1]) return OSV_OK;
+    }
+    const char *text = json_string_value(merge), *space = text ? strchr(text, ' ') : NULL;
+    if (text && strncmp(text, "#version", 8) == 0) {
+        *skip = true;
+        return OSV_OK;
+    }
+    if (space && !strchr(space + 1, ' ')) {
+        half[0] = text;
+        bytes[0] = (size_t)(space - text);
+        half[1] = space + 1;
+        bytes[1] = strlen(half[1]);
+        return OSV_OK;
+    }
+    char shown[64];
+    return OSV_FAIL(e, OSV_BAD_INPUT,
+                    "%s.merges[%zu]: must be \"left right\" or [\"left\", \"right\"], not %s", where, index,
+                    osv_json_show(merge, shown, sizeof shown));
+}
+
+static void put(osv_tok_bpe *b, const int id[3], uint32_t rank)
+{
+    uint64_t pair = (uint64_t)id[0] << 32 | (uint32_t)id[1];
+    osv_tok_merge *merge = (osv_tok_merge *)osv_tok_merge_find(b, id[0], id[1]);
+    if (!merge) {
+        uint64_t i = pair * 0x9e3779b97f4a7c15u;
+        for (i = (i ^ i >> 32) & b->merge_mask; b->merges[i].pair != UINT64_MAX;) i = (i + 1) & b->merge_mask;
+        merge = &b->merges[i];
+    }
+    *merge = (osv_tok_merge){pair, rank, id[2]}; /* of a merge that is listed twice the later place counts */
+}
+
+static int read_merges(osv_tokenizer *t, const json_t *merges, osv_tok_text *joined, const char *where,
+                       osv_error *e)
+{
+    osv_tok_bpe *b = &t->bpe;
+    size_t count = json_array_size(merges), slots = 16;
+    if (count >= (size_t)1 << 30) return OSV_FAIL(e, OSV_BAD_INPUT, "%s.merges: %zu entries", where, count);
+    while (slots < 2 * count) slots *= 2;
+    b->merges = malloc(slots * sizeof *b->merges);
+    b->joins = calloc((size_t)1 << (OSV_TOK_JOIN_BITS - 6), sizeof *b->joins);
+    if (!b->merges || !b->joins) return OSV_FAIL(e, OSV_DEVICE, "%s: no memory for %zu merges", where, count);
+    for (size_t i = 0; i < slots; i++) b->merges[i].pair = UINT64_MAX;
+    b->merge_mask = slots - 1;
+    b->cuttable = true;
+    uint32_t rank = 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *half[2];
+        size_t bytes[2], length;
+        int id[3];
+        bool skip;
+        OSV_TRY(halves(json_array_get(merges, i), half, bytes, &skip, where, i, e));
+        if (skip) continue;
+        OSV_TRY(find_both(t, half, bytes, joined, id, where, i, e));
+        put(b, id, rank++);
+        uint32_t left = osv_tok_char(half[0] + osv_tok_before(half[0], bytes[0]), &length);
+        uint32_t bit = osv_tok_join_bit(left, osv_tok_char(half[1], &length));
+        b->joins[bit >> 6] |= (uint64_t)1 << (bit & 63);
+        for (int k = 0; k < 2; k++)
+            if ((b->byte_fallback && osv_tok_byte_piece(half[k], bytes[k])) ||
+                (b->has_unk && id[k] == b->unk_id))
+                b->cuttable = false;
+    }
+    return OSV_OK;
+}
+
+static int read_characters(osv_tokenizer *t, osv_error *e)
+{
+    osv_tok_bpe *b = &t->bpe;
+    b->char_id = malloc(0x10000 * sizeof *b->char_id);
+    if (!b->char_id) return OSV_FAIL(e, OSV_DEVICE, "%s: no memory for a table of characters", t->path);
+    for (int c = 0; c < 0x10000; c++) b->char_id[c] = -1;
+    for (uint32_t i = 0; i <= t->vocab.model.mask; i++) {
+        int id = t->vocab.model.slots[i].id;
+        if (id < 0) continue;
+        const osv_tok_piece *piece = &t->vocab.pieces[id];
+        size_t length = 0;
+        uint32_t c = piece->bytes ? osv_tok_char(t->vocab.text.data + piece->offset, &length) : 0;
+        if (length == (size_t)piece->bytes && length && c < 0x10000) b->char_id[c] = id;
+    }
+    for (int byte = 0; byte < 256; byte++) {
+        char name[8];
+        snprintf(name, sizeof name, "<0x%02X>", byte);
+        b->byte_id[byte] = find(t, name, 6);
+    }
+    return OSV_OK;
+}
+
+/* Options that would change the ids in ways this reader does not know. */
+static int refuse_unknown(const json_t *model, const char *where, osv_error *e)
+{
+    static const char *const affixes[] = {"continuing_subword_prefix", "end_of_word_suffix"};
+    for (int i = 0; i < 2; i++) {
+        const char *affix = "";
+        OSV_TRY(osv_json_string(model, affixes[i], false, &affix, where, e));
+        if (*affix) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\" is not supported", where, affixes[i]);
+    }
+    double dropout = 0;
+    OSV_TRY(osv_json_number(model, "dropout", false, &dropout, where, e));
+    if (dropout != 0)
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"dropout\" %g would make the ids random; expected null",
+                        where, dropout);
+    return OSV_OK;
+}
+
+int osv_tok_bpe_read(osv_tokenizer *t, const json_t *model, const char *where, osv_error *e)
+{
+    osv_tok_bpe *b = &t->bpe;
+    OSV_TRY(refuse_unknown(model, where, e));
+    OSV_TRY(osv_json_bool(model, "fuse_unk", false, &b->fuse_unk, where, e));
+    OSV_TRY(osv_json_bool(model, "byte_fallback", false, &b->byte_fallback, where, e));
+    OSV_TRY(osv_json_bool(model, "ignore_merges", false, &b->ignore_merges, where, e));
+    const char *unk = NULL;
+    OSV_TRY(osv_json_string(model, "unk_token", false, &unk, where, e));
+    b->unk_id = -1;
+    if (unk) {
+        b->has_unk = true;
+        b->unk_id = find(t, unk, strlen(unk));
+        if (b->unk_id < 0 && !(b->unk_missing = strdup(unk)))
+            return OSV_FAIL(e, OSV_DEVICE, "%s: no memory", where);
+    }
+    const json_t *merges = json_object_get(model, "merges");
+    if (!json_is_array(merges)) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"merges\" must be an array", where);
+    osv_tok_text joined = {0};
+    int status = read_merges(t, merges, &joined, where, e);
+    free(joined.data);
+    return status ? status : read_characters(t, e);
+}
+
+void osv_tok_bpe_free(osv_tok_bpe *b)
+{
+    free(b->merges);
+    free(b->joins);
+    free(b->char_id);
+    free(b->unk_missing);
+}
