@@ -41,8 +41,9 @@ void osv_block_forward(const osv_engine *g, const osv_device_pass *p, int l, con
     osv_attention attention = osv_block_attention(g->model, l);
     int T = osv_rows(p, l), Q = osv_queries(p, l, c->N), D = c->D, E = c->E;
     bool narrow = l == c->N - 1 && p->narrow;
-    osv_real *k = a->k + (size_t)p->slot * (size_t)(sh->K * E),
-             *v = a->v + (size_t)p->slot * (size_t)(sh->K * E);
+    int KE = sh->K * E;
+    osv_real *k = p->slots ? t->k : a->k + (size_t)p->slot * (size_t)KE;
+    osv_real *v = p->slots ? t->v : a->v + (size_t)p->slot * (size_t)KE;
     const osv_real *h = t->h, *x = a->x;
 
     /* attention */
@@ -50,6 +51,10 @@ void osv_block_forward(const osv_engine *g, const osv_device_pass *p, int l, con
     project(o, k, t->h, &w->k, &w->k_bias, T);
     project(o, v, t->h, &w->v, &w->v_bias, T);
     OP(rope, k, p->work.pos, g->rope, sh->K, E, c->rot, +1, T);
+    if (p->slots) {
+        OP(scatter_rows, a->k, k, p->slots, KE, T);
+        OP(scatter_rows, a->v, v, p->slots, KE, T);
+    }
     if (narrow) {
         OP(gather_rows, t->hq, t->h, p->scored, D, Q);
         OP(gather_rows, t->xq, a->x, p->scored, D, Q);
@@ -82,7 +87,7 @@ void osv_logits(const osv_engine *g, const osv_device_pass *p)
     const osv_scratch *t = &p->scratch;
     int R = p->host->R;
 
-    if (!p->narrow) OP(gather_rows, t->x_final, t->x_out, p->scored, c->D, R);
+    if (t->x_final != t->x_out) OP(gather_rows, t->x_final, t->x_out, p->scored, c->D, R);
     OP(rmsnorm, t->h_final, t->x_final, &m->final_norm, c->norm_offset, c->norm_eps, R);
     OP(matmul, OUT(t->z), t->h_final, W(&m->head), 1, R);
     if (c->final_softcap > 0) OP(softcap, t->z, c->final_softcap, (size_t)R * (size_t)m->shard.V);

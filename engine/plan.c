@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 
-#include "engine/bump.h"
 #include "engine/rope.h"
 
 static osv_real *reals(osv_bump *b, int rows, int cols)
@@ -49,9 +48,7 @@ static osv_site put_site(osv_bump *b, const osv_site *host)
     return s;
 }
 
-/* What a block computes besides its input and its arena, for T rows of which Q have queries. Without
- * post-norms y is scratch. */
-static void take_activations(osv_bump *b, osv_activations *a, const osv_model *m, int Q, osv_real *y)
+void osv_take_activations(osv_bump *b, osv_activations *a, const osv_model *m, int Q, osv_real *y)
 {
     const osv_config *c = &m->config;
     const osv_shard *sh = &m->shard;
@@ -65,8 +62,7 @@ static void take_activations(osv_bump *b, osv_activations *a, const osv_model *m
     a->ffn_y = c->post_norms ? reals(b, Q, c->D) : y;
 }
 
-/* Scratch of a pass with at most T rows; returns the buffer that serves as y of blocks without post-norms. */
-static osv_real *take_scratch(osv_bump *b, osv_scratch *t, const osv_model *m, const osv_device_pass *p)
+osv_real *osv_take_scratch(osv_bump *b, osv_scratch *t, const osv_model *m, const osv_device_pass *p)
 {
     const osv_config *c = &m->config;
     const osv_shard *sh = &m->shard;
@@ -143,18 +139,18 @@ static void lay_out(osv_bump *b, osv_buffers *buffer, const osv_model *m, const 
 
     osv_bump below = *b; /* the unsteered pass */
     int rows = batch->base.T > batch->base.R ? batch->base.T : batch->base.R;
-    osv_real *y = take_scratch(&below, &buffer->base.scratch, m, &buffer->base);
-    take_activations(&below, &buffer->below, m, rows, y);
+    osv_real *y = osv_take_scratch(&below, &buffer->base.scratch, m, &buffer->base);
+    osv_take_activations(&below, &buffer->below, m, rows, y);
     buffer->below.k = reals(&below, batch->base.T, KE);
     buffer->below.v = reals(&below, batch->base.T, KE);
     buffer->below_x[0] = reals(&below, batch->base.T, D);
     buffer->below_x[1] = reals(&below, batch->base.T, D);
 
-    y = take_scratch(b, &buffer->live.scratch, m, &buffer->live);
+    y = osv_take_scratch(b, &buffer->live.scratch, m, &buffer->live);
     take_reverse_scratch(b, &buffer->live.scratch, m, batch->live.T, batch->live.R);
     for (int l = batch->first_block; l < N; l++) {
         buffer->block[l].x = reals(b, batch->live.active[l], D);
-        take_activations(b, &buffer->block[l], m, osv_queries(&buffer->live, l, N), y);
+        osv_take_activations(b, &buffer->block[l], m, osv_queries(&buffer->live, l, N), y);
     }
     if (below.used > b->used) b->used = below.used;
 }

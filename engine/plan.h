@@ -5,6 +5,7 @@
 #define OSV_ENGINE_PLAN_H
 
 #include "engine/batch.h"
+#include "engine/bump.h"
 #include "engine/model.h"
 
 /* What a block keeps for its reverse pass. T: active rows; Q: rows with queries, T except in a narrow last
@@ -23,17 +24,16 @@ typedef struct {
 
 /* Buffers that every block uses again. */
 typedef struct {
-    osv_real *h; /* [T, D] normed input */
-    osv_real *hq,
-        *xq;       /* [Q, D] its and the residual's rows that have queries, where the last block is narrow */
-    osv_real *glu; /* [T, F] */
+    osv_real *h;       /* [T, D] normed input */
+    osv_real *hq, *xq; /* [Q, D] rows of h and x that have queries, where the last block is narrow */
+    osv_real *k, *v;   /* [T, K E] on their way to scattered slots */
+    osv_real *glu;     /* [T, F] */
     osv_real *x_out;   /* [Q, D] output of the last block */
-    osv_real *x_final; /* [R, D] the same at scored rows */
+    osv_real *x_final; /* [R, D] its scored rows; x_out itself where they are all of it */
     osv_real *h_final; /* [R, D] normed */
     osv_real *z;       /* [R, V] logits, then their gradients */
     osv_real *max;     /* [R] */
     osv_real *sum;     /* [S, 2] */
-    /* reverse pass */
     osv_real *dx;      /* [T, D] */
     osv_real *dxq;     /* [R, D] dx of the last block where it is narrow */
     osv_real *dh, *dy; /* [T, D] */
@@ -46,8 +46,9 @@ typedef struct {
 /* A pass as the ops see it: device pointers. */
 typedef struct {
     const osv_pass *host;
-    int slot;    /* K/V slot of row 0 */
-    bool narrow; /* queries of the last block only at scored rows */
+    int slot;         /* K/V slot of row 0; the others follow */
+    const int *slots; /* or [T], one by one: rows that are appended to different segments; else NULL */
+    bool narrow;      /* queries of the last block only at scored rows */
     const int *id, *scored;
     osv_worklist work, last;
     osv_scores scores;
@@ -86,5 +87,11 @@ size_t osv_plan_bytes(const osv_model *m, const osv_batch *batch, const osv_swit
 int osv_plan_place(osv_buffers *b, const osv_model *m, const osv_batch *batch, const osv_switches *on,
                    osv_ops *o, void *memory);
 void osv_buffers_free(osv_buffers *b);
+
+/* Parts of the layout that decoding shares. osv_take_scratch returns the buffer that serves as y of blocks
+ * without post-norms; osv_take_activations takes what a block computes for Q rows besides its input and its
+ * arena. */
+osv_real *osv_take_scratch(osv_bump *b, osv_scratch *t, const osv_model *m, const osv_device_pass *p);
+void osv_take_activations(osv_bump *b, osv_activations *a, const osv_model *m, int Q, osv_real *y);
 
 #endif

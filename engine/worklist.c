@@ -31,11 +31,12 @@ static int add_range(builder *b, osv_kv_range range)
     return OSV_OK;
 }
 
-/* The keys of all ancestors of `row`, root first, as few ranges as their slots allow. */
-static int add_ancestors(builder *b, const osv_pass *p, int slot0, const osv_pass *base, int row)
+/* The keys from the root to `up` (a row of p, or -2 - r: row r of base; -1: none), as few ranges as their
+ * slots allow. */
+static int add_path(builder *b, const osv_pass *p, int slot0, const osv_pass *base, int up)
 {
     int first = b->w.kv_ranges;
-    for (int up = p->parent[row]; up != -1;) {
+    while (up != -1) {
         const osv_pass *of = up >= 0 ? p : base;
         int r = up >= 0 ? up : -2 - up;
         int slot = up >= 0 ? slot0 + r : r;
@@ -64,7 +65,7 @@ static int add_segment(builder *b, const osv_pass *p, int slot0, const osv_pass 
 {
     if (q1 > q0) {
         int first = b->w.kv_ranges;
-        OSV_TRY(add_ancestors(b, p, slot0, base, row));
+        OSV_TRY(add_path(b, p, slot0, base, p->parent[row]));
         osv_kv_range *last = b->w.kv_ranges > first ? &b->kv_range[b->w.kv_ranges - 1] : NULL;
         if (last && last->slot + last->count == slot0 + row)
             last->count += rows; /* the segment follows its parent */
@@ -146,4 +147,14 @@ void osv_worklist_free(osv_worklist *w)
     free((void *)w->kv_range);
     free((void *)w->kv_tile);
     *w = (osv_worklist){0};
+}
+
+int osv_path_ranges(osv_kv_range **range, int *ranges, const osv_pass *p, int row, osv_error *e)
+{
+    builder b = {.error = e};
+    int status = add_path(&b, p, 0, NULL, row);
+    if (status) free(b.kv_range);
+    *range = status ? NULL : b.kv_range;
+    *ranges = b.w.kv_ranges;
+    return status;
 }

@@ -12,4 +12,8 @@ int osv_worklist_build(osv_worklist *w, const osv_pass *p, int slot0, const osv_
                        int queries, osv_error *e);
 void osv_worklist_free(osv_worklist *w);
 
+/* The keys from the root to `row`, itself included: *range is malloc'ed [*ranges], root first. For tokens
+ * that are appended behind it. */
+int osv_path_ranges(osv_kv_range **range, int *ranges, const osv_pass *p, int row, osv_error *e);
+
 #endif
