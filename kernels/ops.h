@@ -114,6 +114,15 @@ typedef struct {
     const int *sign;    /* [rows] +1, -1, or 0: not steered */
 } osv_site;
 
+/* How the next token of a row is chosen. */
+typedef struct {
+    osv_real temperature; /* 0: the largest logit, the lowest id among equals */
+    osv_real top_p;       /* 1: all; else the fewest most likely tokens that hold this much probability */
+    int top_k;            /* 0: all; else only the k largest logits, lowest ids first among equals */
+    unsigned seed[2], stream,
+        place; /* the noise is Philox of these and the token's id: the same in any batch */
+} osv_sampling;
+
 /* One Adam step of one job; on the device, so that a recorded graph reads new values each time. */
 typedef struct {
     osv_real lr; /* 0: the job rests, its vector stays */
@@ -208,11 +217,23 @@ struct osv_ops {
     void (*objective)(osv_ops *o, osv_real *w, osv_real *completion, const osv_real *loss,
                       const osv_objective *objective, int S);
 
+    /* id[r] = the token chosen from row r, logprob[r] = ln softmax(z[r])[id[r]] (all tokens, temperature 1).
+     * With a temperature t: the largest z / t + Gumbel noise among the tokens that top_k, then top_p (of
+     * softmax(z / t)) leave, which draws from their softmax (Gumbel 1954). A row with NaN gives id -1. z [R,
+     * V], how [R] */
+    void (*sample)(osv_ops *o, int *id, osv_real *logprob, const osv_real *z, const osv_sampling *how, int R,
+                   int V);
+
     /* ---- vector ---- */
 
-    /* x[row + r] = x0[r] + sign[r] v[row_job[r]]. x [T, D], x0 [site.rows, D] (unsteered), v [J, D] */
+    /* x[row + r] = x0[r] + sign[r] v[row_job[r]]. x [T, D], x0 [site.rows, D] (unsteered; may be x + row), v
+     * [J, D] */
     void (*apply_add)(osv_ops *o, osv_real *x, const osv_real *x0, const osv_real *v, const osv_site *site,
                       int D);
+    /* x[row + r] = x0[r] - (v.x0[r] / |v|^2) v + clamp sign[r] v where sign[r] is not 0, v = v[row_job[r]]; a
+     * v of zeros changes nothing. */
+    void (*apply_clamp)(osv_ops *o, osv_real *x, const osv_real *x0, const osv_real *v, double clamp,
+                        const osv_site *site, int D);
     /* dv[job] = sum over its rows of sign dx[row + r], rows in order; for the jobs of this site only. dx [T,
      * D], dv [J, D] */
     void (*apply_add_dv)(osv_ops *o, osv_real *dv, const osv_real *dx, const osv_site *site, int D);
