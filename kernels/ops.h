@@ -119,8 +119,9 @@ typedef struct {
     osv_real temperature; /* 0: the largest logit, the lowest id among equals */
     osv_real top_p;       /* 1: all; else the fewest most likely tokens that hold this much probability */
     int top_k;            /* 0: all; else only the k largest logits, lowest ids first among equals */
-    unsigned seed[2], stream,
-        place; /* the noise is Philox of these and the token's id: the same in any batch */
+    unsigned seed[2];     /* the noise is Philox of seed, stream, place and the token's id: */
+    unsigned stream;      /* which text, */
+    unsigned place;       /* which token of it; so a draw is the same in any batch */
 } osv_sampling;
 
 /* One Adam step of one job; on the device, so that a recorded graph reads new values each time. */
