@@ -13,7 +13,7 @@ function close_suite(   seen) {
     good = bad = skip = 0; plan = suite = ""
 }
 
-/^test: /        { close_suite(); suite = $2 }
+/^test: /        { close_suite(); suite = $0; sub(/^test: */, "", suite); sub(/.* \/ /, "", suite) }
 /^result: /      { result = $0; sub(/^result: */, "", result) }
 /^1\.\.[0-9]+$/  { plan = plan + substr($0, 4) }
 /^ok /           { if ($0 ~ /# SKIP/) { skip++; sub(/^ok [0-9]* *-? */, ""); print "skipped  " suite ": " $0 } else good++ }

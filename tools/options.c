@@ -149,7 +149,7 @@ void osv_options_help(FILE *out, const osv_option *table, const char *head, cons
         char left[64];
         if (o->group) fprintf(out, "\n%s\n", o->group);
         snprintf(left, sizeof left, "--%s %s", o->name, o->argument ? o->argument : "");
-        fprintf(out, "  %-28s %s", left, o->help);
+        fprintf(out, "  %-33s %s", left, o->help);
         if (o->value) fprintf(out, " (default %s)", o->value);
         fputc('\n', out);
     }

@@ -46,11 +46,11 @@ static int check_outcomes(const train_report *r, osv_error *e)
     for (int j = 0; j < r->setup->jobs.jobs; j++) {
         const train_outcome *out = &r->outcome[j];
         if (out->stopped == OSV_STOP_NAN)
-            return OSV_FAIL(
-                e, OSV_BAD_INPUT,
-                "job %s: the loss of iteration %d is not a finite number; %s holds the vector of iteration "
-                "%d",
-                r->setup->jobs.job[j].name, out->nan_iter, out->file, out->iterations);
+            return OSV_FAIL(e, OSV_BAD_INPUT,
+                            "job \"%s\": the loss of iteration %d is not a finite number; %s holds the "
+                            "vector of iteration "
+                            "%d",
+                            r->setup->jobs.job[j].name, out->nan_iter, out->file, out->iterations);
     }
     return osv_program_signal == SIGTERM  ? OSV_TERMINATED
            : osv_program_signal == SIGINT ? OSV_INTERRUPTED

@@ -1,5 +1,6 @@
 #include "tools/text.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,10 +33,36 @@ static size_t escape(char *out, size_t room, const char *s, size_t length)
     return used;
 }
 
-const char *osv_show_text(char *out, size_t room, const char *text, int characters, osv_keep keep)
+/* text[from ..], escaped, at most `characters` of it; *from becomes what comes after. */
+static size_t show(char *out, size_t room, const char *text, size_t *from, int characters)
 {
     enum { ROOM_FOR_ONE = 24 }; /* the longest escape, "...", quotes and the end */
-    size_t bytes = strlen(text), from = 0, used = 0;
+    size_t bytes = strlen(text), used = 0;
+    for (int shown = 0; *from < bytes && shown < characters && used + ROOM_FOR_ONE < room; shown++) {
+        bool plain;
+        size_t length = character(text + *from, bytes - *from, &plain);
+        if (plain) {
+            memcpy(out + used, text + *from, length);
+            used += length;
+        } else {
+            used += escape(out + used, room - used, text + *from, length);
+        }
+        *from += length;
+    }
+    out[used] = '\0';
+    return used;
+}
+
+const char *osv_show_name(char *out, size_t room, const char *text)
+{
+    size_t from = 0;
+    show(out, room, text, &from, INT_MAX);
+    return out;
+}
+
+const char *osv_show_text(char *out, size_t room, const char *text, int characters, osv_keep keep)
+{
+    size_t bytes = strlen(text), from = 0;
     bool plain;
     int count = 0;
     for (size_t i = 0; i < bytes; count++) i += character(text + i, bytes - i, &plain);
@@ -43,19 +70,8 @@ const char *osv_show_text(char *out, size_t room, const char *text, int characte
         for (int skip = count - characters; skip > 0; skip--)
             from += character(text + from, bytes - from, &plain);
 
-    used += (size_t)snprintf(out, room, "%s\"", from ? "..." : "");
-    int shown = 0;
-    while (from < bytes && shown < characters && used + ROOM_FOR_ONE < room) {
-        size_t length = character(text + from, bytes - from, &plain);
-        if (plain) {
-            memcpy(out + used, text + from, length);
-            used += length;
-        } else {
-            used += escape(out + used, room - used, text + from, length);
-        }
-        from += length;
-        shown++;
-    }
+    size_t used = (size_t)snprintf(out, room, "%s\"", from ? "..." : "");
+    used += show(out + used, room - used, text, &from, characters);
     snprintf(out + used, room - used, "\"%s", from < bytes ? "..." : "");
     return out;
 }

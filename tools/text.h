@@ -13,6 +13,9 @@ typedef enum { OSV_KEEP_HEAD, OSV_KEEP_TAIL } osv_keep;
  * well. Returns `out`. */
 const char *osv_show_text(char *out, size_t room, const char *text, int characters, osv_keep keep);
 
+/* The same for a name: no quotes, no shortening but for `room`. */
+const char *osv_show_name(char *out, size_t room, const char *text);
+
 /* As a JSON string; bytes that are not UTF-8 (a path, a half-decoded completion) are escaped, NULL is null.
  */
 json_t *osv_text_json(const char *text);

@@ -31,7 +31,7 @@ const osv_option train_option_table[] = {
     {"betas", "B1,B2", "0.9,0.999", "decay of Adam's two moments", OSV_OPTION_TEXT, FIELD(betas)},
     {"adam-eps", "X", "1e-8", "added to the root of Adam's second moment", OSV_OPTION_NUMBER,
      FIELD(job.adam_eps), ABOVE(0)},
-    {"max-norm", "X", NULL, "longest vector; longer ones are scaled back after each step (default: no limit)",
+    {"max-norm", "X", NULL, "longest vector; scaled back after each step (default: no limit)",
      OSV_OPTION_NUMBER, FIELD(job.max_norm), AT_LEAST(0)},
 
     {"coldness", "X", "0.7", "c in P = softmax(c x logits)", OSV_OPTION_NUMBER, FIELD(job.coldness), ABOVE(0),
@@ -53,12 +53,11 @@ const osv_option train_option_table[] = {
      FIELD(job.target_iters), .low = 1, .high = INT_MAX},
     {"plateau-eps", "X", "1e-6", "a change of the loss below this counts as none, nats", OSV_OPTION_NUMBER,
      FIELD(job.plateau_eps), AT_LEAST(0)},
-    {"plateau-iters", "N", "1", "stop after so many changes in a row below --plateau-eps; 0: never",
-     OSV_OPTION_INT, FIELD(job.plateau_iters), .low = 0, .high = INT_MAX},
+    {"plateau-iters", "N", "1", "stop after so many such changes in a row; 0: never", OSV_OPTION_INT,
+     FIELD(job.plateau_iters), .low = 0, .high = INT_MAX},
 
-    {"positions", "SPEC", "all",
-     "steered positions: all | prompt | completion, or a slice: prompt:-20: , all:3:9", OSV_OPTION_TEXT,
-     FIELD(positions), .group = "Tokens:"},
+    {"positions", "SPEC", "all", "steered: all | prompt | completion, or a slice such as prompt:-20:",
+     OSV_OPTION_TEXT, FIELD(positions), .group = "Tokens:"},
     {"boundary", "auto|joint|apart", "auto", "how text is split between prompt and completion",
      OSV_OPTION_CHOICE, FIELD(boundary)},
 

@@ -128,7 +128,7 @@ static void show_progress(train_report *r, const osv_report *report)
         osv_progress_line(&r->progress, "iteration %s", text);
         r->next_line = report->iter + (most + 9) / 10;
     } else if (r->ended == jobs) {
-        osv_progress_line(&r->progress, "iteration %s, done", text);
+        osv_progress_line(&r->progress, jobs > 1 ? "iteration %s" : "iteration %s, done", text);
     }
 }
 

@@ -16,12 +16,13 @@ static const char *kind_of(const train_source *from)
 
 static void print_datapoint(const osv_datapoint *p, const osv_completion *k)
 {
-    char shown[SHOWN_ROOM];
+    char shown[SHOWN_ROOM], id[SHOWN_ROOM];
     if (p->prompt)
         osv_show_text(shown, sizeof shown, p->prompt, PROMPT_CHARACTERS, OSV_KEEP_TAIL);
     else
         osv_show_ids(shown, sizeof shown, k->ids, k->prompt, IDS_SHOWN);
-    printf("  %s: %s%s\n", p->id, shown, p->negative ? "  (steered with -v)" : "");
+    printf("  %s: %s%s\n", osv_show_name(id, sizeof id, p->id), shown,
+           p->negative ? "  (steered with -v)" : "");
 }
 
 static void print_completion(const train_source *from, double before, double after, double loss)

@@ -1,0 +1,338 @@
+#!/usr/bin/env bash
+# osv-train from end to end: what it writes, what it says, and what bad input gets.
+# Usage: tool_train.sh OSV_TRAIN ROOT
+set -u
+train=$(realpath "$1") root=$2
+. "$root/tests/tap.sh"
+model=$root/tests/golden/models/llama-tiny
+cd "$dir" || exit 1
+
+good='{"prompt": {"ids": [5, 9, 200, 31]}, "promote": [{"ids": [7, 8]}], "suppress": [{"ids": [7, 9, 12]}]}'
+echo "$good" >good.jsonl
+
+# run NAME ARGUMENTS...: trains into NAME.run; output in NAME.out and NAME.err, exit status in $status
+run() {
+    local name=$1
+    shift
+    "$train" --model "$model" --data good.jsonl --layer 1 --max-iters 5 --out "$name.run" "$@" >"$name.out" 2>"$name.err"
+    status=$? last=$name.err
+}
+# says FILE TEXT...: all of the texts stand in the file
+says() {
+    local file=$1
+    shift
+    for text in "$@"; do
+        if ! grep -qaF -e "$text" "$file"; then
+            echo "$file does not say: $text"
+            tr -d '\0' <"$file" | head -c 2000
+            return 1
+        fi
+    done
+}
+# ended STATUS: so ended the last run
+ended() { [ "$status" = "$1" ] || { echo "exit status $status, expected $1" && cat "$last" && return 1; }; }
+
+# ---- a run and what it leaves ----
+
+run plain
+check 'a run from ids ends well' ended 0
+check 'the vector is there, with its metadata' says plain.run/vectors/all.safetensors '"site":"block_input:1"' \
+    '"format":"osv/1"' '"iterations":"5"' '"objective":"promote + suppress one-minus"' '"model":"llama-tiny"' \
+    '"apply":"add"' '"positions":"all"' '"chat":"raw"' '"coldness":"0.7"' '"seed":"0"' '"created_by":"osv-train '
+check 'trace: a line an iteration and a final one' test "$(wc -l <plain.run/trace.jsonl)" = 6
+check 'trace: first line' says plain.run/trace.jsonl '{"job": "all", "iter": 0, "loss": ' '"grad_norm": '
+check 'trace: final line' says plain.run/trace.jsonl '"final": true, "stopped": "max-iters"}'
+check 'trace: the final line has no gradient' sh -c '! tail -n 1 plain.run/trace.jsonl | grep grad_norm'
+check 'run.json' says plain.run/run.json '"format": "osv-run/1"' '"lr": 0.01' '"sha256": "' '"max-norm": null' \
+    '"data_sha256": "' '"compiler": "' '"processor": "' '"loss": "nats'
+check 'results on standard output' says plain.out 'all, layer 1: stopped after 5 iterations (max-iters), loss ' \
+    'promote  [7, 8]  P ' 'suppress [7, 9, 12]  P ' 'vector: plain.run/vectors/all.safetensors'
+check 'plain progress on standard error' says plain.err 'iteration 0/5  loss ' 'iteration 5/5  loss '
+
+run quiet --quiet --json
+check 'quiet: nothing on standard error' test ! -s quiet.err
+check 'JSON: one line with everything' says quiet.out '"name": "all", "layer": 1, "stopped": "max-iters", "iterations": 5' \
+    '"loss_start": ' '"norm": ' '"file": "quiet.run/vectors/all.safetensors"' '"ids": [7, 9, 12]' '"text": null' \
+    '"probability_before": ' '"probability_after": '
+check 'JSON: one line' test "$(wc -l <quiet.out)" = 1
+
+for threads in 1 2; do run "threads$threads" --threads $threads; done
+for other in quiet threads1 threads2; do
+    check "same bytes again ($other)" diff -r plain.run/vectors "$other.run/vectors"
+    check "same trace again ($other)" cmp plain.run/trace.jsonl "$other.run/trace.jsonl"
+done
+run reference --backend ref
+check 'the reference backend runs' ended 0
+run rounded --dtype bf16
+check 'bf16 weights run' ended 0
+run seeded --seed 1
+check 'another seed, another vector' sh -c '! cmp -s plain.run/vectors/all.safetensors seeded.run/vectors/all.safetensors'
+
+run learned --lr 0.3 --max-iters 60 --json
+p() { tr '{' '\n' <learned.out | grep "\"$1\"" | sed "s/.*\"probability_$2\": \([^,}]*\).*/\1/"; }
+less() { awk -v a="$1" -v b="$2" 'BEGIN { exit !(a + 0 < b + 0) }'; }
+check 'promoted completions become likelier' less "$(p promote before)" "$(p promote after)"
+check 'before is the unsteered model: the same whatever the start' test "$(p promote before)" = \
+    "$(run other --json --seed 9 && tr '{' '\n' <other.out | grep '"promote"' | sed 's/.*"probability_before": \([^,}]*\).*/\1/')"
+
+# ---- jobs, layers, starts ----
+
+echo '{"job": "b", "prompt": {"ids": [1, 2]}, "promote": [{"ids": [3]}]}
+{"job": "a", "prompt": {"ids": [1, 2, 4]}, "promote": [{"ids": [5]}], "negative": true}' >jobs.jsonl
+run jobs --data jobs.jsonl --layer 2,0-1
+names=$(cd jobs.run/vectors && echo *)
+check 'one vector for each job and layer' test "$names" = \
+    'a.0.safetensors a.1.safetensors a.2.safetensors b.0.safetensors b.1.safetensors b.2.safetensors'
+check 'jobs by first appearance, then by layer as given' test "$(grep -o '^[ab][.][0-9], layer [0-9]' jobs.out | xargs)" = \
+    'b.2, layer 2 b.0, layer 0 b.1, layer 1 a.2, layer 2 a.0, layer 0 a.1, layer 1'
+check 'a negative datapoint is marked' says jobs.out 'steered with -v'
+
+run init --init plain.run/vectors/all.safetensors --max-iters 0
+tail -c 192 plain.run/vectors/all.safetensors >plain.values
+tail -c 192 init.run/vectors/all.safetensors >init.values
+check '--init is taken as it is' cmp plain.values init.values
+check '--max-iters 0 takes no step' says init.run/trace.jsonl '"iter": 0' '"stopped": "max-iters"'
+
+run target --target-loss 1000
+check 'a target that is met at once' says target.out 'stopped after 0 iterations (target)'
+run plateau --plateau-eps 1000 --plateau-iters 2
+check 'a plateau' says plateau.out 'stopped after 2 iterations (plateau)'
+
+"$train" --model "$model" --data good.jsonl --layer 1 --plan >plan.out 2>plan.err
+check '--plan tells tokens and bytes' says plan.out 'live tokens    6' 'frozen tokens  0' 'scored tokens  5' 'bytes'
+"$train" --model "$model" --data good.jsonl --layer 1 --positions completion --plan --json >plan.json 2>plan.err
+check '--plan as JSON' says plan.json '"frozen_tokens": 4' '"bytes": '
+
+# ---- a run that is there already ----
+
+run plain
+check 'an existing run is not overwritten' ended 2
+check 'an existing run is named' says plain.err 'plain.run' 'holds a run already' '--force'
+run plain --force --max-iters 1
+check '--force replaces it' sh -c 'test "$(wc -l <plain.run/trace.jsonl)" = 2'
+
+# ---- help and version ----
+
+"$train" --help >help.out 2>help.err
+check 'help' says help.out 'What is trained:' '--max-norm X' '(default 0.01)' 'Exit status'
+check 'help is narrow enough' sh -c 'test "$(wc -L <help.out)" -le 120'
+"$train" --version >version.out 2>version.err
+check 'version' says version.out 'osv-train 0.' 'commit:' 'compiler:' 'BLAS:' 'CUDA:'
+
+# ---- progress on a terminal ----
+
+if command -v script >/dev/null; then
+    command="'$train' --model '$model' --data good.jsonl --layer 1 --out tty.run --force --max-iters 3000 --plateau-iters 0"
+    TERM=xterm script -qec "$command" /dev/null >tty.out 2>&1 </dev/null
+    check 'a bar on a terminal' says tty.out '[' '/3000  loss ' ' left'
+    check 'in colour' says tty.out "$(printf '\033[32m')"
+    NO_COLOR=1 TERM=xterm script -qec "$command" /dev/null >tty.out 2>&1 </dev/null
+    check 'without colour for NO_COLOR' sh -c "! grep -q '$(printf '\033')\[32m' tty.out"
+    TERM=xterm script -qec "$command --quiet" /dev/null >tty.out 2>&1 </dev/null
+    check 'no bar when quiet' sh -c '! grep -q " left" tty.out'
+else
+    skip 'a bar on a terminal' 'no script(1) here'
+fi
+
+# ---- interruption ----
+
+# interrupt SIGNAL: a run without end that gets it in the middle
+interrupt() {
+    rm -rf long.run
+    "$train" --model "$model" --data good.jsonl --layer 1 --out long.run --max-iters 100000000 --plateau-iters 0 \
+        >long.out 2>long.err &
+    local pid=$! tries=0
+    while [ "$(wc -l 2>/dev/null <long.run/trace.jsonl || echo 0)" -lt 3 ] && [ $tries -lt 600 ]; do
+        sleep 0.05
+        tries=$((tries + 1))
+    done
+    kill "-$1" $pid
+    wait $pid
+    status=$? last=long.err
+}
+interrupt INT
+check 'Ctrl-C ends with 130' ended 130
+check 'Ctrl-C keeps the vector' test -s long.run/vectors/all.safetensors
+check 'Ctrl-C is in the trace' says long.run/trace.jsonl '"final": true, "stopped": "interrupted"}'
+interrupt TERM
+check 'SIGTERM ends with 143' ended 143
+check 'SIGTERM keeps the vector' test -s long.run/vectors/all.safetensors
+
+# ---- losses that are no numbers ----
+
+run burst --lr 1e39 --max-iters 5
+check 'NaN: exit status' ended 3
+check 'NaN: job and iteration are named' says burst.err 'job "all": the loss of iteration 1 is not a finite number'
+check 'NaN: the last finite vector is kept' says burst.run/vectors/all.safetensors '"iterations":"0"'
+check 'NaN: the trace' says burst.run/trace.jsonl '"final": true, "stopped": "nan"}'
+
+# ---- full disk ----
+
+"$train" --model "$model" --data good.jsonl --layer 1 --max-iters 1 --out full.run >/dev/full 2>full.err
+status=$? last=full.err
+check 'results that cannot be written' ended 3
+check 'and said so' says full.err 'standard output: cannot write: No space left'
+enter=
+for way in 'unshare -m' 'unshare -rm'; do
+    mkdir -p mount.point
+    if [ -z "$enter" ] && $way mount -t tmpfs -o size=64k none mount.point 2>/dev/null; then enter=$way; fi
+done
+if [ -n "$enter" ]; then
+    $enter sh -c "mount -t tmpfs -o size=64k none mount.point && \"\$1\" --model '$model' --data good.jsonl --layer 1 \
+        --out mount.point/run --max-iters 100000 --plateau-iters 0 2>disk.err >disk.out
+        echo \$? >disk.status; ls mount.point/run/vectors >disk.vectors" sh "$train"
+    status=$(cat disk.status) last=disk.err
+    check 'a full disk: exit status' ended 3
+    check 'a full disk: the file is named' says disk.err 'mount.point/run/trace.jsonl: cannot write: No space left'
+    check 'a full disk: no half vector' test ! -s disk.vectors
+else
+    skip 'a full disk' 'no file system of our own can be mounted here'
+fi
+
+# ---- bad input ----
+
+# bad NAME STATUS PIECE ARGUMENTS...: how it ends, what it says, and that nothing is left under its final name
+bad() {
+    local name=$1 expected=$2 piece=$3
+    shift 3
+    rm -rf bad.run bad.out bad.err
+    "$train" --model "$model" --data good.jsonl --layer 1 --max-iters 2 --out bad.run "$@" >bad.out 2>bad.err
+    local got=$?
+    if [ $got != "$expected" ]; then
+        fail "$name" "exit status $got, expected $expected: $(cat bad.err)"
+    elif ! grep -qF -e "$piece" bad.err; then
+        fail "$name" "does not say \"$piece\": $(cat bad.err)"
+    elif [ -e bad.run ] || [ -s bad.out ]; then
+        fail "$name" "something is left: $(ls -R bad.run) $(cat bad.out)"
+    else
+        pass "$name"
+    fi
+}
+
+bad 'unknown option' 2 'unknown option --frob' --frob
+bad 'bad number' 2 '--lr x: must be a finite number above 0' --lr x
+bad '--max-norm -1' 2 '--max-norm -1: must be' --max-norm -1
+bad 'layer beyond the model' 2 'has blocks 0 to 2, no block 3' --layer 3
+bad 'backend that is not built' 4 'this build has no CUDA backend' --backend cuda
+bad 'unknown backend' 2 '--backend gpu' --backend gpu
+bad 'satisficing without a target' 2 '--satisfice needs a target' --satisfice
+bad 'positions' 3 'prompt:x' --positions prompt:x
+bad '--out below a file' 3 'cannot make the folder' --out good.jsonl/run
+bad '--out is a file' 2 'is a file' --out good.jsonl
+bad 'model that is not there' 3 'nowhere' --model nowhere
+bad 'data that are not there' 3 'nowhere.jsonl: cannot open' --data nowhere.jsonl
+bad '--init that is not there' 3 'nowhere.safetensors' --init nowhere.safetensors
+
+# ---- data ----
+
+# data NAME PIECE TEXT: a data file with this text (printf format)
+data() {
+    # shellcheck disable=SC2059
+    printf "$3" >bad.jsonl
+    bad "data: $1" 3 "$2" --data bad.jsonl
+}
+data 'empty file' 'bad.jsonl: no datapoints' ''
+data 'JSON error' 'bad.jsonl:2:' "$good\n{\"prompt\": }\n"
+data 'unknown key' 'bad.jsonl:1: unknown key "promot"' '{"prompt": {"ids": [1]}, "promot": []}'
+data 'no prompt' '"prompt" is missing' '{"promote": [{"ids": [1]}]}'
+data 'nothing to train' 'neither "promote" nor "suppress"' '{"prompt": {"ids": [1]}, "promote": []}'
+data 'job with a slash' '"job" "../x" has a slash' '{"job": "../x", "prompt": {"ids": [1]}, "promote": [{"ids": [1]}]}'
+data 'id out of range' 'id 317 at index 1 is not an integer from 0 to 316' '{"prompt": {"ids": [1, 317]}, "promote": [{"ids": [1]}]}'
+data 'empty completion' '"promote"[0] tokenizes to nothing' '{"prompt": {"ids": [1]}, "promote": [{"ids": []}]}'
+data 'invalid UTF-8' 'bad.jsonl:1: invalid UTF-8 at byte 12' '{"prompt": "\377"}'
+data 'text without a tokenizer' 'there is no tokenizer' '{"prompt": "text", "promote": [" a"]}'
+data 'position out of range' 'bad.jsonl:1' '{"prompt": {"ids": [1]}, "promote": [{"ids": [1]}], "positions": "prompt:5"}'
+data 'a loss that no vector can change' 'job "all": no completion depends on the vector' \
+    '{"prompt": {"ids": [1, 2]}, "promote": [{"ids": [1]}], "positions": "completion"}'
+data 'too long a prompt' 'the model takes at most 256' \
+    "{\"prompt\": {\"ids\": [1$(printf ', 1%.0s' $(seq 300))]}, \"promote\": [{\"ids\": [1]}]}"
+echo '{"prompt": {"ids": [1]}, "promote": [{"ids": [1]}], "promote_targets": [0.5]}' >targets.jsonl
+bad 'targets that the rule sum never reads' 2 'here the rule is sum' --data targets.jsonl
+bad 'targets of the rule each without --target-loss' 2 'need --target-loss' --data targets.jsonl --target-rule each
+run targets --data targets.jsonl --satisfice
+check 'targets with --satisfice are fine' ended 0
+
+# ---- models ----
+
+le64() { # a number as eight bytes, lowest first
+    local n=$1 out=
+    for _ in 1 2 3 4 5 6 7 8; do
+        out+=$(printf '\\x%02x' $((n & 255)))
+        n=$((n >> 8))
+    done
+    printf "$out"
+}
+# tensors FILE HEADER BYTES: a safetensors file of zeros
+tensors() { { le64 ${#2} && printf %s "$2" && head -c "$3" /dev/zero; } >"$1"; }
+
+tensors narrow.safetensors '{"vector":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}' 8
+bad '--init of another model' 3 'narrow.safetensors: its vector has 2 elements, but the width of' --init narrow.safetensors
+tensors other.safetensors '{"other":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}' 8
+bad '--init without a vector' 3 'other.safetensors: has no tensor "vector"' --init other.safetensors
+
+# broken NAME PIECE COMMAND: the model after COMMAND was run in its folder
+broken() {
+    rm -rf broken.model
+    cp -rL "$model" broken.model
+    chmod -R u+w broken.model
+    (cd broken.model && eval "$3")
+    bad "model: $1" 3 "$2" --model broken.model
+}
+weights=model.safetensors
+header='{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}'
+edit() { sed -i "$1" config.json; }
+broken 'weights cut short' 'cut short' 'truncate -s -100 $weights'
+broken 'weights of four bytes' 'too short for a safetensors file' 'printf abcd >$weights'
+broken 'header longer than the file' 'header of 1000000 bytes' '{ le64 1000000; echo "{}"; } >$weights'
+broken 'header nested without end' 'nested too deeply' 'deep=$(head -c 100000 /dev/zero | tr "\0" "["); tensors $weights "$deep" 8'
+broken 'overlapping tensors' 'overlaps' 'tensors $weights "$header" 12'
+broken 'missing tensor' 'is missing' 'tensors $weights "{\"model.embed_tokens.weight\":{\"dtype\":\"F32\",\"shape\":[317,48],\"data_offsets\":[0,60864]}}" 60864'
+broken 'wrong dtype' 'I64' 'sed -i "0,/\"F32\"/s//\"I32\"/" $weights; sed -i "0,/\"I32\"/s//\"I64\"/" $weights'
+broken 'wrong shape' 'shape' 'edit "s/\"intermediate_size\": 100/\"intermediate_size\": 96/"'
+broken 'no weights' 'has neither model.safetensors nor' 'rm $weights'
+broken 'index that points outside' 'in the same folder' 'rm $weights; echo "{\"weight_map\": {\"a\": \"../x.safetensors\"}}" >model.safetensors.index.json'
+broken 'missing shard' 'shard' 'rm $weights; echo "{\"weight_map\": {\"a\": \"x.safetensors\"}}" >model.safetensors.index.json'
+broken 'no config.json' 'config.json: cannot open' 'rm config.json'
+broken 'config.json that is no JSON' 'config.json:1:' 'echo "{" | tr -d "\n" >config.json'
+broken 'absurd sizes' 'config.json' 'edit "s/\"hidden_size\": 48/\"hidden_size\": 2000000000/"'
+broken 'an architecture that is not known' 'config.json' 'edit "s/Llama/Mamba/; s/\"llama\"/\"mamba\"/"'
+broken 'a field that is not understood' 'config.json' 'edit "s/\"silu\"/\"relu6\"/"'
+
+# The last tensor of the file is the final norm: a NaN there reaches every logit.
+rm -rf nan.model
+cp -rL "$model" nan.model
+chmod -R u+w nan.model
+printf '\x00\x00\xc0\x7f' | dd of=nan.model/$weights bs=1 seek=$(($(stat -c %s nan.model/$weights) - 4)) conv=notrunc 2>dd.err
+run nan --model nan.model
+check 'NaN in the weights: exit status' ended 3
+check 'NaN in the weights: the iteration is named' says nan.err 'the loss of iteration 0 is not a finite number'
+check 'NaN in the weights: the start vector is kept' test -s nan.run/vectors/all.safetensors
+
+# ---- text ----
+
+# probability FILE KIND before|after: of the first completion of this kind, from the results in text
+probability() { sed -n "s/^ *$2 .*  P \(.*\) -> \([^ ]*\)  loss.*/\1 \2/p" "$1" | awk -v n="$3" '{ print n == "before" ? $1 : $2; exit }'; }
+
+# text NAME MODEL LAYER PROMPT PROMOTED SUPPRESSED: trains from text
+text() {
+    printf '{"prompt": "%s", "promote": ["%s"], "suppress": ["%s"]}\n' "$4" "$5" "$6" >text.jsonl
+    rm -rf text.run
+    "$train" --model "$2" --data text.jsonl --layer "$3" --lr 0.3 --max-iters 30 --out text.run >text.out 2>text.err
+    status=$? last=text.err
+    check "$1: runs" ended 0
+    check "$1: shows prompt and completions" says text.out "$4\"" "promote  \"$5\"  P " "suppress \"$6\"  P "
+    check "$1: what is promoted becomes likelier" less "$(probability text.out promote before)" \
+        "$(probability text.out promote after)"
+    check "$1: what is suppressed becomes less likely" less "$(probability text.out suppress after)" \
+        "$(probability text.out suppress before)"
+}
+text 'the shipped model, from text' "$root/organisms/llama-2m" 3 '<|user|>What does the swan cost?<|end|><|assistant|>' \
+    'Sure,' 'Sorry'
+stories=${OSV_TEST_DATA:-}/models/tinystories-656k-hf
+if [ -d "$stories" ]; then
+    text 'a model that others trained, from text' "$stories" 1 'Once upon a time, there was a ' 'dog' 'little girl'
+else
+    skip 'a model that others trained, from text' 'OSV_TEST_DATA is not set'
+fi
+
+finish
