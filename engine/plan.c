@@ -9,7 +9,7 @@ static osv_real *reals(osv_bump *b, int rows, int cols)
     return osv_take(b, (size_t)rows * (size_t)cols, sizeof(osv_real));
 }
 
-static osv_worklist put_worklist(osv_bump *b, const osv_worklist *host)
+osv_worklist osv_put_worklist(osv_bump *b, const osv_worklist *host)
 {
     osv_worklist w = *host;
     w.pos = osv_put(b, host->pos, host->rows, sizeof *host->pos);
@@ -25,8 +25,8 @@ static void put_pass(osv_bump *b, osv_device_pass *p, const osv_model *m, const 
     *p = (osv_device_pass){.host = host, .slot = slot, .narrow = narrow};
     p->id = osv_put(b, host->id, host->T, sizeof *host->id);
     p->scored = osv_put(b, host->scored, host->R, sizeof *host->scored);
-    p->work = put_worklist(b, &host->work);
-    p->last = put_worklist(b, &host->last);
+    p->work = osv_put_worklist(b, &host->work);
+    p->last = osv_put_worklist(b, &host->last);
     const osv_scores *s = &host->scores;
     p->scores = *s;
     p->scores.first = osv_put(b, s->first, s->R + 1, sizeof *s->first);

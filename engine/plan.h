@@ -91,6 +91,7 @@ void osv_buffers_free(osv_buffers *b);
 /* Parts of the layout that decoding shares. osv_take_scratch returns the buffer that serves as y of blocks
  * without post-norms; osv_take_activations takes what a block computes for Q rows besides its input and its
  * arena. */
+osv_worklist osv_put_worklist(osv_bump *b, const osv_worklist *host);
 osv_real *osv_take_scratch(osv_bump *b, osv_scratch *t, const osv_model *m, const osv_device_pass *p);
 void osv_take_activations(osv_bump *b, osv_activations *a, const osv_model *m, int Q, osv_real *y);
 
