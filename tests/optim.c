@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/philox.h"
 #include "optim/random.h"
 #include "optim/stop.h"
 #include "optim/train.h"
