@@ -29,7 +29,7 @@ typedef struct {
     /* a token that is part of the text (a stop token is not); logprob at temperature 1, before any
      * restriction */
     int (*token)(void *context, int prompt, int sample, int id, double logprob, osv_error *e);
-    /* the text is complete: ids [count], the sum of its tokens' logprobs */
+    /* the text is complete: ids [count]; logprob of all its tokens and of the stop token that ended it */
     int (*text)(void *context, int prompt, int sample, const int *ids, int count, double logprob,
                 osv_text_end end, osv_error *e);
 } osv_text_observer;
