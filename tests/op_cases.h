@@ -126,8 +126,10 @@ extern const op_kind op_objective;
 
 typedef struct {
     int T, row, jobs, per_job, J, D; /* per_job: rows of a job, the first has one more */
+    double clamp;                    /* op_apply_clamp only */
+    bool in_place;                   /* x0 is x + row; not in op_apply_add_dv */
 } site_shape;
-extern const op_kind op_apply_add, op_apply_add_dv;
+extern const op_kind op_apply_add, op_apply_clamp, op_apply_add_dv;
 /* The site of such a call, with its arrays in the filling's memory. */
 osv_site op_site(const op_call *c);
 

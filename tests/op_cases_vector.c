@@ -49,7 +49,7 @@ osv_site op_site(const op_call *c)
                       .sign = op_int_at(c, SITE_SIGN)};
 }
 
-static void apply_add_make(op_call *c)
+static void apply_make(op_call *c)
 {
     const site_shape *s = c->shape;
     op_random(c, "x", OP_UPDATED, area(s->T, s->D), 1);
@@ -58,11 +58,24 @@ static void apply_add_make(op_call *c)
     make_site(c);
 }
 
+static const osv_real *apply_from(const op_call *c)
+{
+    const site_shape *s = c->shape;
+    return s->in_place ? op_at(c, 0) + area(s->row, s->D) : op_at(c, 1);
+}
+
 static void apply_add_run(op_call *c)
 {
     const site_shape *s = c->shape;
     osv_site site = op_site(c);
-    c->o->apply_add(c->o, op_at(c, 0), op_at(c, 1), op_at(c, 2), &site, s->D);
+    c->o->apply_add(c->o, op_at(c, 0), apply_from(c), op_at(c, 2), &site, s->D);
+}
+
+static void apply_clamp_run(op_call *c)
+{
+    const site_shape *s = c->shape;
+    osv_site site = op_site(c);
+    c->o->apply_clamp(c->o, op_at(c, 0), apply_from(c), op_at(c, 2), s->clamp, &site, s->D);
 }
 
 static void apply_add_dv_make(op_call *c)
@@ -81,7 +94,8 @@ static void apply_add_dv_run(op_call *c)
     c->o->apply_add_dv(c->o, op_at(c, 0), op_at(c, 1), &site, s->D);
 }
 
-const op_kind op_apply_add = {"apply_add", apply_add_make, apply_add_run};
+const op_kind op_apply_add = {"apply_add", apply_make, apply_add_run};
+const op_kind op_apply_clamp = {"apply_clamp", apply_make, apply_clamp_run};
 const op_kind op_apply_add_dv = {"apply_add_dv", apply_add_dv_make, apply_add_dv_run};
 
 /* ---- adam, norm ---- */
@@ -185,6 +199,8 @@ const op_kind op_scatter_rows = {"scatter_rows", scatter_make, scatter_run};
 
 #define SITE(...) \
     OP_CASE(op_apply_add, site_shape, __VA_ARGS__), OP_CASE(op_apply_add_dv, site_shape, __VA_ARGS__)
+#define APPLY(...) \
+    OP_CASE(op_apply_add, site_shape, __VA_ARGS__), OP_CASE(op_apply_clamp, site_shape, __VA_ARGS__)
 #define ADAM(...) OP_CASE(op_adam, adam_shape, __VA_ARGS__)
 #define NORM(...) OP_CASE(op_norm, adam_shape, __VA_ARGS__)
 #define ROWS(...) \
@@ -195,6 +211,12 @@ const op_case op_vector_cases[] = {
     SITE(.T = 65, .row = 5, .jobs = 4, .per_job = 7, .J = 6, .D = 48),
     SITE(.T = 130, .row = 1, .jobs = 1, .per_job = 128, .J = 2, .D = 100),
     SITE(.T = 7, .row = 7, .jobs = 0, .J = 3, .D = 48),
+
+    APPLY(.T = 65, .row = 5, .jobs = 4, .per_job = 7, .J = 6, .D = 48, .in_place = true, .clamp = -0.5),
+    APPLY(.T = 130, .row = 0, .jobs = 1, .per_job = 128, .J = 2, .D = 317, .clamp = 3),
+    OP_CASE(op_apply_clamp, site_shape, .T = 9, .row = 2, .jobs = 2, .per_job = 3, .J = 2, .D = 2304),
+    OP_CASE(op_apply_clamp, site_shape, .T = 9, .row = 2, .jobs = 2, .per_job = 3, .J = 2, .D = 1),
+    OP_CASE(op_apply_clamp, site_shape, .T = 7, .row = 7, .jobs = 0, .J = 3, .D = 48, .clamp = 1),
 
     ADAM(.D = 48, .J = 1, .step = 0, .max_norm = -1),
     ADAM(.D = 100, .J = 5, .step = 7, .max_norm = 2),

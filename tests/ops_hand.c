@@ -443,6 +443,68 @@ TEST_EACH(ops_hand, apply_keeps_jobs_apart)
     op_call_free(&c);
 }
 
+/* Rows of two jobs in a batch of six: v0 has length 5, v1 is zero. The first row lies before the site, the
+ * last two steered rows have the signs of v0 turned and of v1. x0 [4, 2] */
+static void clamp_rows(osv_ops *o, osv_real *x, const osv_real *x0, bool in_place, const osv_real *v,
+                       double clamp)
+{
+    op_call c = {.o = o};
+    int at_x = op_given(&c, "x", OP_UPDATED, x, 12), at_x0 = op_given(&c, "x0", OP_INPUT, x0, 8);
+    int at_v = op_given(&c, "v", OP_INPUT, v, 4), job = INTS(&c, 0, 1), first = INTS(&c, 0, 3, 4);
+    int row_job = INTS(&c, 0, 0, 0, 1), sign = INTS(&c, 1, 0, -1, 1);
+    osv_site site = {.row = 1,
+                     .rows = 4,
+                     .jobs = 2,
+                     .job = op_int_at(&c, job),
+                     .first = op_int_at(&c, first),
+                     .row_job = op_int_at(&c, row_job),
+                     .sign = op_int_at(&c, sign)};
+    o->apply_clamp(o, op_at(&c, at_x), in_place ? op_at(&c, at_x) + 2 : op_at(&c, at_x0), op_at(&c, at_v),
+                   clamp, &site, 2);
+    osv_real *after = op_read(&c, at_x);
+    memcpy(x, after, 12 * sizeof *x);
+    free(after);
+    op_call_free(&c);
+}
+
+TEST_EACH(ops_hand, clamp_sets_the_component_along_v)
+{
+    const osv_real x0[8] = {7, 1, 5, 6, -2, 11, 8, 9}, v[4] = {3, 4, 0, 0};
+    const double clamps[] = {0, 1, -0.5, 100};
+    for (size_t k = 0; k < COUNT(clamps); k++) {
+        osv_real x[12] = {1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 3, 4},
+                 twin[12] = {1, 2, 7, 1, 5, 6, -2, 11, 8, 9, 3, 4};
+        clamp_rows(o, x, x0, false, v, clamps[k]);
+        clamp_rows(o, twin, x0, true, v, clamps[k]);
+        cr_expect(memcmp(x, twin, sizeof x) == 0, "%s: in place", o->name);
+        for (int r = 0; r < 2; r++) { /* signs +1 and -1: rows 1 and 3 of x, 0 and 2 of x0 */
+            const osv_real *from = x0 + 4 * r, *to = x + 2 + 4 * r;
+            double along = (3 * to[0] + 4 * to[1]) / 5, across = (4 * to[0] - 3 * to[1]) / 5;
+            double expected = clamps[k] * 5 * (r ? -1 : 1), kept = (4 * from[0] - 3 * from[1]) / 5;
+            cr_expect(fabs(along - expected) <= 1e-6 * (5 + fabs(expected)), "%s: %g, not %g", o->name, along,
+                      expected);
+            cr_expect(fabs(across - kept) <= 1e-6 * (5 + fabs(expected)), "%s: %g, not %g", o->name, across,
+                      kept);
+        }
+        const osv_real same[] = {1, 2, 5, 6, 8, 9, 3, 4}; /* not of the site; sign 0; v of zeros; not of it */
+        const int at[] = {0, 2, 4, 5};
+        for (int i = 0; i < 4; i++)
+            cr_expect(memcmp(x + 2 * at[i], same + 2 * i, 2 * sizeof *x) == 0, "%s: row %d", o->name, at[i]);
+    }
+}
+
+/* A vector that became NaN stays in its steered rows; one of 1e-20 has a direction like any other. */
+TEST_EACH(ops_hand, clamp_of_odd_vectors)
+{
+    const osv_real x0[8] = {7, 1, 5, 6, -2, 11, 8, 9};
+    osv_real x[12] = {0};
+    clamp_rows(o, x, x0, false, (const osv_real[]){NAN, 0, (osv_real)3e-20, (osv_real)4e-20}, 1);
+    cr_expect(isnan(x[2]) && isnan(x[6]));
+    cr_expect(x[4] == 5 && x[5] == 6);
+    cr_expect(fabs(x[8] - (8 - 12 * 0.6)) <= 1e-6 && fabs(x[9] - (9 - 12 * 0.8)) <= 1e-6, "%s: %g %g",
+              o->name, x[8], x[9]);
+}
+
 /* ---- memory ---- */
 
 TEST_EACH(ops_hand, memory)

@@ -4,17 +4,32 @@
 
 enum { COLUMNS = 256 }; /* of one item of apply_add_dv: few jobs still give every thread something */
 
+/* x = x0 + factor v. In double: a clamp takes away most of what lies along v. */
 OSV_CPU_CLONES
-static void add_scaled(float *restrict x, const float *restrict x0, const float *restrict v, float sign,
-                       int D)
+static void add_scaled(float *x, const float *x0, const float *v, double factor, int D)
 {
-    for (int d = 0; d < D; d++) x[d] = x0[d] + sign * v[d];
+#pragma omp simd /* x may be x0, nothing else overlaps */
+    for (int d = 0; d < D; d++) x[d] = (float)(x0[d] + factor * v[d]);
+}
+
+OSV_CPU_CLONES
+static double dot(const float *a, const float *b, int n)
+{
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int i = 0; i < n; i++) sum += (double)a[i] * b[i];
+    return sum;
 }
 
 OSV_CPU_CLONES
 static void sum_scaled(double *restrict sum, const float *restrict dx, float sign, int n)
 {
     for (int i = 0; i < n; i++) sum[i] += sign * dx[i];
+}
+
+static void copy_row(float *x, const float *x0, int D)
+{
+    if (x != x0) memcpy(x, x0, (size_t)D * sizeof *x);
 }
 
 /* x = x0 + sign v at the rows of a site. Sign 0 copies, whatever v is: a vector that became NaN must not
@@ -27,9 +42,27 @@ void osv_cpu_apply_add(osv_ops *o, float *x, const float *x0, const float *v, co
         float *out = x + (size_t)(site->row + r) * D;
         const float *from = x0 + (size_t)r * D;
         if (site->sign[r])
-            add_scaled(out, from, v + (size_t)site->row_job[r] * D, (float)site->sign[r], D);
+            add_scaled(out, from, v + (size_t)site->row_job[r] * D, site->sign[r], D);
         else
-            memcpy(out, from, (size_t)D * sizeof *out);
+            copy_row(out, from, D);
+    }
+}
+
+/* x = x0 + (clamp sign - v.x0 / |v|^2) v; a v of zeros, too, copies. |v|^2 is made anew for each row: v is
+ * in the cache by then. */
+void osv_cpu_apply_clamp(osv_ops *o, float *x, const float *x0, const float *v, double clamp,
+                         const osv_site *site, int D)
+{
+    if (osv_cpu_failed(o)) return;
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)site->rows *D))
+    for (int r = 0; r < site->rows; r++) {
+        float *out = x + (size_t)(site->row + r) * D;
+        const float *from = x0 + (size_t)r * D, *vector = v + (size_t)site->row_job[r] * D;
+        double square = site->sign[r] ? dot(vector, vector, D) : 0;
+        if (square != 0)
+            add_scaled(out, from, vector, clamp * site->sign[r] - dot(vector, from, D) / square, D);
+        else
+            copy_row(out, from, D);
     }
 }
 

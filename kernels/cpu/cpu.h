@@ -153,6 +153,8 @@ void osv_cpu_objective(osv_ops *o, float *w, float *completion, const float *los
                        const osv_objective *objective, int S);
 
 void osv_cpu_apply_add(osv_ops *o, float *x, const float *x0, const float *v, const osv_site *site, int D);
+void osv_cpu_apply_clamp(osv_ops *o, float *x, const float *x0, const float *v, double clamp,
+                         const osv_site *site, int D);
 void osv_cpu_apply_add_dv(osv_ops *o, float *dv, const float *dx, const osv_site *site, int D);
 void osv_cpu_adam(osv_ops *o, float *v, float *m, float *s, const float *dv, const osv_adam_params *params,
                   int D, int J);

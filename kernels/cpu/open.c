@@ -259,6 +259,7 @@ static const osv_ops table = {
     .score_dx = osv_cpu_score_dx,
     .objective = osv_cpu_objective,
     .apply_add = osv_cpu_apply_add,
+    .apply_clamp = osv_cpu_apply_clamp,
     .apply_add_dv = osv_cpu_apply_add_dv,
     .adam = osv_cpu_adam,
     .norm = osv_cpu_norm,

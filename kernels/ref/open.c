@@ -135,6 +135,7 @@ static const osv_ops table = {
     .score_dx = osv_ref_score_dx,
     .objective = osv_ref_objective,
     .apply_add = osv_ref_apply_add,
+    .apply_clamp = osv_ref_apply_clamp,
     .apply_add_dv = osv_ref_apply_add_dv,
     .adam = osv_ref_adam,
     .norm = osv_ref_norm,

@@ -73,6 +73,8 @@ void osv_ref_objective(osv_ops *o, osv_real *w, osv_real *completion, const osv_
 
 void osv_ref_apply_add(osv_ops *o, osv_real *x, const osv_real *x0, const osv_real *v, const osv_site *site,
                        int D);
+void osv_ref_apply_clamp(osv_ops *o, osv_real *x, const osv_real *x0, const osv_real *v, double clamp,
+                         const osv_site *site, int D);
 void osv_ref_apply_add_dv(osv_ops *o, osv_real *dv, const osv_real *dx, const osv_site *site, int D);
 void osv_ref_adam(osv_ops *o, osv_real *v, osv_real *m, osv_real *s, const osv_real *dv,
                   const osv_adam_params *params, int D, int J);
