@@ -112,7 +112,6 @@ void osv_forward(osv_step *s, const osv_real *v)
     const osv_buffers *b = &s->buffer;
     int N = g->model->config.N;
 
-    if (!s->on.cache_prefix) osv_prefix(s);
     for (int l = s->batch->first_block; l < N; l++) {
         osv_steer(s, v, l);
         osv_block_forward(g, &b->live, l, &b->block[l],

@@ -164,6 +164,7 @@ static void iterate(osv_bin *b, int parity)
     size_t J = (size_t)b->J, C = (size_t)b->C, vectors = J * (size_t)b->D;
 
     OP(copy, b->params, b->host_params[parity], J * sizeof *b->params, OSV_TO_DEVICE);
+    if (!b->t->on.cache_prefix) osv_prefix(b->step);
     osv_forward(b->step, b->v);
     OP(objective, b->step->buffer.w, b->completion, b->step->buffer.loss, &b->objective,
        b->batch->live.scores.S);

@@ -100,6 +100,7 @@ static void close_run(run *r)
 /* Sum of all losses; per score in the order of completions where `each` is given. */
 static double loss_at(run *r, const osv_real *v, double *each)
 {
+    if (!r->step->on.cache_prefix) osv_prefix(r->step);
     osv_forward(r->step, v);
     cr_assert_eq(osv_ops_status(r->ops), 0, "%s", r->error.text);
     double sum = 0;
