@@ -24,7 +24,8 @@ run_suites() {
     local folder=$1 log=$1/meson-logs/testlog.txt counts
     shift
     rm -f "$log"
-    CRITERION_OUTPUTS=tap:- ASAN_OPTIONS=abort_on_error=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+    CRITERION_OUTPUTS=tap:- UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+        LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0 \
         meson test -C "$folder" --no-rebuild "$@" >"$folder/meson-logs/run.txt" 2>&1 </dev/null
     if [ ! -f "$log" ]; then
         tail -n 20 "$folder/meson-logs/run.txt"
