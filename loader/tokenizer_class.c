@@ -135,31 +135,35 @@ static int rebuild(json_t *root, const json_t *config, class which, const char *
 
 /* ---- added tokens */
 
-static bool listed(const json_t *tokens, const char *content)
+typedef struct {
+    json_t *tokens, *names; /* array; object of their contents, to find them */
+    const char *path;
+    osv_error *e;
+} list;
+
+/* Takes over `token`, which may be NULL after a failed allocation. */
+static int append(list *l, json_t *token)
 {
-    size_t i;
-    json_t *token;
-    json_array_foreach(tokens, i, token)
-    {
-        const char *other = content_of(token);
-        if (other && strcmp(other, content) == 0) return true;
-    }
-    return false;
+    const char *content = content_of(token); /* reading will refuse a token without one */
+    int failed = json_array_append_new(l->tokens, token);
+    if (!failed && content) failed = json_object_set_new(l->names, content, json_true());
+    return failed ? no_memory(l->path, l->e) : OSV_OK;
 }
 
 /* A special token by name, if it is not there yet; with the flags of the object, if it is one. */
-static int add_special(json_t *tokens, const json_t *named, const char *path, osv_error *e)
+static int add_special(list *l, const json_t *named)
 {
     const char *content = content_of(named);
-    if (!content || listed(tokens, content)) return OSV_OK;
+    if (!content || json_object_get(l->names, content)) return OSV_OK;
     json_t *token = json_is_object(named) ? json_copy((json_t *)named) : json_object();
     json_object_del(token, "id");
     int failed = json_object_set_new(token, "content", json_string(content)) |
                  json_object_set_new(token, "special", json_true());
     if (!json_object_get(token, "normalized"))
         failed |= json_object_set_new(token, "normalized", json_false());
-    failed |= json_array_append_new(tokens, token);
-    return failed ? no_memory(path, e) : OSV_OK;
+    if (!failed) return append(l, token);
+    json_decref(token);
+    return no_memory(l->path, l->e);
 }
 
 static int by_number(const void *a, const void *b)
@@ -169,23 +173,23 @@ static int by_number(const void *a, const void *b)
 }
 
 /* {"0": {"content": "<unk>", ..}, ..} in the order of the numbers. */
-static int add_numbered(json_t *tokens, const json_t *numbered, const char *path, osv_error *e)
+static int add_numbered(list *l, const json_t *numbered)
 {
     size_t count = json_object_size(numbered), n = 0;
     const char **keys = malloc((count + 1) * sizeof *keys);
-    if (!keys) return no_memory(path, e);
+    if (!keys) return no_memory(l->path, l->e);
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)numbered, key, value) keys[n++] = key;
     qsort(keys, n, sizeof *keys, by_number);
-    int failed = 0;
-    for (size_t i = 0; i < n; i++) {
+    int status = OSV_OK;
+    for (size_t i = 0; i < n && !status; i++) {
         json_t *token = json_copy(json_object_get(numbered, keys[i]));
         json_object_del(token, "id"); /* the content decides */
-        failed |= json_array_append_new(tokens, token);
+        status = append(l, token);
     }
     free(keys);
-    return failed ? no_memory(path, e) : OSV_OK;
+    return status;
 }
 
 static const char *const standard[] = {"bos_token", "eos_token", "unk_token", "sep_token",
@@ -200,7 +204,7 @@ static bool is_standard(const char *key)
 
 /* bos_token and the like, in the order in which new ids are given; then tokens with names of the model's own.
  */
-static int add_named(json_t *tokens, const json_t *config, class which, const char *path, osv_error *e)
+static int add_named(list *l, const json_t *config, class which)
 {
     static const char *const llama[] = {"<s>", "</s>", "<unk>", NULL, NULL, NULL, NULL};
     static const char *const gemma[] = {"<bos>", "<eos>", "<unk>", NULL, "<pad>", NULL, "<mask>"};
@@ -208,7 +212,7 @@ static int add_named(json_t *tokens, const json_t *config, class which, const ch
         const char *fallback = which == LLAMA ? llama[i] : which == GEMMA ? gemma[i] : NULL;
         const json_t *named = json_object_get(config, standard[i]);
         json_t *made = named || !fallback ? NULL : json_string(fallback);
-        int status = add_special(tokens, made ? made : named, path, e);
+        int status = add_special(l, made ? made : named);
         json_decref(made);
         if (status) return status;
     }
@@ -218,14 +222,14 @@ static int add_named(json_t *tokens, const json_t *config, class which, const ch
     {
         size_t length = strlen(key);
         bool token = length > 6 && strcmp(key + length - 6, "_token") == 0 && !is_standard(key);
-        if (token) OSV_TRY(add_special(tokens, value, path, e));
+        if (token) OSV_TRY(add_special(l, value));
     }
     const json_t *extra = json_object_get(config, "extra_special_tokens");
     if (json_array_size(extra) == 0 && json_object_size(extra) == 0)
         extra = json_object_get(config, "additional_special_tokens");
     size_t i;
-    json_object_foreach((json_t *)extra, key, value) OSV_TRY(add_special(tokens, value, path, e));
-    json_array_foreach(extra, i, value) OSV_TRY(add_special(tokens, value, path, e));
+    json_object_foreach((json_t *)extra, key, value) OSV_TRY(add_special(l, value));
+    json_array_foreach(extra, i, value) OSV_TRY(add_special(l, value));
     return OSV_OK;
 }
 
@@ -249,12 +253,15 @@ static int apply(json_t *root, json_t *config, const json_t *model_config, const
     if (own && !json_is_array(own) && !json_is_null(own))
         return OSV_OK; /* reading it will say what is wrong */
     bool keep = which == AS_IT_IS || !json_is_object(numbered);
-    json_t *tokens = keep && own && !json_is_null(own) ? json_copy(own) : json_array();
-    if (!tokens) return no_memory(path, e);
-    int status = json_is_object(numbered) ? add_numbered(tokens, numbered, path, e) : OSV_OK;
-    if (!status) status = add_named(tokens, config, which, path, e);
-    if (!status && json_object_set(root, "added_tokens", tokens)) status = no_memory(path, e);
-    json_decref(tokens);
+    list l = {json_array(), json_object(), path, e};
+    int status = l.tokens && l.names ? OSV_OK : no_memory(path, e);
+    for (size_t i = 0; keep && i < json_array_size(own) && !status; i++)
+        status = append(&l, json_incref(json_array_get(own, i)));
+    if (!status && json_is_object(numbered)) status = add_numbered(&l, numbered);
+    if (!status) status = add_named(&l, config, which);
+    if (!status && json_object_set(root, "added_tokens", l.tokens)) status = no_memory(path, e);
+    json_decref(l.tokens);
+    json_decref(l.names);
     return status;
 }
 

@@ -33,10 +33,9 @@ static int add_special(osv_tokenizer *t, const json_t *post, const char *name, c
     for (size_t i = 0; i < json_array_size(ids); i++) {
         const json_t *value = json_array_get(ids, i);
         json_int_t id = json_integer_value(value);
-        if (!json_is_integer(value) || id < 0 || (size_t)id >= t->vocab.size)
+        if (!json_is_integer(value) || id < 0 || (size_t)id >= t->vocab.size || t->vocab.pieces[id].bytes < 0)
             return OSV_FAIL(e, OSV_BAD_INPUT,
-                            "%s: special token \"%s\" has an id outside of the vocabulary (0 to %zu)", where,
-                            shown, t->vocab.size - 1);
+                            "%s: special token \"%s\" has an id that is not in the vocabulary", where, shown);
         OSV_TRY(add_template(t, (int)id, e));
     }
     return OSV_OK;
