@@ -14,6 +14,9 @@ typedef struct osv_checkpoint osv_checkpoint;
  * errors naming them. */
 int osv_config_read(osv_config *config, const char *dir, osv_error *e);
 
+/* The same for the text of a config.json; `where` stands in front of messages. */
+int osv_config_parse(osv_config *config, const char *text, size_t bytes, const char *where, osv_error *e);
+
 /* Maps the weights of `dir` and fills `model` (allocated here; osv_model_free it) with the slices of `rank`
  * of `size`; every tensor's dtype, shape and offsets are checked, and no tensor may be left over.
  * model->config.tied becomes false where the file holds a head that differs from the embedding. On failure

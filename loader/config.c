@@ -68,6 +68,7 @@ enum {
     MAX_V = 1 << 24,
     MAX_POSITIONS = 1 << 27,
 };
+static const size_t LIMIT = (size_t)1 << 24; /* bytes of a config.json */
 static const int64_t MAX_WEIGHTS = (int64_t)1 << 44;
 
 /* ---- family ---- */
@@ -361,15 +362,24 @@ static int read_all(osv_config *c, const json_t *json, const char *path, osv_err
     return OSV_OK;
 }
 
-int osv_config_read(osv_config *config, const char *dir, osv_error *e)
+int osv_config_parse(osv_config *config, const char *text, size_t bytes, const char *where, osv_error *e)
 {
     *config = (osv_config){0};
-    char *path;
-    json_t *json = NULL;
-    OSV_TRY(osv_path_join(&path, dir, "config.json", e));
-    int status = osv_json_read(&json, path, e);
-    if (!status) status = read_all(config, json, path, e);
+    json_t *json;
+    OSV_TRY(osv_json_parse(&json, text, bytes, where, 1, e));
+    int status = read_all(config, json, where, e);
     json_decref(json);
+    return status;
+}
+
+int osv_config_read(osv_config *config, const char *dir, osv_error *e)
+{
+    char *path, *text;
+    size_t bytes;
+    OSV_TRY(osv_path_join(&path, dir, "config.json", e));
+    int status = osv_file_read(&text, &bytes, path, LIMIT, e);
+    if (!status) status = osv_config_parse(config, text, bytes, path, e);
+    free(text);
     free(path);
     return status;
 }

@@ -102,6 +102,7 @@ static const char *const HARMLESS[] = {
     "output_attentions",
     "output_hidden_states",
     "remove_invalid_values",
+    "sliding_window_size",
     "return_dict",
     "return_dict_in_generate",
     "use_bfloat16",

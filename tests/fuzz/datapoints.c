@@ -1,0 +1,41 @@
+#include "loader/datapoints.h"
+
+#include "fuzz.h"
+
+enum { V = 600, POSITIONS = 300 };
+
+/* Any file is refused, or gives datapoints that the engine can take. */
+static void check_dataset(const osv_dataset *d)
+{
+    MUST(d->count >= 1);
+    for (int i = 0; i < d->count; i++) {
+        const osv_datapoint *p = &d->point[i];
+        MUST(p->completions >= 1 && p->line >= 1 && !strchr(p->job, '/') && p->job[0]);
+        for (int k = 0; k < p->completions; k++) {
+            const osv_completion *c = &p->completion[k];
+            MUST(c->prompt >= 1 && c->prompt < c->count && c->count <= POSITIONS);
+            for (int t = 0; t < c->count; t++) {
+                MUST(c->ids[t] >= 0 && c->ids[t] < V);
+                MUST(c->steer[t] == 0 || c->steer[t] == (p->negative ? -1 : 1));
+            }
+        }
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+    static osv_tokenizer *tokenizer;
+    osv_error e = {0};
+    if (!tokenizer) MUST(osv_tokenizer_open(&tokenizer, OSV_GOLDEN "/tokenizer/gpt2", &e) == OSV_OK);
+    const char *path = as_file(data, bytes);
+    for (int boundary = OSV_BOUNDARY_AUTO; boundary <= OSV_BOUNDARY_APART; boundary++) {
+        osv_dataset_options options = {tokenizer, NULL, V, POSITIONS, "all", (osv_boundary)boundary};
+        osv_dataset *d;
+        e = (osv_error){0};
+        int status = osv_dataset_read(&d, path, &options, &e);
+        check_error(status, &e);
+        if (!status) check_dataset(d);
+        osv_dataset_free(d);
+    }
+    return 0;
+}
