@@ -26,12 +26,25 @@
 #error "cpu is the float filling: the double build has ref alone"
 #endif
 
+/* a * b + c may round once, where the hardware can: -std=c17 forbids it to GCC, while Clang does it anyway.
+ */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("fp-contract=fast")
+#endif
+
 /* Loops over numbers, compiled once for each of these instruction sets and chosen when the program is loaded;
- * elsewhere for the target of the build alone. Only for functions without OpenMP regions of their own: the
- * body of a region is a function of its own, which would not be cloned. */
+ * elsewhere for the target of the build alone (Clang 14 gives all resolvers of a name external linkage, also
+ * of static functions). Only for functions without OpenMP regions of their own: the body of a region is a
+ * function of its own, which would not be cloned. */
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
-#define OSV_CPU_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#define OSV_CPU_CLONED 1
+#if __GNUC__ >= 12
+#define OSV_CPU_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
+#define OSV_CPU_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
+#else
+#define OSV_CPU_CLONED 0
 #define OSV_CPU_CLONES
 #endif
 

@@ -1,24 +1,30 @@
 #include <string.h>
 
+#include "kernels/cpu/products.h"
 #include "kernels/cpu/widen.h"
 
-/* Products with weights that stay in the format of the file. Two ways, by the number of rows of x:
+/* Products with weights that stay in the format of the file. By the number of rows of x:
  *
+ * few    Loops that widen weights in registers (loops.c), which read them once and pack nothing.
+ * some   The same for dx; forward, sums in registers over rows of x that were packed once (tile.c).
  * many   A panel of weights is widened into the thread's scratch, small enough for its second-level cache,
- *        and BLAS multiplies it. F32 weights go to BLAS where they are.
- * few    BLAS packs both sides first, which would cost more than the product: loops read the weights once
- *        and widen them in registers.
+ *        and BLAS multiplies it; F32 weights go to BLAS where they are. BLAS packs both sides of each call,
+ *        which takes as long as 30 or so rows of products.
  *
  * Everything is cut by shape alone, so that each number is one sum in one order whatever the threads. */
 
 enum {
-    FEW = 4,       /* rows of x that the loops take */
-    PANEL = 128,   /* rows of a weight (matmul) or columns (matmul_dx) in a panel */
-    DEPTH = 512,   /* length of the sums that one call of BLAS does: PANEL * DEPTH floats are 256 KiB */
-    BATCH = 512,   /* rows of x of an item: a panel has paid for itself, and x should stay in the cache */
-    NARROW = 64,   /* rows of a weight in an item of the loops */
-    COLUMNS = 512, /* columns in an item of the loops of matmul_dx: sums of that length fit the first cache */
-    SUM = 256,     /* terms that the loops of matmul_dx add up before the total: keeps rounding small */
+    SOME = 64, /* rows that tile.c takes */
+    /* rows that loops.c takes: where its loops are not cloned, BLAS has wider registers */
+    SOME_DX = OSV_CPU_CLONED ? 64 : 16,
+    NARROW = 64,      /* rows of a weight in an item of the loops */
+    SLAB = 128,       /* at least as many of all weights in an item of matmul_dx: its sums have a price */
+    ITEMS = 16,       /* that a product should have, for as many threads */
+    NARROWEST = 128,  /* rows of a weight (matmul) or columns (matmul_dx) in a panel: less and BLAS spends */
+    WIDEST = 512,     /* its time packing x; more gains nothing */
+    DEPTH = 512,      /* longest sums that one call of BLAS does */
+    WIDE = 128 << 10, /* floats of a widened panel: 512 KiB, about the second-level cache of a core */
+    BATCH = 512,      /* rows of x of an item: a panel has paid for itself, and x should stay in the cache */
 };
 
 /* Weights are cut into panels of `panel` rows, one weight after the other. */
@@ -38,123 +44,25 @@ static int find_panel(const osv_weight *const w[], int index, int panel, int *ro
     return i;
 }
 
+/* The width of a panel where `total` rows or columns are cut. */
+static int panel_of(int total)
+{
+    int even = osv_cpu_blocks(osv_cpu_blocks(total, ITEMS), 64) * 64;
+    return osv_cpu_min(osv_cpu_max(even, NARROWEST), WIDEST);
+}
+
+/* The length of the sums of one call, for a panel of that width. */
+static int depth_of(int panel)
+{
+    return osv_cpu_min(DEPTH, WIDE / panel / 16 * 16);
+}
+
 /* Multiply-adds of a product. */
 static double work_of(const osv_weight *const w[], int n, int rows)
 {
     double count = 0;
     for (int i = 0; i < n; i++) count += (double)w[i]->rows * w[i]->cols;
     return count * rows;
-}
-
-/* ---- few rows: loops ---- */
-
-/* sum[t] = x[t] . w for t < FEW */
-OSV_CPU_INLINE void dots(float *sum, const float *const x[FEW], const void *w, osv_format format, int n)
-{
-    const float *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
-    float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-#pragma omp simd reduction(+ : s0, s1, s2, s3)
-    for (int i = 0; i < n; i++) {
-        float a = osv_cpu_load(w, format, (size_t)i);
-        s0 += a * x0[i];
-        s1 += a * x1[i];
-        s2 += a * x2[i];
-        s3 += a * x3[i];
-    }
-    sum[0] = s0;
-    sum[1] = s1;
-    sum[2] = s2;
-    sum[3] = s3;
-}
-
-OSV_CPU_CLONES
-static void dots_f32(float *sum, const float *const x[FEW], const void *w, int n)
-{
-    dots(sum, x, w, OSV_F32, n);
-}
-
-OSV_CPU_CLONES
-static void dots_f16(float *sum, const float *const x[FEW], const void *w, int n)
-{
-    dots(sum, x, w, OSV_F16, n);
-}
-
-OSV_CPU_CLONES
-static void dots_bf16(float *sum, const float *const x[FEW], const void *w, int n)
-{
-    dots(sum, x, w, OSV_BF16, n);
-}
-
-/* sum += d[0] w[0] + .. + d[3] w[3] for four rows of w, `cols` apart: one pass over `sum` for the four */
-OSV_CPU_INLINE void axpys(float *restrict sum, const float d[FEW], const void *w, size_t cols,
-                          osv_format format, int n)
-{
-    float d0 = d[0], d1 = d[1], d2 = d[2], d3 = d[3];
-#pragma omp simd
-    for (int i = 0; i < n; i++)
-        sum[i] += d0 * osv_cpu_load(w, format, (size_t)i) + d1 * osv_cpu_load(w, format, cols + (size_t)i) +
-                  d2 * osv_cpu_load(w, format, 2 * cols + (size_t)i) +
-                  d3 * osv_cpu_load(w, format, 3 * cols + (size_t)i);
-}
-
-OSV_CPU_CLONES
-static void axpys_f32(float *sum, const float d[FEW], const void *w, size_t cols, int n)
-{
-    axpys(sum, d, w, cols, OSV_F32, n);
-}
-
-OSV_CPU_CLONES
-static void axpys_f16(float *sum, const float d[FEW], const void *w, size_t cols, int n)
-{
-    axpys(sum, d, w, cols, OSV_F16, n);
-}
-
-OSV_CPU_CLONES
-static void axpys_bf16(float *sum, const float d[FEW], const void *w, size_t cols, int n)
-{
-    axpys(sum, d, w, cols, OSV_BF16, n);
-}
-
-/* y[t, m] = x[t] . w[m] for `count` rows of w from `first` */
-static void matmul_few(float *y, const float *x, const osv_weight *w, int first, int count, int rows)
-{
-    static void (*const kernel[])(float *, const float *const *, const void *,
-                                  int) = {[OSV_F32] = dots_f32, [OSV_F16] = dots_f16, [OSV_BF16] = dots_bf16};
-    const float *row[FEW];
-    for (int t = 0; t < FEW; t++) /* a row that is not there is one that is: memory sets the pace, not sums */
-        row[t] = x + (size_t)osv_cpu_min(t, rows - 1) * w->cols;
-    for (int m = first; m < first + count; m++) {
-        float sum[FEW];
-        kernel[w->format](sum, row, osv_cpu_at(w, (size_t)m, 0), w->cols);
-        for (int t = 0; t < rows; t++) y[(size_t)t * w->rows + m] = sum[t];
-    }
-}
-
-/* total[t] += sum over the rows m of w of dy[t, m] w[m], columns [col, col + count). total [rows, COLUMNS] */
-static void matmul_dx_few(float *total, const float *dy, const osv_weight *w, int col, int count, int rows)
-{
-    static void (*const kernel[])(float *, const float *, const void *, size_t, int) = {
-        [OSV_F32] = axpys_f32, [OSV_F16] = axpys_f16, [OSV_BF16] = axpys_bf16};
-    float part[FEW][COLUMNS];
-    for (int begin = 0; begin < w->rows; begin += SUM) {
-        int end = osv_cpu_min(begin + SUM, w->rows);
-        memset(part, 0, sizeof part);
-        for (int m = begin; m < end; m += FEW)
-            for (int t = 0; t < rows; t++) {
-                const float *d = dy + (size_t)t * w->rows + m;
-                if (m + FEW <= end) {
-                    kernel[w->format](part[t], d, osv_cpu_at(w, (size_t)m, (size_t)col), (size_t)w->cols,
-                                      count);
-                } else { /* the last rows one by one: four times the same, three times 0 */
-                    for (int i = m; i < end; i++) {
-                        const float alone[FEW] = {*d++};
-                        kernel[w->format](part[t], alone, osv_cpu_at(w, (size_t)i, (size_t)col), 0, count);
-                    }
-                }
-            }
-        for (int t = 0; t < rows; t++)
-            for (int c = 0; c < count; c++) total[t * COLUMNS + c] += part[t][c];
-    }
 }
 
 /* ---- many rows: panels ---- */
@@ -169,8 +77,8 @@ static void matmul_panel(float *y, const float *x, const osv_weight *w, int firs
                         w->rows);
         return;
     }
-    for (int at = 0; at < cols; at += DEPTH) {
-        int depth = osv_cpu_min(DEPTH, cols - at);
+    for (int at = 0, most = depth_of(count); at < cols; at += most) {
+        int depth = osv_cpu_min(most, cols - at);
         for (int m = 0; m < count; m++) osv_cpu_widen(wide + (size_t)m * depth, w, first + m, at, depth);
         osv_cpu_gemm_nt(rows, count, depth, x + at, cols, wide, depth, at > 0, y + first, w->rows);
     }
@@ -187,8 +95,8 @@ static void matmul_dx_panel(float *dx, const float *dy, const osv_weight *w, int
                         dx + first, cols);
         return;
     }
-    for (int at = 0; at < w->rows; at += DEPTH) {
-        int depth = osv_cpu_min(DEPTH, w->rows - at);
+    for (int at = 0, most = depth_of(count); at < w->rows; at += most) {
+        int depth = osv_cpu_min(most, w->rows - at);
         for (int m = 0; m < depth; m++) osv_cpu_widen(wide + (size_t)m * count, w, at + m, first, count);
         osv_cpu_gemm_nn(rows, count, depth, dy + at, w->rows, wide, count, add || at > 0, dx + first, cols);
     }
@@ -196,63 +104,145 @@ static void matmul_dx_panel(float *dx, const float *dy, const osv_weight *w, int
 
 /* ---- operators ---- */
 
+/* Rows of all weights together. */
+static int total_rows(const osv_weight *const w[], int n)
+{
+    int total = 0;
+    for (int i = 0; i < n; i++) total += w[i]->rows;
+    return total;
+}
+
+static void matmul_few(osv_ops *o, float *const y[], const float *x, const osv_weight *const w[], int n,
+                       int rows)
+{
+    int panels = count_panels(w, n, NARROW);
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)work_of(w, n, 1)))
+    for (int item = 0; item < panels; item++) {
+        int first, i = find_panel(w, item, NARROW, &first);
+        osv_cpu_dots(y[i], x, w[i], first, osv_cpu_min(NARROW, w[i]->rows - first), rows);
+    }
+}
+
+static void matmul_some(osv_ops *o, float *const y[], const float *x, const osv_weight *const w[], int n,
+                        int rows)
+{
+    int cols = w[0]->cols, blocks = osv_cpu_blocks(rows, OSV_CPU_LANES), panels = count_panels(w, n, NARROW);
+    size_t block = (size_t)OSV_CPU_LANES * cols;
+    if (!osv_cpu_partial(o, block * blocks * sizeof(float))) return;
+    const osv_cpu *cpu = o->state;
+    float *packed = cpu->partial;
+#pragma omp parallel num_threads(osv_cpu_threads(o, (size_t)work_of(w, n, 1)))
+    {
+#pragma omp for schedule(static)
+        for (int b = 0; b < blocks; b++) {
+            int t = b * OSV_CPU_LANES;
+            osv_cpu_pack_rows(packed + b * block, x + (size_t)t * cols, cols,
+                              osv_cpu_min(OSV_CPU_LANES, rows - t));
+        }
+#pragma omp for schedule(static)
+        for (int item = 0; item < panels; item++) {
+            int first, i = find_panel(w, item, NARROW, &first);
+            osv_cpu_tile(y[i], packed, w[i], first, osv_cpu_min(NARROW, w[i]->rows - first), rows);
+        }
+    }
+}
+
+static void matmul_many(osv_ops *o, float *const y[], const float *x, const osv_weight *const w[], int n,
+                        int rows)
+{
+    if (!osv_cpu_scratch(o, (size_t)WIDE * sizeof(float))) return;
+    int panel = panel_of(total_rows(w, n)), panels = count_panels(w, n, panel);
+    int batches = osv_cpu_blocks(rows, BATCH);
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_blas_threads(o, work_of(w, n, rows)))
+    for (int item = 0; item < panels * batches; item++) {
+        int first, i = find_panel(w, item % panels, panel, &first), t = item / panels * BATCH;
+        matmul_panel(y[i] + (size_t)t * w[i]->rows, x + (size_t)t * w[i]->cols, w[i], first,
+                     osv_cpu_min(panel, w[i]->rows - first), osv_cpu_min(BATCH, rows - t), osv_cpu_mine(o));
+    }
+}
+
 void osv_cpu_matmul(osv_ops *o, float *const y[], const float *x, const osv_weight *const w[], int n,
                     int rows)
 {
     if (osv_cpu_failed(o) || rows == 0 || n == 0) return;
-    if (rows <= FEW) {
-        int panels = count_panels(w, n, NARROW);
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)work_of(w, n, 1)))
-        for (int item = 0; item < panels; item++) {
-            int first, i = find_panel(w, item, NARROW, &first);
-            matmul_few(y[i], x, w[i], first, osv_cpu_min(NARROW, w[i]->rows - first), rows);
-        }
-        return;
-    }
-    if (!osv_cpu_scratch(o, (size_t)PANEL * DEPTH * sizeof(float))) return;
-    int panels = count_panels(w, n, PANEL), batches = osv_cpu_blocks(rows, BATCH);
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_blas_threads(o, work_of(w, n, rows)))
-    for (int item = 0; item < panels * batches; item++) {
-        int first, i = find_panel(w, item % panels, PANEL, &first), t = item / panels * BATCH;
-        matmul_panel(y[i] + (size_t)t * w[i]->rows, x + (size_t)t * w[i]->cols, w[i], first,
-                     osv_cpu_min(PANEL, w[i]->rows - first), osv_cpu_min(BATCH, rows - t), osv_cpu_mine(o));
+    (rows <= OSV_CPU_FEW ? matmul_few : rows <= SOME ? matmul_some : matmul_many)(o, y, x, w, n, rows);
+}
+
+/* sum [rows, cols] = the products of the rows [begin, end) of all weights, counted through, and some columns.
+ */
+static void back_slab(float *sum, const float *const dy[], const osv_weight *const w[], int n, int begin,
+                      int end, int first, int count, int rows, float *part)
+{
+    bool add = false;
+    for (int i = 0; i < n; begin -= w[i]->rows, end -= w[i]->rows, i++) {
+        int from = osv_cpu_max(begin, 0), to = osv_cpu_min(end, w[i]->rows);
+        if (from >= to) continue;
+        osv_cpu_back(sum, dy[i], w[i], from, to, first, count, rows, add, part);
+        add = true;
     }
 }
 
-/* An item is a block of columns of dx: it goes through all weights, in order. */
+/* An item is a slab of rows of the weights and a block of columns, wide, so that weights are read in long
+ * runs. The first slab goes to dx, the others to sums of their own, which are added up in order. */
+static void matmul_dx_some(osv_ops *o, float *dx, const float *const dy[], const osv_weight *const w[], int n,
+                           int rows)
+{
+    int cols = w[0]->cols, total = total_rows(w, n);
+    int panels = osv_cpu_blocks(cols, OSV_CPU_COLUMNS);
+    int panel = osv_cpu_blocks(osv_cpu_blocks(cols, panels), 16) * 16; /* all about as wide */
+    int slabs = osv_cpu_max(osv_cpu_min(ITEMS / panels, total / SLAB), 1),
+        slab = osv_cpu_blocks(total, slabs);
+    size_t size = (size_t)rows * cols;
+    if (!osv_cpu_scratch(o, (size_t)SOME_DX * OSV_CPU_COLUMNS * sizeof(float)) ||
+        !osv_cpu_partial(o, size * (slabs - 1) * sizeof(float)))
+        return;
+    const osv_cpu *cpu = o->state;
+    float *sums = cpu->partial; /* [slabs - 1, rows, cols] */
+#pragma omp parallel num_threads(osv_cpu_threads(o, (size_t)work_of(w, n, 1)))
+    {
+#pragma omp for schedule(static)
+        for (int item = 0; item < slabs * panels; item++) {
+            int s = item / panels, first = item % panels * panel;
+            back_slab(s == 0 ? dx : sums + size * (s - 1), dy, w, n, s * slab,
+                      osv_cpu_min((s + 1) * slab, total), first, osv_cpu_min(panel, cols - first), rows,
+                      osv_cpu_mine(o));
+        }
+#pragma omp for schedule(static)
+        for (int t = 0; t < rows; t++)
+            for (int s = 0; s < slabs - 1; s++) {
+                const float *sum = sums + size * s + (size_t)t * cols;
+                for (int c = 0; c < cols; c++) dx[(size_t)t * cols + c] += sum[c];
+            }
+    }
+}
+
+/* An item is a block of columns and a batch of rows: it goes through all weights, in order. */
+static void matmul_dx_many(osv_ops *o, float *dx, const float *const dy[], const osv_weight *const w[], int n,
+                           int rows)
+{
+    if (!osv_cpu_scratch(o, (size_t)WIDE * sizeof(float))) return;
+    int cols = w[0]->cols, panel = panel_of(cols);
+    int panels = osv_cpu_blocks(cols, panel), batches = osv_cpu_blocks(rows, BATCH);
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_blas_threads(o, work_of(w, n, rows)))
+    for (int item = 0; item < panels * batches; item++) {
+        int first = item % panels * panel, t = item / panels * BATCH;
+        for (int i = 0; i < n; i++)
+            matmul_dx_panel(dx + (size_t)t * cols, dy[i] + (size_t)t * w[i]->rows, w[i], first,
+                            osv_cpu_min(panel, cols - first), osv_cpu_min(BATCH, rows - t), i > 0,
+                            osv_cpu_mine(o));
+    }
+}
+
 void osv_cpu_matmul_dx(osv_ops *o, float *dx, const float *const dy[], const osv_weight *const w[], int n,
                        int rows)
 {
     if (osv_cpu_failed(o) || rows == 0 || n == 0) return;
-    int cols = w[0]->cols;
-    if (rows <= FEW) {
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)work_of(w, n, 1)))
-        for (int col = 0; col < cols; col += COLUMNS) {
-            int count = osv_cpu_min(COLUMNS, cols - col);
-            float total[FEW * COLUMNS] = {0};
-            for (int i = 0; i < n; i++) matmul_dx_few(total, dy[i], w[i], col, count, rows);
-            for (int t = 0; t < rows; t++)
-                memcpy(dx + (size_t)t * cols + col, total + t * COLUMNS, (size_t)count * sizeof *dx);
-        }
-        return;
-    }
-    if (!osv_cpu_scratch(o, (size_t)PANEL * DEPTH * sizeof(float))) return;
-    int panels = osv_cpu_blocks(cols, PANEL), batches = osv_cpu_blocks(rows, BATCH);
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_blas_threads(o, work_of(w, n, rows)))
-    for (int item = 0; item < panels * batches; item++) {
-        int first = item % panels * PANEL, t = item / panels * BATCH;
-        int width = osv_cpu_min(PANEL, cols - first), count = osv_cpu_min(BATCH, rows - t);
-        float *out = dx + (size_t)t * cols;
-        bool add = false;
-        for (int i = 0; i < n; i++) {
-            if (w[i]->rows == 0) continue; /* a rank's slice may be empty */
-            matmul_dx_panel(out, dy[i] + (size_t)t * w[i]->rows, w[i], first, width, count, add,
-                            osv_cpu_mine(o));
-            add = true;
-        }
-        for (int r = 0; r < count && !add; r++)
-            memset(out + (size_t)r * cols + first, 0, (size_t)width * sizeof *out);
-    }
+    int empty = 0; /* a rank's slice of a weight may be; the first one that is not writes, the others add */
+    while (empty < n && w[empty]->rows == 0) empty++;
+    if (empty == n)
+        memset(dx, 0, (size_t)rows * w[0]->cols * sizeof *dx);
+    else
+        (rows <= SOME_DX ? matmul_dx_some : matmul_dx_many)(o, dx, dy + empty, w + empty, n - empty, rows);
 }
 
 /* y[r] += b */
