@@ -60,7 +60,7 @@ static int write_all(int fd, const osv_piece *piece, const char *path, osv_error
     for (size_t done = 0; done < piece->bytes;) {
         ssize_t n = write(fd, data + done, piece->bytes - done);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return OSV_FAIL(e, OSV_DEVICE, "%s: cannot write: %s", path, strerror(errno));
+        if (n < 0) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot write: %s", path, strerror(errno));
         done += (size_t)n;
     }
     return OSV_OK;
@@ -82,8 +82,7 @@ static int open_temporary(char **temporary, const char *path, osv_error *e)
         free(*temporary);
         *temporary = NULL;
         if (why != EEXIST) { /* EEXIST: left by a process that was killed */
-            OSV_FAIL(e, why == ENOSPC || why == EIO || why == EDQUOT ? OSV_DEVICE : OSV_BAD_INPUT,
-                     "%s: cannot create: %s", path, strerror(why));
+            OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot create: %s", path, strerror(why));
             return -1;
         }
     }
@@ -102,7 +101,7 @@ static int sync_folder(const char *path, osv_error *e)
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {
         if (fsync(fd) && errno != EINVAL)
-            status = OSV_FAIL(e, OSV_DEVICE, "%s: cannot sync the folder: %s", dir, strerror(errno));
+            status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot sync the folder: %s", dir, strerror(errno));
         close(fd);
     }
     free(dir);
@@ -116,9 +115,9 @@ int osv_file_write(const char *path, const osv_piece *piece, int pieces, osv_err
     if (fd < 0) return e->status;
     int status = OSV_OK;
     for (int i = 0; i < pieces && !status; i++) status = write_all(fd, &piece[i], path, e);
-    if (!status && fsync(fd)) status = OSV_FAIL(e, OSV_DEVICE, "%s: cannot write: %s", path, strerror(errno));
+    if (!status && fsync(fd)) status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot write: %s", path, strerror(errno));
     if (close(fd) && !status) /* network file systems report a full disk here */
-        status = OSV_FAIL(e, OSV_DEVICE, "%s: cannot write: %s", path, strerror(errno));
+        status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot write: %s", path, strerror(errno));
     if (!status && rename(temporary, path))
         status =
             OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot rename %s to it: %s", path, temporary, strerror(errno));

@@ -290,7 +290,7 @@ Test(safetensors, full_disk_keeps_the_old_file, .init = temp_open, .fini = temp_
     osv_tensor_out huge = {"vector", "U8", 1, {sizeof big}, big};
     int status = osv_safetensors_write(path, &huge, 1, NULL, 0, &e);
     cr_assert_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
-    check_failure("full", status, &e, OSV_DEVICE, "v.safetensors: cannot write: ");
+    check_failure("full", status, &e, OSV_BAD_INPUT, "v.safetensors: cannot write: ");
     cr_expect_eq(files_left(), 1, "the temporary file is left");
     e = (osv_error){0};
     osv_safetensors *s;
