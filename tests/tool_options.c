@@ -40,9 +40,9 @@ Test(tool_options, defaults_are_the_librarys)
     cr_expect(a.length_norm == b.length_norm && a.satisfice == b.satisfice && isnan(a.target_loss));
     cr_expect(a.target_rule == b.target_rule && a.target_iters == b.target_iters);
     cr_expect(a.plateau_eps == b.plateau_eps && a.plateau_iters == b.plateau_iters);
-    cr_expect(strcmp(o.positions, "all") == 0 && strcmp(o.backend, "auto") == 0 && o.layers == 1 &&
+    cr_expect(strcmp(o.positions, "all") == 0 && strcmp(o.machine.backend, "auto") == 0 && o.layers == 1 &&
               o.layer[0] == 3);
-    cr_expect(!o.force && !o.plan && !o.json && !o.quiet && !o.negated && o.threads == 0);
+    cr_expect(!o.force && !o.plan && !o.json && !o.quiet && !o.negated && o.machine.threads == 0);
 }
 
 Test(tool_options, values)

@@ -13,9 +13,9 @@ static void print_notes(const train_setup *s)
     for (int i = 0; i < s->data->warnings; i++)
         fprintf(stderr, "%s: note: %s\n", program, s->data->warning[i]);
     fprintf(stderr, "%s: %s (%s, %d blocks of width %d), %d job%s, %d completion%s, backend %s\n", program,
-            s->model_name, s->config.family, s->config.N, s->config.D, s->jobs.jobs,
+            s->m.name, s->m.config.family, s->m.config.N, s->m.config.D, s->jobs.jobs,
             s->jobs.jobs == 1 ? "" : "s", s->jobs.completions, s->jobs.completions == 1 ? "" : "s",
-            s->ops->name);
+            s->m.ops->name);
 }
 
 static int open_run(osv_run_directory *run, const train_setup *s)
@@ -60,9 +60,9 @@ static int check_outcomes(const train_report *r, osv_error *e)
 static int train(const train_setup *s, train_report *r, double *before, double *after)
 {
     osv_error *e = s->error;
-    osv_training training = {.ops = s->ops,
-                             .comm = s->comm,
-                             .model = &s->model,
+    osv_training training = {.ops = s->m.ops,
+                             .comm = s->m.comm,
+                             .model = &s->m.model,
                              .on = osv_all_on,
                              .job = s->jobs.job,
                              .jobs = s->jobs.jobs,
@@ -96,7 +96,7 @@ static int run(const train_options *o, osv_error *e)
     if (!status && o->plan) {
         status = train_plan_print(&s);
         if (!status) status = osv_program_flush(e);
-    } else if (!status && !(status = train_setup_weights(&s))) {
+    } else if (!status && !(status = tool_model_weights(&s.m))) {
         status = train(&s, &report, logprob, logprob + s.jobs.completions);
     }
     train_report_close(&report);

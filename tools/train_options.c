@@ -62,11 +62,11 @@ const osv_option train_option_table[] = {
      OSV_OPTION_CHOICE, FIELD(boundary)},
 
     {"backend", "auto|cpu|ref", "auto", "cpu: fast; ref: plain loops, slow, exact to the letter",
-     OSV_OPTION_TEXT, FIELD(backend), .group = "Machine:"},
+     OSV_OPTION_TEXT, FIELD(machine.backend), .group = "Machine:"},
     {"dtype", "f32|bf16", "f32", "f32: weights as in the file; bf16: weights rounded", OSV_OPTION_CHOICE,
-     FIELD(dtype)},
+     FIELD(machine.dtype)},
     {"threads", "N", NULL, "threads of the cpu backend (default: one a processor)", OSV_OPTION_INT,
-     FIELD(threads), .low = 1, .high = 1024},
+     FIELD(machine.threads), .low = 1, .high = 1024},
     {"plan", NULL, NULL, "print the memory in bytes and the tokens, and run nothing", OSV_OPTION_FLAG,
      FIELD(plan)},
 

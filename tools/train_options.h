@@ -6,6 +6,7 @@
 #include "kernels/ops.h"
 #include "optim/job.h"
 #include "tools/options.h"
+#include "tools/tool_model.h"
 
 typedef struct {
     const char *model, *data, *out, *init; /* NULL: not given */
@@ -16,9 +17,7 @@ typedef struct {
     bool negated;        /* suppress with +ln(P + eps) instead of -ln(1 - P + eps) */
     const char *positions;
     int boundary; /* osv_boundary */
-    const char *backend;
-    int dtype; /* osv_dtype */
-    int threads;
+    tool_machine machine;
     bool plan, json, quiet, help, version;
 
     const char *layer_text, *betas; /* as given; read into `layer` and `job` */

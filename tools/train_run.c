@@ -33,8 +33,8 @@ static json_t *hardware_json(const train_setup *s)
     char name[200];
     processor_name(name, sizeof name);
     json_int_t bytes = (json_int_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
-    return json_pack("{s:s, s:o, s:I, s:i, s:I}", "backend", s->ops->name, "processor", osv_text_json(name),
-                     "processors", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "threads", s->threads,
+    return json_pack("{s:s, s:o, s:I, s:i, s:I}", "backend", s->m.ops->name, "processor", osv_text_json(name),
+                     "processors", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "threads", s->m.threads,
                      "memory_bytes", bytes);
 }
 
@@ -47,10 +47,10 @@ static json_t *build_json(void)
 
 static json_t *model_json(const train_setup *s)
 {
-    const osv_config *c = &s->config;
-    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i}", "name", s->model_name, "sha256",
-                     osv_checkpoint_sha256(s->checkpoint), "family", c->family, "blocks", c->N, "width", c->D,
-                     "vocabulary", c->V);
+    const osv_config *c = &s->m.config;
+    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i}", "name", s->m.name, "sha256",
+                     osv_checkpoint_sha256(s->m.checkpoint), "family", c->family, "blocks", c->N, "width",
+                     c->D, "vocabulary", c->V);
 }
 
 /* SHA-256 of a file in hex; null where there is none. */
@@ -132,14 +132,14 @@ static int plan(work_plan *p, const train_setup *s)
     osv_model model;
     osv_batch *batch = NULL;
     int bad_job = -1;
-    OSV_TRY(osv_shard_make(&shard, &s->config, s->comm->rank, s->comm->size, e));
-    OSV_TRY(osv_model_alloc(&model, &s->config, &shard, e));
+    OSV_TRY(osv_shard_make(&shard, &s->m.config, s->m.comm->rank, s->m.comm->size, e));
+    OSV_TRY(osv_model_alloc(&model, &s->m.config, &shard, e));
     osv_batch_job *job = calloc((size_t)t->jobs + 1, sizeof *job);
     int status = job ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory");
     for (int j = 0; job && j < t->jobs; j++)
         job[j] = (osv_batch_job){t->job[j].layer, t->job[j].options.coldness, t->job[j].options.eps};
     osv_error of_batch = {0};
-    if (!status && osv_batch_build(&batch, t->sequence, t->completions, job, t->jobs, s->config.N,
+    if (!status && osv_batch_build(&batch, t->sequence, t->completions, job, t->jobs, s->m.config.N,
                                    &osv_all_on, &bad_job, &of_batch))
         status = OSV_FAIL(e, of_batch.status, "%s%s%s", bad_job >= 0 ? t->job[bad_job].name : "",
                           bad_job >= 0 ? ": " : "", of_batch.text);

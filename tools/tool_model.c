@@ -1,0 +1,64 @@
+#include "tools/tool_model.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/backend.h"
+
+/* Processors that this process may run on, which a container or taskset can make fewer than there are. */
+static int processors(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
+}
+
+/* The hub's cache keeps a model in models--<owner>--<name>/snapshots/<hash>. */
+static int name_model(tool_model *m)
+{
+    char *path = realpath(m->dir, NULL);
+    if (!path) return OSV_FAIL(m->error, OSV_BAD_INPUT, "%s: no such folder", m->dir);
+    char *snapshots = strstr(path, "/snapshots/");
+    if (snapshots) *snapshots = '\0';
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    if (snapshots && strncmp(name, "models--", 8) == 0) name += 8;
+    m->name = strdup(name);
+    free(path);
+    if (!m->name) return OSV_FAIL(m->error, OSV_DEVICE, "out of memory");
+    char *dashes = snapshots ? strstr(m->name, "--") : NULL;
+    if (dashes) {
+        *dashes = '/';
+        memmove(dashes + 1, dashes + 2, strlen(dashes + 2) + 1);
+    }
+    return OSV_OK;
+}
+
+int tool_model_open(tool_model *m, const char *dir, tool_machine machine, osv_error *e)
+{
+    *m =
+        (tool_model){.dir = dir, .error = e, .threads = machine.threads > 0 ? machine.threads : processors()};
+    OSV_TRY(osv_backend_open(&m->ops, machine.backend, (osv_dtype)machine.dtype, m->threads, e));
+    OSV_TRY(osv_comm_self_open(&m->comm, e));
+    OSV_TRY(name_model(m));
+    OSV_TRY(osv_config_read(&m->config, dir, e));
+    osv_tokenizer_open(&m->tokenizer, dir, &m->error_of_tokenizer);
+    return OSV_OK;
+}
+
+int tool_model_weights(tool_model *m)
+{
+    OSV_TRY(osv_checkpoint_open(&m->checkpoint, &m->model, m->dir, m->comm->rank, m->comm->size, m->error));
+    return osv_model_place(&m->model, m->ops);
+}
+
+void tool_model_close(tool_model *m)
+{
+    if (m->checkpoint) osv_model_free(&m->model);
+    if (m->ops) m->ops->close(m->ops);
+    if (m->checkpoint) osv_checkpoint_close(m->checkpoint);
+    if (m->comm) m->comm->close(m->comm);
+    if (m->tokenizer) osv_tokenizer_close(m->tokenizer);
+    free(m->name);
+    *m = (tool_model){0};
+}
