@@ -3,17 +3,17 @@
  * it is read:
  *
  *   - `tokenizer_class` of tokenizer_config.json (else of config.json; a Gemma model without one gets
- * GemmaTokenizer) chooses who builds the tokenizer. LlamaTokenizer and GemmaTokenizer take vocabulary, merges
- * and post-processor from tokenizer.json and bring everything else themselves. All other classes take the
- * file as it is; so does LlamaTokenizer for a byte-level file (Llama 3) or in a Mistral model.
- *   - LlamaTokenizer puts the dummy space in front of the first piece only, in front of every one with
- * `legacy`, nowhere with `add_prefix_space: false`, and never in front of a text that starts with a space.
- * (The Prepend in files of Llama 2 does that too: " hello" has one id more there.) Characters it does not
- * know are dropped.
- *   - `added_tokens_decoder`, the named special tokens (`bos_token`, ...) and `additional_special_tokens` are
- * added to the added tokens of the file, or replace their flags.
- *   - `add_bos_token` and `add_eos_token` have no effect where there is a tokenizer.json: the post-processor
- * decides. */
+ *     GemmaTokenizer) chooses who builds the tokenizer. LlamaTokenizer and GemmaTokenizer take vocabulary,
+ *     merges and post-processor from tokenizer.json and bring everything else themselves. All other
+ *     classes take the file as it is; so does LlamaTokenizer for a byte-level file (Llama 3) or in a
+ *     Mistral model.
+ *   - LlamaTokenizer puts the dummy space in front of the first piece only, with `legacy` in front of every
+ *     one, with `add_prefix_space: false` nowhere, and never where a space is already. (Llama 2's own file
+ *     puts one there all the same: " hello" has one id more.) Characters it does not know are dropped.
+ *   - `added_tokens_decoder`, the named special tokens (`bos_token`, ...) and `additional_special_tokens`
+ *     are added to the added tokens of the file, or replace their flags.
+ *   - `add_bos_token` and `add_eos_token` have no effect where there is a tokenizer.json: the
+ *     post-processor decides. */
 #include <stdlib.h>
 #include <string.h>
 

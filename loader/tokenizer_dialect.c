@@ -2,12 +2,14 @@
  * to PCRE2; this file rewrites what does not, and refuses what cannot be rewritten simply, so that no text is
  * cut differently in silence:
  *
- *   \s \w \h \v and their opposites   other characters in PCRE2 (\s there has U+180E, \h is a space): written
- * out \p{Han}, \p{Greek}, ...           PCRE2 takes the script extensions; Oniguruma the script {n,m}+ and
- * {n}?                   possessive and lazy in PCRE2; in Ruby a second quantifier: wrapped in a group
- *   {,n}                              literal in PCRE2 before 10.43
- *   (?m:...)                          Ruby's name for "a dot also takes newlines"
- *   ^ $                               always at every line: an option when compiling */
+ *   \s \w \h \v \b and opposites   other characters in PCRE2 (its \s has U+180E, its \h is a space)
+ *   \p{Han}, \p{Greek}, ...         PCRE2 takes the script extensions, Oniguruma the script
+ *   {n,m}+ and {n}?                 possessive and lazy in PCRE2; in Ruby a second quantifier
+ *   {,n}                            literal in PCRE2 before 10.43
+ *   (?m:...)                        Ruby's name for "a dot also takes newlines"
+ *   ^ $                             always at every line: an option when compiling
+ *
+ * Classes of characters follow the Unicode tables of the PCRE2 that is installed. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,10 +21,9 @@
 #define NO_SPACES                                                                                       \
     "\\x00-\\x08\\x0e-\\x1f\\x21-\\x84\\x86-\\x9f\\xa1-\\x{167f}\\x{1681}-\\x{1fff}\\x{200b}-\\x{2027}" \
     "\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}\\x{3001}-\\x{10ffff}"
-#define WORD                                                                                                \
-    "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe" /* in Latin-1 Oniguruma has all numbers \
-                                                                     */
-#define HEX "0-9a-fA-F"
+/* In Latin-1 Oniguruma counts all numbers as parts of words, elsewhere only decimal digits. */
+#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe"
+#define HEX  "0-9a-fA-F"
 
 #define DEPTH 64 /* of groups; deeper nesting is not found in tokenizers */
 

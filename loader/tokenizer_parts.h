@@ -106,8 +106,7 @@ int osv_tok_pattern_next(const osv_tok_pattern *p, osv_tok_search **search, cons
                          osv_tok_match *m, bool *found, osv_error *e);
 void osv_tok_search_free(osv_tok_search *s);
 
-/* The regular expression (Oniguruma, Ruby syntax, as the tokenizers library reads it) in the syntax of PCRE2.
- */
+/* A regular expression of the tokenizers library (Oniguruma, Ruby syntax) in the syntax of PCRE2. */
 int osv_tok_dialect(osv_tok_text *out, const char *regex, const char *where, osv_error *e);
 
 /* ---- tokenizer_vocab.c: strings <-> ids */
@@ -151,8 +150,7 @@ void osv_tok_vocab_free(osv_tok_vocab *v);
 
 typedef struct {
     int id;
-    char
-        *match; /* what is searched: the content, or what the normalizers make of it; also its decoded form */
+    char *match; /* what is searched: the content, or what the normalizers make of it; decoded likewise */
     size_t bytes;
     bool special, normalized, lstrip, rstrip, single_word;
 } osv_tok_added;
