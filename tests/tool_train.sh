@@ -103,6 +103,14 @@ check '--plan tells tokens and bytes' says plan.out 'live tokens    6' 'frozen t
 "$train" --model "$model" --data good.jsonl --layer 1 --positions completion --plan --json >plan.json 2>plan.err
 check '--plan as JSON' says plan.json '"frozen_tokens": 4' '"bytes": '
 
+cp -r "$model" "$(printf 'na\377me')"
+run unnamed --model "$(printf 'na\377me')"
+check 'a folder whose name is not UTF-8' says unnamed.run/vectors/all.safetensors '"model":"na?me"'
+
+"$train" --model "$model" --data nowhere.jsonl --layer 1 --plan >plan.out 2>plan.err
+status=$? last=plan.err
+check '--plan with bad input' ended 3
+
 # ---- a run that is there already ----
 
 run plain
@@ -177,14 +185,22 @@ for way in 'unshare -m' 'unshare -rm'; do
     mkdir -p mount.point
     if [ -z "$enter" ] && $way mount -t tmpfs -o size=64k none mount.point 2>/dev/null; then enter=$way; fi
 done
-if [ -n "$enter" ]; then
-    $enter sh -c "mount -t tmpfs -o size=64k none mount.point && \"\$1\" --model '$model' --data good.jsonl --layer 1 \
-        --out mount.point/run --max-iters 100000 --plateau-iters 0 2>disk.err >disk.out
+# disk SIZE ITERATIONS: a run on a file system of this size
+disk() {
+    $enter sh -c "mount -t tmpfs -o size=$1 none mount.point && \"\$1\" --model '$model' --data good.jsonl --layer 1 \
+        --out mount.point/run --max-iters $2 --plateau-iters 0 2>disk.err >disk.out
         echo \$? >disk.status; ls mount.point/run/vectors >disk.vectors" sh "$train"
     status=$(cat disk.status) last=disk.err
+}
+if [ -n "$enter" ]; then
+    disk 64k 100000
     check 'a full disk: exit status' ended 3
     check 'a full disk: the file is named' says disk.err 'mount.point/run/trace.jsonl: cannot write: No space left'
     check 'a full disk: no half vector' test ! -s disk.vectors
+    disk 8k 2 # a page for run.json, a page for the trace, none for the vector
+    check 'no room for the vector: exit status' ended 3
+    check 'no room for the vector: the file is named' says disk.err 'run/vectors/all.safetensors: cannot write: No space left'
+    check 'no room for the vector: no half vector' test ! -s disk.vectors
 else
     skip 'a full disk' 'no file system of our own can be mounted here'
 fi

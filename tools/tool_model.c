@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kernels/backend.h"
+#include "loader/file.h"
 
 /* Processors that this process may run on, which a container or taskset can make fewer than there are. */
 static int processors(void)
@@ -31,6 +32,8 @@ static int name_model(tool_model *m)
         *dashes = '/';
         memmove(dashes + 1, dashes + 2, strlen(dashes + 2) + 1);
     }
+    /* The name goes into files that hold UTF-8 only; a folder's may be any bytes. */
+    for (size_t at, all = strlen(m->name); (at = osv_utf8_check(m->name, all)) < all;) m->name[at] = '?';
     return OSV_OK;
 }
 

@@ -141,8 +141,9 @@ static int plan(work_plan *p, const train_setup *s)
     osv_error of_batch = {0};
     if (!status && osv_batch_build(&batch, t->sequence, t->completions, job, t->jobs, s->m.config.N,
                                    &osv_all_on, &bad_job, &of_batch))
-        status = OSV_FAIL(e, of_batch.status, "%s%s%s", bad_job >= 0 ? t->job[bad_job].name : "",
-                          bad_job >= 0 ? ": " : "", of_batch.text);
+        status = bad_job < 0
+                     ? OSV_FAIL(e, of_batch.status, "%s", of_batch.text)
+                     : OSV_FAIL(e, of_batch.status, "job \"%s\": %s", t->job[bad_job].name, of_batch.text);
     if (!status) {
         *p = (work_plan){.live = batch->live.T,
                          .frozen = batch->frozen,
