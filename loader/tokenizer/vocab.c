@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "loader/json.h"
-#include "loader/tokenizer_parts.h"
+#include "loader/tokenizer/parts.h"
 
 /* Multiplies eight bytes at a time into 64 bits. Keys are short (5 bytes on average), so setting up costs
  * more than mixing. */

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "loader/json.h"
-#include "loader/tokenizer_parts.h"
+#include "loader/tokenizer/parts.h"
 
 static int find(const osv_tokenizer *t, const char *piece, size_t bytes)
 {

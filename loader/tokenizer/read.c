@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "loader/json.h"
-#include "loader/tokenizer_parts.h"
+#include "loader/tokenizer/parts.h"
 
 #define WHERE 512
 #define TEXT  -1 /* place of the text in the template */

@@ -4,7 +4,7 @@
 #include <utf8proc.h>
 
 #include "loader/file.h"
-#include "loader/tokenizer_parts.h"
+#include "loader/tokenizer/parts.h"
 
 int osv_tok_grow(void **items, size_t size, size_t count, size_t more, size_t *room, osv_error *e)
 {

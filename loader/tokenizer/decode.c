@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "loader/tokenizer_parts.h"
+#include "loader/tokenizer/parts.h"
 
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 

@@ -1,7 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "loader/tokenizer_parts.h"
+#include "loader/tokenizer/parts.h"
 
 /* Puts the pieces of one span together from matches and the text between them, in order. */
 typedef struct {

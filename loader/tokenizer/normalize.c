@@ -2,7 +2,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
-#include "loader/tokenizer_parts.h"
+#include "loader/tokenizer/parts.h"
 
 static bool ascii(const char *text, size_t bytes)
 {

@@ -19,7 +19,7 @@
 
 #include "loader/file.h"
 #include "loader/json.h"
-#include "loader/tokenizer_parts.h"
+#include "loader/tokenizer/parts.h"
 
 #define CONFIG_LIMIT ((size_t)64 << 20) /* real ones with many added tokens have 2 MB */
 

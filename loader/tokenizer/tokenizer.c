@@ -6,7 +6,7 @@
 
 #include "loader/file.h"
 #include "loader/json.h"
-#include "loader/tokenizer_parts.h"
+#include "loader/tokenizer/parts.h"
 
 #define TEXT_LIMIT ((size_t)1 << 30) /* positions and lengths of words are kept in 32 bits */
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "loader/tokenizer_parts.h"
+#include "loader/tokenizer/parts.h"
 
 /* An expression that needs more steps than this for one match backtracks without end. Real ones take a
  * handful of steps a character only where they fail; 10 million steps are a fraction of a second. */

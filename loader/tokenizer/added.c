@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "loader/json.h"
-#include "loader/tokenizer_parts.h"
+#include "loader/tokenizer/parts.h"
 
 /* A search walks at most this many bytes from each place of the text. */
 #define CONTENT_LIMIT 4096

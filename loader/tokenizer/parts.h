@@ -20,7 +20,7 @@
  * array over all ids has to fit into memory. */
 #define OSV_TOK_ID_LIMIT (1 << 22)
 
-/* ---- tokenizer_text.c: bytes, spans, characters */
+/* ---- text.c: bytes, spans, characters */
 
 typedef struct {
     char *data;
@@ -85,7 +85,7 @@ int osv_tok_char_byte(uint32_t c); /* or -1 */
 /* `bytes` of a file on one line, cut to fit, for messages; returns `shown`. */
 const char *osv_tok_show(const char *text, size_t bytes, char shown[64]);
 
-/* ---- tokenizer_pattern.c: a literal or a regular expression (dialect: tokenizer_dialect.c) */
+/* ---- pattern.c: a literal or a regular expression (dialect: dialect.c) */
 
 typedef struct osv_tok_pattern osv_tok_pattern;
 typedef struct osv_tok_search osv_tok_search; /* the scratch of one call */
@@ -109,7 +109,7 @@ void osv_tok_search_free(osv_tok_search *s);
 /* A regular expression of the tokenizers library (Oniguruma, Ruby syntax) in the syntax of PCRE2. */
 int osv_tok_dialect(osv_tok_text *out, const char *regex, const char *where, osv_error *e);
 
-/* ---- tokenizer_vocab.c: strings <-> ids */
+/* ---- vocab.c: strings <-> ids */
 
 typedef struct {
     uint32_t hash;
@@ -146,7 +146,7 @@ int osv_tok_vocab_set(osv_tok_vocab *v, int id, const char *bytes, size_t count,
 int osv_tok_vocab_read(osv_tok_vocab *v, const json_t *vocab, const char *where, osv_error *e);
 void osv_tok_vocab_free(osv_tok_vocab *v);
 
-/* ---- tokenizer_added.c: tokens that are found in the text before anything else */
+/* ---- added.c: tokens that are found in the text before anything else */
 
 typedef struct {
     int id;
@@ -288,24 +288,24 @@ typedef struct {
 
 void osv_tok_work_free(osv_tok_work *w);
 
-/* tokenizer_class.c: changes the tree of `dir`/tokenizer.json into the one that transformers' AutoTokenizer
+/* class.c: changes the tree of `dir`/tokenizer.json into the one that transformers' AutoTokenizer
  * uses. */
 int osv_tok_apply_class(json_t *root, const char *dir, const char *path, bool *split_special, osv_error *e);
 
-/* tokenizer_read.c, tokenizer_steps.c: the tree -> structs. */
+/* read.c, steps.c: the tree -> structs. */
 int osv_tok_read(osv_tokenizer *t, const json_t *root, osv_error *e);
 int osv_tok_read_normalizers(osv_tokenizer *t, const json_t *node, const char *where, osv_error *e);
 int osv_tok_read_splitters(osv_tokenizer *t, const json_t *node, const char *where, osv_error *e);
 int osv_tok_read_decoders(osv_tokenizer *t, const json_t *node, const char *where, osv_error *e);
 
-/* tokenizer_added.c */
+/* added.c */
 int osv_tok_added_read(osv_tokenizer *t, const json_t *tokens, const char *where, osv_error *e);
 /* Cuts the tokens out of text[start, end) and appends the spans, positions counted in `text`. */
 int osv_tok_added_cut(const osv_tokenizer *t, const osv_tok_trie *trie, const char *text, osv_tok_span whole,
                       osv_tok_spans *out, osv_error *e);
 void osv_tok_added_free(osv_tok_added_list *list);
 
-/* tokenizer_normalize.c: appends the normalized form of `text` to `out`; `prefix`: with what Prepend adds. */
+/* normalize.c: appends the normalized form of `text` to `out`; `prefix`: with what Prepend adds. */
 int osv_tok_normalize(const osv_tokenizer *t, osv_tok_work *w, const char *text, size_t bytes, bool prefix,
                       osv_tok_text *out, osv_error *e);
 
@@ -313,10 +313,10 @@ int osv_tok_normalize(const osv_tokenizer *t, osv_tok_work *w, const char *text,
 int osv_tok_replace(const osv_tok_pattern *p, osv_tok_search **search, const char *content,
                     size_t content_bytes, const char *text, size_t bytes, osv_tok_text *out, osv_error *e);
 
-/* tokenizer_split.c: all pre-tokenizer steps on w->text, w->spans. */
+/* split.c: all pre-tokenizer steps on w->text, w->spans. */
 int osv_tok_split(const osv_tokenizer *t, osv_tok_work *w, osv_error *e);
 
-/* tokenizer_merges.c, tokenizer_bpe.c */
+/* merges.c, bpe.c */
 int osv_tok_bpe_read(osv_tokenizer *t, const json_t *model, const char *where, osv_error *e);
 void osv_tok_bpe_free(osv_tok_bpe *b);
 int osv_tok_bpe_encode(const osv_tokenizer *t, osv_tok_work *w, osv_tok_span span, osv_ids *ids,

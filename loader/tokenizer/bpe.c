@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "loader/tokenizer_parts.h"
+#include "loader/tokenizer/parts.h"
 
 #define NO_TEXT   UINT32_MAX /* character of a symbol that is a byte or the unknown token */
 #define SCAN      24         /* symbols; up to here scanning beats the heap */
