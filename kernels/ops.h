@@ -114,10 +114,11 @@ typedef struct {
     const int *sign;    /* [rows] +1, -1, or 0: not steered */
 } osv_site;
 
-/* How the next token of a row is chosen. */
+/* How the next token of a row is chosen; in every digit: kernels/sampling.h. */
 typedef struct {
     osv_real temperature; /* 0: the largest logit, the lowest id among equals */
-    osv_real top_p;       /* 1: all; else the fewest most likely tokens that hold this much probability */
+    osv_real top_p;       /* 1: all; else the fewest most likely tokens that hold this much probability of
+                             what top_k leaves; 0: one */
     int top_k;            /* 0: all; else only the k largest logits, lowest ids first among equals */
     unsigned seed[2];     /* the noise is Philox of seed, stream, place and the token's id: */
     unsigned stream;      /* which text, */
@@ -220,7 +221,8 @@ struct osv_ops {
 
     /* id[r] = the token chosen from row r, logprob[r] = ln softmax(z[r])[id[r]] (all tokens, temperature 1).
      * With a temperature t: the largest z / t + Gumbel noise among the tokens that top_k, then top_p (of
-     * softmax(z / t)) leave, which draws from their softmax (Gumbel 1954). A row with NaN gives id -1. z [R,
+     * softmax(z / t)) leave, which draws from their softmax (Gumbel 1954). All fillings choose the same ids.
+     * A row without a softmax (NaN or +inf in it, or nothing above -inf) gives id -1 and logprob NaN. z [R,
      * V], how [R] */
     void (*sample)(osv_ops *o, int *id, osv_real *logprob, const osv_real *z, const osv_sampling *how, int R,
                    int V);

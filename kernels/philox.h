@@ -6,13 +6,14 @@
 
 #include <stdint.h>
 
+/* On the host, and on the device where there is one. */
 #ifdef __CUDACC__
-#define OSV_PHILOX_INLINE static inline __host__ __device__
+#define OSV_DEVICE_INLINE static inline __host__ __device__
 #else
-#define OSV_PHILOX_INLINE static inline
+#define OSV_DEVICE_INLINE static inline
 #endif
 
-OSV_PHILOX_INLINE void osv_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
+OSV_DEVICE_INLINE void osv_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4])
 {
     uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3], k0 = key[0], k1 = key[1];
     for (int round = 0; round < 10; round++) {
@@ -28,7 +29,7 @@ OSV_PHILOX_INLINE void osv_philox(const uint32_t counter[4], const uint32_t key[
 }
 
 /* A word as a number in (0, 1), exactly: neither end is ever reached. */
-OSV_PHILOX_INLINE double osv_philox_uniform(uint32_t word)
+OSV_DEVICE_INLINE double osv_philox_uniform(uint32_t word)
 {
     return (word + 0.5) / 4294967296.0;
 }

@@ -164,6 +164,8 @@ void osv_cpu_score_dx(osv_ops *o, float *z, const float *max, const float *sum, 
                       const osv_scores *scores, int V);
 void osv_cpu_objective(osv_ops *o, float *w, float *completion, const float *loss,
                        const osv_objective *objective, int S);
+void osv_cpu_sample(osv_ops *o, int *id, float *logprob, const float *z, const osv_sampling *how, int R,
+                    int V);
 
 void osv_cpu_apply_add(osv_ops *o, float *x, const float *x0, const float *v, const osv_site *site, int D);
 void osv_cpu_apply_clamp(osv_ops *o, float *x, const float *x0, const float *v, double clamp,

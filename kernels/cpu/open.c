@@ -258,6 +258,7 @@ static const osv_ops table = {
     .score = osv_cpu_score,
     .score_dx = osv_cpu_score_dx,
     .objective = osv_cpu_objective,
+    .sample = osv_cpu_sample,
     .apply_add = osv_cpu_apply_add,
     .apply_clamp = osv_cpu_apply_clamp,
     .apply_add_dv = osv_cpu_apply_add_dv,

@@ -134,6 +134,7 @@ static const osv_ops table = {
     .score = osv_ref_score,
     .score_dx = osv_ref_score_dx,
     .objective = osv_ref_objective,
+    .sample = osv_ref_sample,
     .apply_add = osv_ref_apply_add,
     .apply_clamp = osv_ref_apply_clamp,
     .apply_add_dv = osv_ref_apply_add_dv,

@@ -70,6 +70,8 @@ void osv_ref_score_dx(osv_ops *o, osv_real *z, const osv_real *max, const osv_re
                       const osv_scores *scores, int V);
 void osv_ref_objective(osv_ops *o, osv_real *w, osv_real *completion, const osv_real *loss,
                        const osv_objective *objective, int S);
+void osv_ref_sample(osv_ops *o, int *id, osv_real *logprob, const osv_real *z, const osv_sampling *how, int R,
+                    int V);
 
 void osv_ref_apply_add(osv_ops *o, osv_real *x, const osv_real *x0, const osv_real *v, const osv_site *site,
                        int D);
