@@ -122,6 +122,16 @@ typedef struct {
 } objective_shape;
 extern const op_kind op_objective;
 
+typedef struct {
+    int R, V;
+    double temperature, top_p; /* 1: all */
+    int top_k;                 /* 0: all */
+    double spread;             /* of the logits, +- */
+    bool ties;                 /* logits are whole numbers, and some of them -inf */
+    bool mixed;                /* every row has its own temperature, top_k and top_p, those here at most */
+} sample_shape;
+extern const op_kind op_sample;
+
 /* ---- vector ---- */
 
 typedef struct {

@@ -248,12 +248,64 @@ static void objective_run(op_call *c)
 
 const op_kind op_objective = {"objective", objective_make, objective_run};
 
+/* ---- sample ---- */
+
+enum { MAX_SAMPLED = 256 };
+
+static osv_sampling draw_sampling(op_call *c, int row)
+{
+    const sample_shape *s = c->shape;
+    double temperature = s->temperature, top_p = s->top_p;
+    int top_k = s->top_k;
+    if (s->mixed) {
+        temperature *= row % 5 / 4.0; /* 0: greedy */
+        top_k = row % 3 ? 1 + draw(c, top_k) : 0;
+        top_p = row % 4 ? top_p * (op_uniform(&c->random) + 1) / 2 : 1;
+    }
+    return (osv_sampling){.temperature = (osv_real)temperature,
+                          .top_p = (osv_real)top_p,
+                          .top_k = top_k,
+                          .seed = {7, (unsigned)s->V},
+                          .stream = (unsigned)(row % 9),
+                          .place = (unsigned)row};
+}
+
+static void sample_make(op_call *c)
+{
+    const sample_shape *s = c->shape;
+    osv_sampling how[MAX_SAMPLED];
+    size_t R = (size_t)s->R, n = R * (size_t)s->V;
+    op_poisoned_ints(c, "id", OP_OUTPUT, R);
+    op_poisoned(c, "logprob", OP_OUTPUT, R);
+    osv_real *z = malloc((n + 1) * sizeof *z);
+    for (size_t i = 0; z && i < n; i++) {
+        double x = s->spread * op_uniform(&c->random);
+        z[i] = (osv_real)(!s->ties ? x : i % 7 == 3 ? -INFINITY : round(x)); /* -0 as well as 0 */
+    }
+    if (z)
+        op_given(c, "z", OP_INPUT, z, n);
+    else
+        OSV_FAIL(c->o->error, OSV_DEVICE, "out of memory for a test");
+    free(z);
+    for (int r = 0; r < s->R; r++) how[r] = draw_sampling(c, r);
+    op_bytes(c, "how", how, R * sizeof *how);
+}
+
+static void sample_run(op_call *c)
+{
+    const sample_shape *s = c->shape;
+    c->o->sample(c->o, op_int_at(c, 0), op_at(c, 1), op_at(c, 2), (const void *)op_at(c, 3), s->R, s->V);
+}
+
+const op_kind op_sample = {"sample", sample_make, sample_run};
+
 /* ---- shapes ---- */
 
 #define SOFTCAP(...) OP_CASE(op_softcap, score_shape, __VA_ARGS__)
 #define SCORE(...)                                                                                    \
     OP_CASE(op_score_max, score_shape, __VA_ARGS__), OP_CASE(op_score_sum, score_shape, __VA_ARGS__), \
         OP_CASE(op_score, score_shape, __VA_ARGS__), OP_CASE(op_score_dx, score_shape, __VA_ARGS__)
+#define SAMPLE(...)    OP_CASE(op_sample, sample_shape, __VA_ARGS__)
 #define OBJECTIVE(...) OP_CASE(op_objective, objective_shape, __VA_ARGS__)
 
 const op_case op_head_cases[] = {
@@ -287,5 +339,20 @@ const op_case op_head_cases[] = {
     OBJECTIVE(.C = 32, .S = 65, .constant = 1, .satisfice = true, .length_norm = true),
     OBJECTIVE(.C = 2, .S = 0, .constant = 3),
     OBJECTIVE(.C = 0, .S = 0),
+
+    SAMPLE(.R = 1, .V = 1, .temperature = 1, .top_p = 0.5, .top_k = 3, .spread = 1),
+    SAMPLE(.R = 7, .V = 317, .temperature = 0, .top_p = 0.5, .top_k = 3, .spread = 10),
+    SAMPLE(.R = 65, .V = 317, .temperature = 1, .top_p = 1, .spread = 5),
+    SAMPLE(.R = 256, .V = 317, .temperature = 2, .top_p = 1, .top_k = 400, .spread = 8, .mixed = true),
+    SAMPLE(.R = 256, .V = 317, .temperature = 3, .top_p = 1, .top_k = 317, .spread = 3, .ties = true,
+           .mixed = true),
+    SAMPLE(.R = 65, .V = 100, .temperature = 0.7, .top_p = 0.9, .top_k = 40, .spread = 0, .ties = true),
+    SAMPLE(.R = 9, .V = 100, .temperature = 1e-30, .top_p = 0.9, .spread = 1e30),
+    SAMPLE(.R = 9, .V = 100, .temperature = 1e30, .top_p = 0.5, .top_k = 60, .spread = 1e30),
+    SAMPLE(.R = 9, .V = 5000, .temperature = 1, .top_p = -1, .spread = 10, .ties = true),
+    SAMPLE(.R = 5, .V = 70001, .temperature = 1.3, .top_p = 0.95, .spread = 12),
+    SAMPLE(.R = 20, .V = 20000, .temperature = 1.5, .top_p = 1, .top_k = 20000, .spread = 12, .mixed = true),
+    SAMPLE(.R = 1, .V = 262144, .temperature = 1, .top_p = 0.999, .top_k = 200000, .spread = 6, .ties = true),
+    SAMPLE(.R = 0, .V = 317, .temperature = 1, .top_p = 1),
     {0},
 };

@@ -76,6 +76,13 @@ int op_poisoned(op_call *c, const char *name, op_role role, size_t n)
     return add(c, name, role, true, x, n * sizeof *x);
 }
 
+int op_poisoned_ints(op_call *c, const char *name, op_role role, size_t n)
+{
+    int *x = host_alloc(c, n * sizeof *x);
+    if (x) fill(x, n * sizeof *x);
+    return add(c, name, role, false, x, n * sizeof *x);
+}
+
 int op_bytes(op_call *c, const char *name, const void *x, size_t bytes)
 {
     void *copy = host_alloc(c, bytes);

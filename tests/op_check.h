@@ -26,7 +26,7 @@ typedef enum { OP_INPUT, OP_OUTPUT, OP_UPDATED, OP_SCRATCH } op_role;
 typedef struct {
     const char *name;
     op_role role;
-    bool real;     /* osv_real; otherwise bytes */
+    bool real;     /* osv_real; otherwise bytes, which are compared exactly */
     double unit;   /* size of an element before terms cancel, where they may cancel to nothing; else 0 */
     size_t bytes;  /* without guards */
     void *initial; /* [bytes] host */
@@ -64,6 +64,7 @@ void op_call_run(op_call *c); /* and waits */
 int op_random(op_call *c, const char *name, op_role role, size_t n, double scale); /* uniform, +-scale */
 int op_given(op_call *c, const char *name, op_role role, const osv_real *x, size_t n);
 int op_poisoned(op_call *c, const char *name, op_role role, size_t n); /* output or scratch */
+int op_poisoned_ints(op_call *c, const char *name, op_role role, size_t n);
 int op_bytes(op_call *c, const char *name, const void *x, size_t bytes);
 
 /* Random in the given format and placed; returns the index in c->weight. A norm weight or bias has rows 1. */
