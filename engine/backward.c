@@ -27,7 +27,7 @@ void osv_block_dx(const osv_engine *g, const osv_device_pass *p, int l, const os
     const osv_block *w = &g->model->block[l];
     const osv_scratch *t = &p->scratch;
     osv_worklist work = osv_block_work(p, l, c->N);
-    osv_attention attention = osv_block_attention(g->model, l);
+    osv_attention attention = osv_model_attention(g->model, l);
     int T = osv_rows(p, l), Q = osv_queries(p, l, c->N), D = c->D, E = c->E;
     bool narrow = l == c->N - 1 && p->narrow;
     osv_real *dx = narrow ? t->dxq : t->dx;

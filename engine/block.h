@@ -29,8 +29,4 @@ void osv_losses(const osv_engine *g, const osv_device_pass *p, osv_real *loss);
  */
 void osv_head_dx(const osv_engine *g, const osv_device_pass *p, const osv_real *w);
 
-/* The work list of block l: only active tiles. */
-osv_worklist osv_block_work(const osv_device_pass *p, int l, int N);
-osv_attention osv_block_attention(const osv_model *m, int l);
-
 #endif

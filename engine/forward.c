@@ -38,7 +38,7 @@ void osv_block_forward(const osv_engine *g, const osv_device_pass *p, int l, con
     const osv_block *w = &g->model->block[l];
     const osv_scratch *t = &p->scratch;
     osv_worklist work = osv_block_work(p, l, c->N);
-    osv_attention attention = osv_block_attention(g->model, l);
+    osv_attention attention = osv_model_attention(g->model, l);
     int T = osv_rows(p, l), Q = osv_queries(p, l, c->N), D = c->D, E = c->E;
     bool narrow = l == c->N - 1 && p->narrow;
     int KE = sh->K * E;

@@ -55,3 +55,15 @@ int osv_model_place(osv_model *m, osv_ops *o)
         place(o, &m->head);
     return osv_ops_status(o);
 }
+
+osv_attention osv_model_attention(const osv_model *m, int l)
+{
+    const osv_config *c = &m->config;
+    const osv_shard *sh = &m->shard;
+    return (osv_attention){
+        .heads = {.H = sh->H, .K = sh->K, .E = c->E, .first = sh->head0, .group = c->H / c->K},
+        .scale = c->query_scale,
+        .softcap = c->attention_softcap,
+        .window = c->window[l],
+    };
+}

@@ -36,4 +36,7 @@ void osv_model_free(osv_model *m);
 /* Makes every weight usable by the filling (osv_ops.place); a tied head is placed once. */
 int osv_model_place(osv_model *m, osv_ops *o);
 
+/* Attention of block l, with this rank's heads. */
+osv_attention osv_model_attention(const osv_model *m, int l);
+
 #endif

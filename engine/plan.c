@@ -190,3 +190,13 @@ void osv_buffers_free(osv_buffers *b)
     b->block = NULL;
     b->site = NULL;
 }
+
+osv_worklist osv_block_work(const osv_device_pass *p, int l, int N)
+{
+    if (l == N - 1) return p->last;
+    osv_worklist w = p->work;
+    w.rows = p->host->active[l];
+    w.query_tiles = p->host->query_tiles[l];
+    w.kv_tiles = p->host->kv_tiles[l];
+    return w;
+}

@@ -79,6 +79,9 @@ static inline int osv_queries(const osv_device_pass *p, int l, int N)
     return l == N - 1 && p->narrow ? p->host->R : osv_rows(p, l);
 }
 
+/* The work list of block l: only active tiles. */
+osv_worklist osv_block_work(const osv_device_pass *p, int l, int N);
+
 /* Bytes that the batch needs. */
 size_t osv_plan_bytes(const osv_model *m, const osv_batch *batch, const osv_switches *on, osv_error *e);
 

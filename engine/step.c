@@ -29,25 +29,3 @@ void osv_step_close(osv_step *s)
     if (s->memory) s->engine.ops->free(s->engine.ops, s->memory);
     free(s);
 }
-
-osv_worklist osv_block_work(const osv_device_pass *p, int l, int N)
-{
-    if (l == N - 1) return p->last;
-    osv_worklist w = p->work;
-    w.rows = p->host->active[l];
-    w.query_tiles = p->host->query_tiles[l];
-    w.kv_tiles = p->host->kv_tiles[l];
-    return w;
-}
-
-osv_attention osv_block_attention(const osv_model *m, int l)
-{
-    const osv_config *c = &m->config;
-    const osv_shard *sh = &m->shard;
-    return (osv_attention){
-        .heads = {.H = sh->H, .K = sh->K, .E = c->E, .first = sh->head0, .group = c->H / c->K},
-        .scale = c->query_scale,
-        .softcap = c->attention_softcap,
-        .window = c->window[l],
-    };
-}
