@@ -72,12 +72,21 @@ static int parse_number(const osv_option *o, const char *text, double *x, osv_er
                     o->low, o->high);
 }
 
+static int add_item(const osv_option *o, const char *text, osv_option_list *list, osv_error *e)
+{
+    if (list->count == OSV_OPTION_MOST)
+        return OSV_FAIL(e, OSV_USAGE, "--%s %s: given more than %d times", o->name, text, OSV_OPTION_MOST);
+    list->item[list->count++] = text;
+    return OSV_OK;
+}
+
 static int set(const osv_option *o, const char *text, void *values, osv_error *e)
 {
     void *field = (char *)values + o->offset;
     switch (o->kind) {
     case OSV_OPTION_FLAG: *(bool *)field = true; return OSV_OK;
     case OSV_OPTION_TEXT: *(const char **)field = text; return OSV_OK;
+    case OSV_OPTION_LIST: return add_item(o, text, field, e);
     case OSV_OPTION_INT: return parse_int(o, text, field, e);
     case OSV_OPTION_NUMBER: return parse_number(o, text, field, e);
     case OSV_OPTION_SEED:
@@ -162,6 +171,13 @@ static json_t *choice_json(const char *choices, int index)
     return json_stringn(choices, strcspn(choices, "|"));
 }
 
+static json_t *list_json(const osv_option_list *list)
+{
+    json_t *all = json_array();
+    for (int i = 0; i < list->count; i++) json_array_append_new(all, osv_text_json(list->item[i]));
+    return all;
+}
+
 static json_t *value_json(const osv_option *o, const void *values)
 {
     const void *field = (const char *)values + o->offset;
@@ -169,6 +185,7 @@ static json_t *value_json(const osv_option *o, const void *values)
     switch (o->kind) {
     case OSV_OPTION_FLAG: return json_boolean(*(const bool *)field);
     case OSV_OPTION_TEXT: return osv_text_json(*(const char *const *)field);
+    case OSV_OPTION_LIST: return list_json(field);
     case OSV_OPTION_CHOICE: return choice_json(o->argument, *(const int *)field);
     case OSV_OPTION_INT:
         x = *(const int *)field;

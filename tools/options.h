@@ -18,8 +18,16 @@ typedef enum {
     OSV_OPTION_INT,    /* int in [low, high] */
     OSV_OPTION_SEED,   /* unsigned long long, all of it */
     OSV_OPTION_NUMBER, /* double in [low, high], or (low, high] where `above` */
+    OSV_OPTION_LIST,   /* osv_option_list: may be given several times */
     OSV_OPTION_CHOICE, /* int: index of the word in `argument`, which lists them as "a|b|c" */
 } osv_option_kind;
+
+enum { OSV_OPTION_MOST = 32 };
+
+typedef struct {
+    int count;
+    const char *item[OSV_OPTION_MOST]; /* in the order given */
+} osv_option_list;
 
 typedef struct {
     const char *name;     /* without the dashes; NULL ends the table */

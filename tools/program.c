@@ -1,6 +1,7 @@
 #include "tools/program.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -47,6 +48,27 @@ int osv_program_flush(osv_error *e)
     if (fflush(stdout) || ferror(stdout))
         return OSV_FAIL(e, OSV_BAD_INPUT, "standard output: cannot write: %s", strerror(errno));
     return OSV_OK;
+}
+
+int osv_program_write(const char *text, size_t bytes, osv_error *e)
+{
+    errno = 0;
+    fwrite(text, 1, bytes, stdout);
+    if (!fflush(stdout) && !ferror(stdout)) return OSV_OK;
+    if (errno == EPIPE) return OSV_PIPE_CLOSED;
+    return osv_program_flush(e);
+}
+
+void osv_program_ignore_closed_pipes(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+}
+
+bool osv_program_color(void)
+{
+    const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
+    bool dumb = !term || !*term || strcmp(term, "dumb") == 0;
+    return isatty(STDOUT_FILENO) && !dumb && !(no_color && *no_color);
 }
 
 volatile sig_atomic_t osv_program_signal;

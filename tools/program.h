@@ -3,6 +3,8 @@
 #define OSV_TOOLS_PROGRAM_H
 
 #include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 
 #include "kernels/error.h"
@@ -19,6 +21,16 @@ int osv_program_fail(const char *program, const osv_error *e);
 
 /* Flushes standard output; results that could not be written are OSV_BAD_INPUT. */
 int osv_program_flush(osv_error *e);
+
+/* Writes to standard output and flushes it. Who reads it may have had enough (`| head`): that is no error,
+ * and nothing is left to do; the call returns OSV_PIPE_CLOSED, which sets no error and relays like one, up to
+ * main, which ends with 0. Only after osv_program_ignore_closed_pipes; else the signal ends the process. */
+enum { OSV_PIPE_CLOSED = -1 };
+int osv_program_write(const char *text, size_t bytes, osv_error *e);
+void osv_program_ignore_closed_pipes(void);
+
+/* May standard output have colours: a terminal, not a dumb one, no NO_COLOR. */
+bool osv_program_color(void);
 
 /* From here SIGINT and SIGTERM only set the flag, which is the number of the signal; the second SIGINT ends
  * the process at once. */

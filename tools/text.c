@@ -98,6 +98,24 @@ json_t *osv_text_json(const char *text)
     return string;
 }
 
+char *osv_text_plain(const char *text, size_t bytes, size_t *out_bytes)
+{
+    char *plain = malloc(4 * bytes + 1);
+    size_t used = 0;
+    bool is_plain;
+    for (size_t i = 0, length; plain && i < bytes; i += length) {
+        length = character(text + i, bytes - i, &is_plain);
+        if (is_plain || memchr("\n\t\"\\", text[i], 4)) {
+            memcpy(plain + used, text + i, length);
+            used += length;
+        } else {
+            used += escape(plain + used, 4 * bytes + 1 - used, text + i, length);
+        }
+    }
+    *out_bytes = used;
+    return plain;
+}
+
 json_t *osv_number_json(double x)
 {
     return isfinite(x) ? json_real(x) : json_null();

@@ -20,6 +20,10 @@ const char *osv_show_name(char *out, size_t room, const char *text);
  */
 json_t *osv_text_json(const char *text);
 
+/* For a terminal: text with its line ends and tabs, but with other control characters and bytes that are not
+ * UTF-8 escaped. malloc'ed [*out_bytes]; NULL: no memory. */
+char *osv_text_plain(const char *text, size_t bytes, size_t *out_bytes);
+
 /* JSON has no NaN and no infinity: they are null. */
 json_t *osv_number_json(double x);
 
