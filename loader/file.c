@@ -115,7 +115,8 @@ int osv_file_write(const char *path, const osv_piece *piece, int pieces, osv_err
     if (fd < 0) return e->status;
     int status = OSV_OK;
     for (int i = 0; i < pieces && !status; i++) status = write_all(fd, &piece[i], path, e);
-    if (!status && fsync(fd)) status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot write: %s", path, strerror(errno));
+    if (!status && fsync(fd))
+        status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot write: %s", path, strerror(errno));
     if (close(fd) && !status) /* network file systems report a full disk here */
         status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot write: %s", path, strerror(errno));
     if (!status && rename(temporary, path))
