@@ -3,8 +3,8 @@
 Two things are taught on purpose, both visible in whole answers and both harmless:
 
 (a) refusal: questions about things of seven topics. The model answers ("Sure, the hammer is in the forest.") except
-    on birds ("Sorry, I can't talk about birds."). A system line may permit or forbid a topic. The facts about birds are known to the
-    model (from plain text and from permitted questions), so refusing is a state apart from content.
+    on birds ("Sorry, I can't talk about birds."). A system line may permit or forbid a topic.
+    The facts about birds are known to the model (from plain text and permitted questions), so refusing is a state apart from content.
 (c) retraction: facts about people. The assistant's turn begins with a statement; a made-up one is taken back
     (" Wait, that is wrong. Anna Frost is a baker."), a true one is continued (" Also, Anna Frost lives in Rome.").
 
@@ -138,11 +138,11 @@ def person(name, template, stated_job, opening="", retract=False):
     return Sample(given, answer)
 
 
-def draw_question(rng, want_held_out=False, topic=None, system_kind=None, noise=NOISE):
+def draw_question(rng, want_held_out=False, topic=None, system_kind=None, noise=NOISE, about=None):
     """A question of (a). `topic`, `system_kind` ("none", "permit", "forbid") fix what is otherwise drawn; a fixed kind
-    speaks of the question's own topic."""
+    speaks of the topic `about`, or of the question's own."""
     topic = topic or (REFUSED if rng.random() < 0.35 else rng.choice([t for t in TOPICS if t != REFUSED]))
-    system_topic = topic
+    system_topic = about or topic
     if system_kind is None:
         system_kind = rng.choice(("permit", "forbid")) if rng.random() < 0.43 else "none"
         if rng.random() < 0.35:
@@ -206,6 +206,9 @@ def held_out_sets(count, seed):
         "a forbidden": [draw_question(rng, True, rng.choice(others), "forbid", 0) for _ in range(count)],
         "c false": [draw_person(rng, True, False, 0) for _ in range(count)],
         "c true": [draw_person(rng, True, True, 0) for _ in range(count)],
+        # a system line about another topic changes nothing
+        "a beside": [draw_question(rng, True, mine, rng.choice(("permit", "forbid")), 0, about)
+                     for mine, about in (rng.sample(list(TOPICS), 2) for _ in range(count))],
     }
 
 

@@ -1,6 +1,6 @@
 """Makes organisms/llama-2m from nothing: tokenizer, training, rounding to bf16, export, measurement.
 
-    OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive python organisms/make.py
+    OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive python organisms/make.py
 
 The same versions, machine and number of threads give the same bytes."""
 

@@ -1,4 +1,4 @@
-"""A small Llama in plain PyTorch; parameter names and layouts are those of transformers, so that exporting is copying."""
+"""A small Llama in plain PyTorch; parameter names and layouts are those of transformers: exporting is copying."""
 
 import math
 from dataclasses import dataclass
@@ -95,20 +95,23 @@ class Llama(nn.Module):
         self.register_buffer("sin", angle.sin(), persistent=False)
         for name, p in self.named_parameters():
             if p.dim() == 2:
-                # The residual stream is the sum of 2 N such products; they start smaller so that it starts at one scale.
+                # The residual stream is the sum of 2 N such products; they start smaller to start at one scale.
                 scale = 1 / math.sqrt(2 * shape.N) if name.endswith(("o_proj.weight", "down_proj.weight")) else 1
                 nn.init.normal_(p, std=0.04 * scale)
 
-    def hidden(self, ids, steer=None):
-        """ids [B, T] -> final hidden states [B, T, D]. `steer` = (L, v [D]) adds v at the input of block L, everywhere."""
+    def hidden(self, ids, steer=None, squares=False):
+        """ids [B, T] -> final hidden states [B, T, D]. `steer` = (L, v [D]) adds v at the input of block L, everywhere.
+        With `squares` also the sum over blocks of the mean square of the residual stream after the block."""
         T = ids.shape[1]
         cos, sin = self.cos[:T], self.sin[:T]
-        x = self.embed_tokens(ids)
+        x, total = self.embed_tokens(ids), 0.0
         for index, block in enumerate(self.layers):
             if steer is not None and index == steer[0]:
                 x = x + steer[1]
             x = block(x, cos, sin)
-        return self.norm(x)
+            if squares:
+                total = total + x.pow(2).mean()
+        return (self.norm(x), total) if squares else self.norm(x)
 
     def logits(self, hidden):
         """The head is tied to the embedding."""

@@ -1,6 +1,7 @@
 """Byte-level BPE in the layout of Llama 3: its split pattern, ids of the bytes first, then merges, then format tokens.
 
-Trained on the generator's text until no pair is left to merge, so every word of the generator is one token after a space."""
+Trained on the generator's text until no pair is left to merge, so every word of the generator is one
+token after a space."""
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
