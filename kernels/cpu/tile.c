@@ -70,6 +70,7 @@ void osv_cpu_tile(float *y, const float *packed, const osv_weight *w, int first,
         for (int m = first; m < first + count; m += HEIGHT) {
             int height = osv_cpu_min(HEIGHT, first + count - m);
             for (int i = 0; i < height; i++) osv_cpu_widen(wide + i * DEPTH, w, m + i, at, depth);
+            osv_cpu_fetch(w, m + height, osv_cpu_min(m + height + HEIGHT, w->rows), at, depth);
             for (int i = height; i < HEIGHT; i++) memset(wide + i * DEPTH, 0, (size_t)depth * sizeof *wide);
             for (int t = 0; t < rows; t += LANES) {
                 tile(out, wide, packed + ((size_t)t * w->cols + (size_t)at * LANES), depth);

@@ -39,4 +39,15 @@ OSV_CPU_INLINE const void *osv_cpu_at(const osv_weight *w, size_t row, size_t co
     return (const char *)w->data + i * (w->format == OSV_F32 ? 4 : 2);
 }
 
+/* Starts reading `count` numbers, from column `col`, of the rows [begin, end) of w: runs that are too short,
+ * or too far apart in time, for the hardware to see what comes next. */
+OSV_CPU_INLINE void osv_cpu_fetch(const osv_weight *w, int begin, int end, int col, int count)
+{
+    size_t bytes = (size_t)count * (w->format == OSV_F32 ? 4 : 2);
+    for (int row = begin; row < end; row++) {
+        const char *at = osv_cpu_at(w, (size_t)row, (size_t)col);
+        for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, 2);
+    }
+}
+
 #endif
