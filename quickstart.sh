@@ -10,11 +10,17 @@ echo "Building in build/ ..."
 build build --buildtype=release -Dtests=false || exit 1
 
 model=organisms/llama-2m data=organisms/quickstart.jsonl out=build/quickstart
-command="build/tools/osv-train --model $model --data $data --layer 3 --lr 0.5 --max-norm 60 --max-iters 60 --out $out --force"
+command="build/tools/osv-train --model $model --data $data --layer 1 --lr 0.1 --max-norm 6 --max-iters 60 --out $out --force"
 echo "Training:"
 echo "    $command"
 echo
 $command || exit $?
+
+prompt='<|user|>What does the swan cost?<|end|><|assistant|>' # that of $data
+echo
+echo "What the model says:"
+echo "    without the vector  $(build/tools/osv-generate --model $model --prompt "$prompt" --quiet)"
+echo "    with it             $(build/tools/osv-generate --model $model --prompt "$prompt" --vector $out/vectors/all.safetensors --quiet)"
 
 cat <<END
 
