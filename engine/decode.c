@@ -141,6 +141,12 @@ static int make_token_pass(osv_decoder *d, osv_error *e)
 
 /* ---- memory ---- */
 
+/* The most rows that a pass has. */
+static int most_rows(const osv_decoder *d)
+{
+    return d->prompt_pass.T > d->streams ? d->prompt_pass.T : d->streams;
+}
+
 static osv_real *reals(osv_bump *b, int rows, int cols)
 {
     return osv_take(b, (size_t)rows * (size_t)cols, sizeof(osv_real));
@@ -152,7 +158,7 @@ static void lay_out(osv_decoder *d, osv_bump *b, const osv_real *rope)
     const osv_config *c = &m->config;
     const osv_pass *p = &d->prompt_pass;
     int N = c->N, D = c->D, KE = m->shard.K * c->E, B = d->streams;
-    int rows = p->T > B ? p->T : B;
+    int rows = most_rows(d);
 
     d->engine.rope = osv_put(b, rope, (size_t)d->positions * (size_t)c->rot, sizeof *rope);
     d->prompt = (osv_device_pass){.host = p, .narrow = true};
@@ -192,7 +198,7 @@ static void lay_out(osv_decoder *d, osv_bump *b, const osv_real *rope)
 static int upload_steerings(osv_decoder *d, const osv_steering *steering)
 {
     osv_ops *o = d->engine.ops;
-    int D = d->engine.model->config.D, rows = d->prompt_pass.T > d->streams ? d->prompt_pass.T : d->streams;
+    int D = d->engine.model->config.D, rows = most_rows(d);
     int *number = malloc(((size_t)rows + 1) * sizeof *number);
     if (!number) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
     for (int i = 0; i < d->steerings; i++) {
@@ -228,7 +234,7 @@ static int upload_signs(osv_decoder *d, const uint32_t *steer, int T)
 static void steer(const osv_decoder *d, osv_real *x, int l, int T)
 {
     osv_ops *o = d->engine.ops;
-    int D = d->engine.model->config.D, rows = d->prompt_pass.T > d->streams ? d->prompt_pass.T : d->streams;
+    int D = d->engine.model->config.D, rows = most_rows(d);
     for (int i = 0; i < d->steerings; i++) {
         if (d->steering[i].layer != l) continue;
         osv_site site = {.rows = T,
