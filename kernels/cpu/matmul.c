@@ -9,12 +9,12 @@
  * some   The same for dx; forward, sums in registers over rows of x that were packed once (tile.c).
  * many   A panel of weights is widened into the thread's scratch, small enough for its second-level cache,
  *        and BLAS multiplies it; F32 weights go to BLAS where they are. BLAS packs both sides of each call,
- *        which takes as long as 30 or so rows of products.
+ *        which takes as long as some 10 rows of products.
  *
  * Everything is cut by shape alone, so that each number is one sum in one order whatever the threads. */
 
 enum {
-    SOME = 64, /* rows that tile.c takes */
+    SOME = 256, /* rows that tile.c takes; it wins by a little beyond, too, but x should stay in the cache */
     /* rows that loops.c takes: where its loops are not cloned, BLAS has wider registers */
     SOME_DX = OSV_CPU_CLONED ? 64 : 16,
     NARROW = 64,      /* rows of a weight in an item of the loops */
