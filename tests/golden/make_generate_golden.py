@@ -27,6 +27,7 @@ PROMPTS = 20
 SHIPPED = "llama-2m"
 NAMES = ["llama-tiny", "llama-bf16", "gemma2-tiny", "gemma2-f16", SHIPPED]
 SHARE = {"a": 1.3, "b": 0.9}  # lengths of the vectors, in units of the mean residual norm where they enter
+SHARE_OF = {SHIPPED: {"a": 2.2, "b": 1.5}}  # a trained model minds random directions less
 CLAMP = 0.75
 SETS = {"plain": [], "add": [("a", 1.0)], "two": [("a", -0.75), ("b", 1.0)]}
 
@@ -122,7 +123,7 @@ def make_vectors(m, prompts, rng):
         for prompt in prompts:
             m.logits(prompt, [(layer, measure)])
         v = torch.from_numpy(rng.standard_normal(m.model.config.hidden_size))
-        v = (v / v.norm() * SHARE[name] * sum(norms) / len(norms)).float()
+        v = (v / v.norm() * SHARE_OF.get(m.name, SHARE)[name] * sum(norms) / len(norms)).float()
         vectors[name] = layer, v
         metadata = {"format": "osv/1", "site": f"block_input:{layer}", **apply}
         with open(os.path.join(OUT, f"{m.name}.{name}.safetensors"), "wb") as f:
