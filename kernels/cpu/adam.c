@@ -34,7 +34,7 @@ void osv_cpu_adam(osv_ops *o, float *v, float *m, float *s, const float *dv, con
                   int D, int J)
 {
     if (osv_cpu_failed(o)) return;
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)J *D))
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (double)J *D))
     for (int j = 0; j < J; j++) {
         const osv_adam_params *p = &params[j];
         if (p->lr == 0) continue;
@@ -49,6 +49,6 @@ void osv_cpu_adam(osv_ops *o, float *v, float *m, float *s, const float *dv, con
 void osv_cpu_norm(osv_ops *o, float *out, const float *v, int D, int J)
 {
     if (osv_cpu_failed(o)) return;
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)J *D))
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (double)J *D))
     for (int j = 0; j < J; j++) out[j] = (float)length(v + (size_t)j * D, D);
 }

@@ -37,7 +37,7 @@ static void copy_row(float *x, const float *x0, int D)
 void osv_cpu_apply_add(osv_ops *o, float *x, const float *x0, const float *v, const osv_site *site, int D)
 {
     if (osv_cpu_failed(o)) return;
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)site->rows *D))
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (double)site->rows *D))
     for (int r = 0; r < site->rows; r++) {
         float *out = x + (size_t)(site->row + r) * D;
         const float *from = x0 + (size_t)r * D;
@@ -54,7 +54,7 @@ void osv_cpu_apply_clamp(osv_ops *o, float *x, const float *x0, const float *v, 
                          const osv_site *site, int D)
 {
     if (osv_cpu_failed(o)) return;
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)site->rows *D))
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (double)site->rows *D))
     for (int r = 0; r < site->rows; r++) {
         float *out = x + (size_t)(site->row + r) * D;
         const float *from = x0 + (size_t)r * D, *vector = v + (size_t)site->row_job[r] * D;
@@ -71,7 +71,7 @@ void osv_cpu_apply_add_dv(osv_ops *o, float *dv, const float *dx, const osv_site
 {
     if (osv_cpu_failed(o)) return;
     int blocks = osv_cpu_blocks(D, COLUMNS);
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)site->rows *D))
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (double)site->rows *D))
     for (int item = 0; item < site->jobs * blocks; item++) {
         int i = item / blocks, d = item % blocks * COLUMNS, n = osv_cpu_min(COLUMNS, D - d);
         double sum[COLUMNS] = {0};

@@ -67,19 +67,27 @@ OSV_CPU_INLINE bool osv_cpu_failed(const osv_ops *o)
     return o->error->status != OSV_OK;
 }
 
-/* Threads for a region that touches `work` numbers: few are not worth waking the others. */
-OSV_CPU_INLINE int osv_cpu_threads(const osv_ops *o, size_t work)
+/* Threads for a region that touches `work` numbers. Few are not worth waking the others: a region costs some
+ * microseconds, and a time slice of the system (4 ms) where other programs keep the processors busy. */
+OSV_CPU_INLINE int osv_cpu_threads(const osv_ops *o, double work)
 {
-    enum { ALONE = 1 << 14 }; /* about 5 us of work, the price of a region */
+    enum { ALONE = 1 << 17 }; /* 30 us or so */
     const osv_cpu *cpu = o->state;
     return work <= ALONE ? 1 : cpu->threads;
 }
 
-/* The same for a region that calls BLAS, by multiply-adds. */
-OSV_CPU_INLINE int osv_cpu_blas_threads(const osv_ops *o, double work)
+/* The same for a product of that many multiply-adds, by whatever it is computed. */
+OSV_CPU_INLINE int osv_cpu_product_threads(const osv_ops *o, double products)
+{
+    enum { A_NUMBER = 16 }; /* products in the time of a number */
+    return osv_cpu_threads(o, products / A_NUMBER);
+}
+
+/* The same for a region that calls BLAS. */
+OSV_CPU_INLINE int osv_cpu_blas_threads(const osv_ops *o, double products)
 {
     const osv_cpu *cpu = o->state;
-    return work <= 1 << 17 ? 1 : cpu->blas_threads;
+    return osv_cpu_product_threads(o, products) == 1 ? 1 : cpu->blas_threads;
 }
 
 /* Makes room for `bytes` of scratch in each thread (call outside of the region) and `bytes` shared by all;

@@ -9,7 +9,7 @@ void osv_cpu_embed(osv_ops *o, float *x, const int *ids, const osv_weight *w, in
     if (osv_cpu_failed(o)) return;
     int D = w->cols;
     float factor = (float)scale;
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)rows *D))
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (double)rows *D))
     for (int r = 0; r < rows; r++) {
         float *out = x + (size_t)r * D;
         int row = ids[r] - first_id;

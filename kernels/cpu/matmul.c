@@ -57,12 +57,12 @@ static int depth_of(int panel)
     return osv_cpu_min(DEPTH, WIDE / panel / 16 * 16);
 }
 
-/* Multiply-adds of a product. */
+/* Multiply-adds of a product, with few rows as many as could be done while the weights are read. */
 static double work_of(const osv_weight *const w[], int n, int rows)
 {
     double count = 0;
     for (int i = 0; i < n; i++) count += (double)w[i]->rows * w[i]->cols;
-    return count * rows;
+    return count * osv_cpu_max(rows, 16);
 }
 
 /* ---- many rows: panels ---- */
@@ -116,7 +116,7 @@ static void matmul_few(osv_ops *o, float *const y[], const float *x, const osv_w
                        int rows)
 {
     int panels = count_panels(w, n, NARROW);
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)work_of(w, n, 1)))
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_product_threads(o, work_of(w, n, rows)))
     for (int item = 0; item < panels; item++) {
         int first, i = find_panel(w, item, NARROW, &first);
         osv_cpu_dots(y[i], x, w[i], first, osv_cpu_min(NARROW, w[i]->rows - first), rows);
@@ -131,7 +131,7 @@ static void matmul_some(osv_ops *o, float *const y[], const float *x, const osv_
     if (!osv_cpu_partial(o, block * blocks * sizeof(float))) return;
     const osv_cpu *cpu = o->state;
     float *packed = cpu->partial;
-#pragma omp parallel num_threads(osv_cpu_threads(o, (size_t)work_of(w, n, 1)))
+#pragma omp parallel num_threads(osv_cpu_product_threads(o, work_of(w, n, rows)))
     {
 #pragma omp for schedule(static)
         for (int b = 0; b < blocks; b++) {
@@ -198,7 +198,7 @@ static void matmul_dx_some(osv_ops *o, float *dx, const float *const dy[], const
         return;
     const osv_cpu *cpu = o->state;
     float *sums = cpu->partial; /* [slabs - 1, rows, cols] */
-#pragma omp parallel num_threads(osv_cpu_threads(o, (size_t)work_of(w, n, 1)))
+#pragma omp parallel num_threads(osv_cpu_product_threads(o, work_of(w, n, rows)))
     {
 #pragma omp for schedule(static)
         for (int item = 0; item < slabs * panels; item++) {
@@ -250,7 +250,7 @@ void osv_cpu_bias(osv_ops *o, float *y, const osv_weight *b, int rows)
 {
     int n = b->cols;
     if (osv_cpu_failed(o) || !osv_cpu_scratch(o, (size_t)n * sizeof(float))) return;
-#pragma omp parallel num_threads(osv_cpu_threads(o, (size_t)rows *n))
+#pragma omp parallel num_threads(osv_cpu_threads(o, (double)rows *n))
     {
         float *wide = osv_cpu_mine(o);
         osv_cpu_widen(wide, b, 0, 0, n);

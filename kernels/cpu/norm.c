@@ -56,7 +56,7 @@ void osv_cpu_rmsnorm(osv_ops *o, float *y, const float *x, const osv_weight *w, 
 {
     int D = w->cols;
     if (osv_cpu_failed(o) || !osv_cpu_scratch(o, (size_t)D * sizeof(float))) return;
-#pragma omp parallel num_threads(osv_cpu_threads(o, (size_t)rows *D))
+#pragma omp parallel num_threads(osv_cpu_threads(o, (double)rows *D))
     {
         const float *g = gain(o, w, offset);
 #pragma omp for schedule(static)
@@ -74,7 +74,7 @@ void osv_cpu_rmsnorm_dx(osv_ops *o, float *dx, const float *dy, const float *x, 
 {
     int D = w->cols;
     if (osv_cpu_failed(o) || !osv_cpu_scratch(o, (size_t)D * sizeof(float))) return;
-#pragma omp parallel num_threads(osv_cpu_threads(o, (size_t)rows *D))
+#pragma omp parallel num_threads(osv_cpu_threads(o, (double)rows *D))
     {
         const float *g = gain(o, w, offset);
 #pragma omp for schedule(static)

@@ -108,7 +108,7 @@ static void cpu_zero(osv_ops *o, void *p, size_t bytes)
 static void cpu_gather_rows(osv_ops *o, float *out, const float *in, const int *index, int D, int rows)
 {
     if (osv_cpu_failed(o)) return;
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)rows *D))
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (double)rows *D))
     for (int r = 0; r < rows; r++)
         memcpy(out + (size_t)r * D, in + (size_t)index[r] * D, (size_t)D * sizeof *out);
 }
@@ -116,7 +116,7 @@ static void cpu_gather_rows(osv_ops *o, float *out, const float *in, const int *
 static void cpu_scatter_rows(osv_ops *o, float *out, const float *in, const int *index, int D, int rows)
 {
     if (osv_cpu_failed(o)) return;
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)rows *D))
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (double)rows *D))
     for (int r = 0; r < rows; r++)
         memcpy(out + (size_t)index[r] * D, in + (size_t)r * D, (size_t)D * sizeof *out);
 }

@@ -12,7 +12,7 @@ void osv_cpu_residual_add(osv_ops *o, float *out, const float *x, const float *y
                           int rows)
 {
     if (osv_cpu_failed(o)) return;
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)rows *D))
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (double)rows *D))
     for (int r = 0; r < rows; r++) {
         size_t at = (size_t)(index ? index[r] : r) * D;
         add(out + at, x + at, y + (size_t)r * D, D);

@@ -17,7 +17,7 @@ void osv_cpu_rope(osv_ops *o, float *x, const int *pos, const float *table, int 
 {
     if (osv_cpu_failed(o)) return;
     int half = rot / 2;
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)rows *heads *E))
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (double)rows *heads *E))
     for (int r = 0; r < rows; r++) {
         const float *cosine = table + (size_t)pos[r] * rot;
         for (int h = 0; h < heads; h++) {

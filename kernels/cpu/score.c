@@ -42,7 +42,7 @@ void osv_cpu_score_max(osv_ops *o, float *max, const float *z, int R, int V)
     if (osv_cpu_failed(o) || !osv_cpu_partial(o, (size_t)R * blocks * sizeof(float))) return;
     const osv_cpu *cpu = o->state;
     float *most = cpu->partial; /* [R, blocks] */
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)R *V))
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (double)R *V))
     for (int item = 0; item < R * blocks; item++) {
         int at = item % blocks * BLOCK;
         most[item] = max_block(z + (size_t)(item / blocks) * V + at, osv_cpu_min(BLOCK, V - at));
@@ -135,7 +135,7 @@ void osv_cpu_score_sum(osv_ops *o, float *sum, const float *z, const float *max,
     if (osv_cpu_failed(o) || !osv_cpu_partial(o, (size_t)R * blocks * sizeof(double))) return;
     const osv_cpu *cpu = o->state;
     double *part = cpu->partial; /* [R, blocks] */
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)R *V))
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (double)R *V))
     for (int item = 0; item < R * blocks; item++) {
         int r = item / blocks, at = item % blocks * BLOCK;
         part[item] = others(z + (size_t)r * V, max[r], scores, r, at, osv_cpu_min(at + BLOCK, V));
@@ -275,7 +275,7 @@ void osv_cpu_score_dx(osv_ops *o, float *z, const float *max, const float *sum, 
     double *others = cpu->partial; /* [R] */
     for (int r = 0; r < R; r++)
         others[r] = sum_slopes(sum, w, scores, r, scores->first[r], scores->first[r + 1]).others;
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (size_t)R *V))
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (double)R *V))
     for (int item = 0; item < R * blocks; item++) {
         int r = item / blocks, at = item % blocks * BLOCK, end = osv_cpu_min(at + BLOCK, V);
         float *row = z + (size_t)r * V;
