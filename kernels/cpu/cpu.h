@@ -1,8 +1,10 @@
 /* The embedded default filling, inside: its state, what its files share, and the functions of its table, one
  * file a family.
  *
- * cpu keeps weights in the format of the file, where the file is mapped, and widens a panel of them to fp32
- * just before BLAS multiplies it; everything else is loops that vectorize. All arithmetic is fp32 or better.
+ * cpu keeps weights in the format of the file, where the file is mapped, and widens them to fp32 as they are
+ * used: in registers or small panels for the few rows that training has, in panels for BLAS where rows are
+ * many (matmul.c). Attention uses BLAS, everything else is loops that vectorize. All arithmetic is fp32 or
+ * better; which instructions do it, and so the last digits, depend on the processor.
  * The state belongs to the osv_ops that osv_cpu_open made and dies with its close, and with it the scratch
  * and the weights that `place` rounded. One thread at a time may call the ops of one osv_ops.
  *

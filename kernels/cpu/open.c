@@ -294,7 +294,7 @@ int osv_cpu_open(osv_ops **out, osv_dtype dtype, int threads, osv_error *error)
         free(scratch);
         return OSV_FAIL(error, OSV_DEVICE, "cpu: out of memory");
     }
-    openblas_set_num_threads(1);
+    openblas_set_num_threads(1); /* of the whole process: OpenBLAS knows no other */
     *cpu = (osv_cpu){.dtype = dtype,
                      .threads = threads,
                      .blas_threads = osv_cpu_min(threads, blas_limit()),
