@@ -5,6 +5,7 @@
 #include "loader/stop_ids.h"
 #include "tools/generate_output.h"
 #include "tools/program.h"
+#include "tools/tool_prompts.h"
 
 static const char program[] = "osv-generate";
 
@@ -21,38 +22,6 @@ typedef struct {
     generate_output output;
 } generate_run;
 
-static const char *where_of(const generate_run *r, const osv_prompt_line *p, char *where, size_t room)
-{
-    if (r->options->prompts)
-        snprintf(where, room, "%s:%d", r->options->prompts, p->line);
-    else
-        snprintf(where, room, "--prompt");
-    return where;
-}
-
-static int read_prompts(generate_run *r)
-{
-    const generate_options *o = r->options;
-    const osv_prompt_options options = {
-        .tokenizer = r->m.tokenizer, .tokenizer_missing = r->m.error_of_tokenizer.text, .V = r->m.config.V};
-    return o->prompts ? osv_prompts_read(&r->prompts, o->prompts, &options, r->error)
-                      : osv_prompts_of_text(&r->prompts, o->prompt, &options, r->error);
-}
-
-static int check_lengths(const generate_run *r)
-{
-    char where[512];
-    int most = r->m.config.positions, more = r->options->max_tokens;
-    for (int i = 0; i < r->prompts->count; i++) {
-        const osv_prompt_line *p = &r->prompts->line[i];
-        if (p->ids.count + more <= most) continue;
-        return OSV_FAIL(r->error, OSV_BAD_INPUT,
-                        "%s: a prompt of %d tokens and --max-tokens %d make %d, the model takes at most %d",
-                        where_of(r, p, where, sizeof where), p->ids.count, more, p->ids.count + more, most);
-    }
-    return OSV_OK;
-}
-
 static int make_masks(generate_run *r)
 {
     char where[512];
@@ -67,7 +36,7 @@ static int make_masks(generate_run *r)
     for (int i = 0; i < prompts; i++) {
         const osv_prompt_line *p = &r->prompts->line[i];
         OSV_TRY(tool_steering_mask(&r->steering, p->ids.count, more, steer,
-                                   where_of(r, p, where, sizeof where), r->error));
+                                   tool_prompt_where(where, sizeof where, r->options->prompts, p), r->error));
         r->prompt[i] = (osv_generation_prompt){.count = p->ids.count, .ids = p->ids.data, .steer = steer};
         steer += p->ids.count + more;
     }
@@ -90,8 +59,8 @@ static int open_run(generate_run *r, const generate_options *o, osv_error *e)
     OSV_TRY(tool_model_open(&r->m, o->model, o->machine, e));
     OSV_TRY(tool_steering_open(&r->steering, &o->steering, &r->m.config, o->model, e));
     OSV_TRY(osv_stop_ids_read(&r->stop, o->model, r->m.config.V, e));
-    OSV_TRY(read_prompts(r));
-    OSV_TRY(check_lengths(r));
+    OSV_TRY(tool_prompts_read(&r->prompts, &r->m, o->prompts, o->prompt, e));
+    OSV_TRY(tool_prompts_check(r->prompts, &r->m, o->prompts, o->max_tokens, e));
     OSV_TRY(make_masks(r));
     OSV_TRY(tool_model_weights(&r->m));
     return tool_steering_check_model(&r->steering, osv_checkpoint_sha256(r->m.checkpoint), o->model, e);
@@ -149,7 +118,8 @@ static int generate(generate_run *r)
         return OSV_FAIL(
             r->error, OSV_BAD_INPUT,
             "%s: after %d generated tokens the logits are not finite numbers; is a vector too long?",
-            where_of(r, &r->prompts->line[r->output.nan_prompt], where, sizeof where), r->output.nan_tokens);
+            tool_prompt_where(where, sizeof where, o->prompts, &r->prompts->line[r->output.nan_prompt]),
+            r->output.nan_tokens);
     }
     return osv_program_signal == SIGTERM  ? OSV_TERMINATED
            : osv_program_signal == SIGINT ? OSV_INTERRUPTED

@@ -1,0 +1,34 @@
+#include "tools/tool_prompts.h"
+
+#include <stdio.h>
+
+int tool_prompts_read(osv_prompts **out, const tool_model *m, const char *file, const char *text,
+                      osv_error *e)
+{
+    const osv_prompt_options options = {
+        .tokenizer = m->tokenizer, .tokenizer_missing = m->error_of_tokenizer.text, .V = m->config.V};
+    return file ? osv_prompts_read(out, file, &options, e) : osv_prompts_of_text(out, text, &options, e);
+}
+
+const char *tool_prompt_where(char *where, size_t room, const char *file, const osv_prompt_line *line)
+{
+    if (file)
+        snprintf(where, room, "%s:%d", file, line->line);
+    else
+        snprintf(where, room, "--prompt");
+    return where;
+}
+
+int tool_prompts_check(const osv_prompts *p, const tool_model *m, const char *file, int more, osv_error *e)
+{
+    char where[512];
+    for (int i = 0; i < p->count; i++) {
+        int count = p->line[i].ids.count, most = m->config.positions;
+        if (count + more <= most) continue;
+        return OSV_FAIL(e, OSV_BAD_INPUT,
+                        "%s: a prompt of %d tokens and --max-tokens %d make %d, the model takes at most %d",
+                        tool_prompt_where(where, sizeof where, file, &p->line[i]), count, more, count + more,
+                        most);
+    }
+    return OSV_OK;
+}
