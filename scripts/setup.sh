@@ -8,7 +8,7 @@ command  meson       meson
 command  ninja       ninja-build
 command  pkg-config  pkg-config
 library  jansson     libjansson-dev
-library  openblas    libopenblas-serial-dev
+library  openblas    libopenblas-openmp-dev
 library  libpcre2-8  libpcre2-dev
 library  libutf8proc libutf8proc-dev
 library  libcrypto   libssl-dev
