@@ -146,7 +146,7 @@ Test(generate, characters_come_out_whole)
 
 /* ---- vector files ---- */
 
-static const float four[] = {1, 2, 3, 4};
+static const float numbers[8] = {1, 2, 3, 4, 5, 6, 7, 8};
 
 /* To add a case: names of tensors ("" ends), their length, metadata, and what the message must say, or NULL
  * with the layers that are found. */
@@ -192,7 +192,7 @@ Test(generate, vector_files, .init = temp_open, .fini = temp_close)
                                                .dtype = "F32",
                                                .rank = 1,
                                                .shape = {vector_files[i].length},
-                                               .data = four + tensors};
+                                               .data = numbers + tensors};
         while (entries < 4 && vector_files[i].metadata[entries].key) entries++;
         cr_assert_eq(osv_safetensors_write(path, tensor, tensors, vector_files[i].metadata, entries, &e),
                      OSV_OK);
@@ -203,7 +203,7 @@ Test(generate, vector_files, .init = temp_open, .fini = temp_close)
         if (status) continue;
         cr_expect(f.D == vector_files[i].length && f.layers == vector_files[i].layers, "%s", row);
         for (int l = 0; l < f.layers; l++) {
-            const float *expected = tensors > 1 ? four + l : four;
+            const float *expected = tensors > 1 ? numbers + l : numbers;
             cr_expect(f.layer[l] == vector_files[i].layer[l], "%s", row);
             cr_expect(memcmp(f.vector + l * f.D, expected, sizeof(float) * (size_t)f.D) == 0, "%s", row);
         }

@@ -268,9 +268,9 @@ check 'NaN in the weights: the prompt is named' says nan.err 'nan.jsonl:1: after
 
 stories=${OSV_TEST_DATA:-}/models/tinystories-656k-hf
 if [ -d "$stories" ]; then
-    # The start of its greedy text is known from the float64 run that came with it.
+    # The start of its greedy text as transformers writes it.
     run stories --model "$stories" --prompt 'Once upon a time' --quiet --max-tokens 40
-    check 'a model that others trained writes a story' says stories.out 'there was a little girl named'
+    check 'a model that others trained writes a story' says stories.out ', a little girl named Lily lived in a small house'
     printf '{"prompt": "Once upon a time"}\n{"prompt": "Once upon a time, there was a dog"}\n{"prompt": "Lily"}\n' >stories.jsonl
     run stories3 --model "$stories" --prompts stories.jsonl --quiet --max-tokens 40 --json
     rm -f stories1.out
