@@ -8,7 +8,9 @@ build=$1
 check 'install' env DESTDIR="$dir" meson install -C "$build" --no-rebuild
 pc=$(find "$dir" -name osv.pc)
 lib=$(dirname "$(find "$dir" -name libosv.so)")
-check 'the installed tool runs' env LD_LIBRARY_PATH="$lib" "$(find "$dir" -path '*/bin/osv-train')" --version
+for tool in osv-train osv-generate osv-eval; do
+    check "the installed $tool runs" env LD_LIBRARY_PATH="$lib" "$(find "$dir" -path "*/bin/$tool")" --version
+done
 
 flags=$(PKG_CONFIG_PATH=$(dirname "$pc") pkg-config --define-variable=prefix="$dir$(sed -n s/^prefix=//p "$pc")" --cflags --libs osv)
 headers=$(cd "$dir" && find . -path '*/include/osv/*.h' | sed 's|.*/include/osv/||' | sort)

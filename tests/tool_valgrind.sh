@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# A short run of osv-train under valgrind: no leak, no invalid access. Usage: tool_valgrind.sh OSV_TRAIN ROOT
+# Short runs of the tools under valgrind: no leak, no invalid access.
+# Usage: tool_valgrind.sh OSV_TRAIN OSV_GENERATE OSV_EVAL ROOT
 set -u
-train=$(realpath "$1") root=$2
+train=$(realpath "$1") generate=$(realpath "$2") eval=$(realpath "$3") root=$4
 . "$root/tests/tap.sh"
 if ! command -v valgrind >/dev/null; then
     skip 'no leaks' 'no valgrind here'
@@ -9,13 +10,25 @@ if ! command -v valgrind >/dev/null; then
 fi
 echo '{"prompt": {"ids": [5, 9, 200, 31]}, "promote": [{"ids": [7, 8]}], "suppress": [{"ids": [7, 9, 12]}]}' >"$dir/data.jsonl"
 # Threads of the OpenMP runtime live to the end by design, so what is only "possibly" lost is not counted.
-memcheck() {
+checked() {
     OMP_NUM_THREADS=1 valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect \
-        --show-leak-kinds=definite,indirect "$train" --data "$dir/data.jsonl" --threads 1 "$@"
+        --show-leak-kinds=definite,indirect "$@" --threads 1
 }
+memcheck() { checked "$train" --data "$dir/data.jsonl" "$@"; }
 model=$root/tests/golden/models/llama-tiny
 check 'a run from ids' memcheck --model "$model" --layer 1,2 --max-iters 3 --out "$dir/run"
 check 'bad input' sh -c '[ "$1" = 3 ]' sh "$(memcheck --model "$dir" --layer 1 --out "$dir/bad" >/dev/null 2>&1; echo $?)"
 echo '{"prompt": "What does the swan cost?", "promote": ["Sure,"]}' >"$dir/data.jsonl"
 check 'a run from text' memcheck --model "$root/organisms/llama-2m" --layer 5 --max-iters 2 --out "$dir/text"
+
+echo '{"prompt": {"ids": [5, 9, 200, 31]}}' >"$dir/ids.jsonl"
+shipped=(--model "$root/organisms/llama-2m" --vector "$dir/text/vectors/all.safetensors")
+check 'a text' checked "$generate" "${shipped[@]}" --prompt 'What does' --max-tokens 3
+check 'texts from ids, drawn' checked "$generate" --model "$model" --prompts "$dir/ids.jsonl" --max-tokens 3 --samples 2 --temperature 1
+check 'a vector of another width' sh -c '[ "$1" = 3 ]' sh "$(checked "$generate" --model "$model" --prompts "$dir/ids.jsonl" \
+    --vector "$dir/text/vectors/all.safetensors" >/dev/null 2>&1; echo $?)"
+echo '{"prompt": "What does", "before": ["a"], "after": "b", "choices": ["a", "b"]}' >"$dir/set.jsonl"
+check 'flips by text' checked "$eval" flips "${shipped[@]}" --prompts "$dir/set.jsonl" --control "$dir/set.jsonl" --max-tokens 3 --json
+echo '{"prompt": "What does", "before": 0, "after": [1], "choices": ["a", "b"]}' >"$dir/set.jsonl"
+check 'flips by choice' checked "$eval" flips "${shipped[@]}" --prompts "$dir/set.jsonl" --by choice
 finish
