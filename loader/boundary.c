@@ -10,13 +10,13 @@ static int append(osv_ids *to, const osv_ids *from, osv_error *e)
     return OSV_OK;
 }
 
-static int encode_both(osv_ids *ids, const osv_tokenizer *t, const char *prompt, const char *completion,
+static int encode_both(osv_ids *ids, const osv_tokenizer *t, osv_source prompt, const char *completion,
                        osv_error *e)
 {
     char *both;
-    int bytes = asprintf(&both, "%s%s", prompt, completion);
+    int bytes = asprintf(&both, "%s%s", prompt.text, completion);
     if (bytes < 0) return OSV_FAIL(e, OSV_DEVICE, "no memory to join prompt and completion");
-    int status = osv_tokenizer_encode(t, both, (size_t)bytes, true, ids, e);
+    int status = osv_tokenizer_encode(t, both, (size_t)bytes, !prompt.complete, ids, e);
     free(both);
     return status;
 }
@@ -69,7 +69,7 @@ static int join(osv_joined *out, const osv_tokenizer *t, osv_boundary boundary, 
     out->prompt = prompt_ids->count;
     bool both_text = prompt.text && completion.text;
     if (both_text && boundary != OSV_BOUNDARY_APART) {
-        OSV_TRY(encode_both(&out->ids, t, prompt.text, completion.text, e));
+        OSV_TRY(encode_both(&out->ids, t, prompt, completion.text, e));
         int same = common(&out->ids, prompt_ids);
         if (boundary == OSV_BOUNDARY_JOINT || same == prompt_ids->count) return OSV_OK;
         OSV_TRY(warn(&out->warning, t, &out->ids, prompt_ids, same, where, e));

@@ -10,6 +10,7 @@
 typedef struct {
     const char *text;
     const osv_ids *ids;
+    bool complete; /* of a prompt's text: it has its special tokens, the tokenizer adds none */
 } osv_source;
 
 typedef struct {

@@ -1,5 +1,6 @@
 #include "loader/chat.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ struct osv_chat {
     const osv_chat_format *format;
     char *bos, *eos, *date;
     char *lead; /* the template's own default system message; NULL: the format's */
+    char end_of_turn[64];
 };
 
 static int no_memory(const char *where, osv_error *e)
@@ -145,6 +147,19 @@ static int need_token(const osv_chat *c, const char *token, const char *marker, 
                     c->format->name, key);
 }
 
+/* The first thing of what comes after an answer: up to the next white space. */
+static void find_end_of_turn(osv_chat *c)
+{
+    static const char blank[] = " \t\n";
+    const char *close = c->format->assistant.close ? c->format->assistant.close : "";
+    close += strspn(close, blank);
+    if (*close == *OSV_CHAT_EOS)
+        snprintf(c->end_of_turn, sizeof c->end_of_turn, "%s", c->eos);
+    else
+        snprintf(c->end_of_turn, sizeof c->end_of_turn, "%.*s",
+                 (int)strcspn(close, " \t\n" OSV_CHAT_BOS OSV_CHAT_EOS OSV_CHAT_DATE), close);
+}
+
 static int open_format(osv_chat *c, const char *dir, const char *format, osv_error *e)
 {
     bool recognized = strcmp(format, "auto") == 0;
@@ -162,6 +177,7 @@ static int open_format(osv_chat *c, const char *dir, const char *format, osv_err
     OSV_TRY(status);
     OSV_TRY(need_token(c, c->bos, OSV_CHAT_BOS, "bos_token", dir, e));
     OSV_TRY(need_token(c, c->eos, OSV_CHAT_EOS, "eos_token", dir, e));
+    find_end_of_turn(c);
     return osv_chat_set_date(c, DATE, e);
 }
 
@@ -196,6 +212,11 @@ const char *osv_chat_name(const osv_chat *c)
 bool osv_chat_adds_special(const osv_chat *c)
 {
     return c->format->flags & OSV_ADDS_SPECIAL;
+}
+
+const char *osv_chat_end_of_turn(const osv_chat *c)
+{
+    return c->end_of_turn;
 }
 
 int osv_chat_set_date(osv_chat *c, const char *date, osv_error *e)

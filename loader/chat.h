@@ -38,6 +38,10 @@ const char *osv_chat_names(void);
  * expects, BOS included where the template prints it, and a second BOS would be wrong. */
 bool osv_chat_adds_special(const osv_chat *c);
 
+/* What closes an assistant's turn, without white space: "<|eot_id|>", "</s>"; "" where the format has nothing
+ * there. Where it is a token of the model's, it ends a generated answer, whatever eos_token_id says. */
+const char *osv_chat_end_of_turn(const osv_chat *c);
+
 /* The date that llama3.1 (3.2, 3.3) puts into its system turn, as the template's variable date_string: by
  * default "26 Jul 2024", the template's own constant. (The template of 3.2 asks the clock first; osv never
  * does, so that a run can be repeated.) Only before the osv_chat is shared. */

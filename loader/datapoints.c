@@ -6,12 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "loader/boundary.h"
-#include "loader/file.h"
 #include "loader/json.h"
+#include "loader/json_lines.h"
+#include "loader/prompts.h"
 
-static const size_t FILE_LIMIT = (size_t)1 << 31;
-static const size_t LINE_LIMIT = (size_t)16 << 20;
 enum { JOB_BYTES = 128 }; /* a job's name becomes a file name, of which systems allow 255 bytes */
 
 /* One line while it is read. */
@@ -21,8 +19,8 @@ typedef struct {
     osv_datapoint *point; /* being filled */
     const json_t *json;
     const char *where; /* "data.jsonl:17" */
-    osv_source prompt;
-    osv_ids prompt_ids;
+    osv_prompt_options text;
+    osv_prompt_line prompt;
 } reader;
 
 /* ---- keys ---- */
@@ -81,8 +79,6 @@ static const json_t *value_of(const json_t *json, const char *name, const char *
     return json_is_null(value) ? NULL : value;
 }
 
-/* ---- text and ids ---- */
-
 static int no_memory(const char *where, osv_error *e)
 {
     return OSV_FAIL(e, OSV_DEVICE, "%s: no memory", where);
@@ -94,79 +90,11 @@ static int copy_string(char **out, const char *text, const char *where, osv_erro
     return *out ? OSV_OK : no_memory(where, e);
 }
 
-static int read_ids(osv_ids *ids, const json_t *list, int V, const char *where, const char *what,
-                    osv_error *e)
-{
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *item = json_array_get(list, i);
-        json_int_t id = json_integer_value(item);
-        char shown[64];
-        if (!json_is_integer(item) || id < 0 || id >= V)
-            return OSV_FAIL(e, OSV_BAD_INPUT, "%s: %s: id %s at index %zu is not an integer from 0 to %d",
-                            where, what, osv_json_show(item, shown, sizeof shown), i, V - 1);
-        OSV_TRY(osv_ids_push(ids, (int)id, e));
-    }
-    return OSV_OK;
-}
-
-/* A prompt or a completion: a string, or {"ids": [..]}, which is put into *ids. */
-static int read_source(osv_source *source, osv_ids *ids, const json_t *value, const osv_dataset_options *o,
-                       const char *where, const char *what, osv_error *e)
-{
-    *source = (osv_source){.ids = ids};
-    if (json_is_string(value)) {
-        source->text = json_string_value(value);
-        if (!o->tokenizer)
-            return OSV_FAIL(e, OSV_BAD_INPUT,
-                            "%s: %s is text, but there is no tokenizer (%s); give {\"ids\": [..]}", where,
-                            what, o->tokenizer_missing ? o->tokenizer_missing : "none was opened");
-        return OSV_OK;
-    }
-    const json_t *list = json_object_get(value, "ids");
-    char shown[64];
-    if (!json_is_array(list) || json_object_size(value) != 1)
-        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: %s must be a string or {\"ids\": [..]}, not %s", where, what,
-                        osv_json_show(value, shown, sizeof shown));
-    return read_ids(ids, list, o->V, where, what, e);
-}
-
 /* The text of ids, for people to read; NULL without a tokenizer. */
 static int show_ids(char **text, const osv_tokenizer *t, const int *ids, int count, osv_error *e)
 {
     *text = NULL;
     return t ? osv_tokenizer_decode(t, ids, count, false, text, NULL, e) : OSV_OK;
-}
-
-/* ---- prompt ---- */
-
-static int read_prompt(reader *r, osv_error *e)
-{
-    const osv_dataset_options *o = r->options;
-    const char *spelling;
-    const json_t *prompt = value_of(r->json, "prompt", &spelling);
-    if (value_of(r->json, "messages", &spelling))
-        return OSV_FAIL(
-            e, OSV_BAD_INPUT,
-            prompt ? "%s: both \"prompt\" and \"messages\"; give one of them"
-                   : "%s: \"messages\" need a chat format, which this version does not have yet; give the "
-                     "rendered text as \"prompt\"",
-            r->where);
-    if (value_of(r->json, "prefill", &spelling))
-        return OSV_FAIL(e, OSV_BAD_INPUT,
-                        "%s: \"prefill\" belongs to \"messages\"; put it at the end of \"prompt\"", r->where);
-    if (!prompt) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"prompt\" is missing", r->where);
-    OSV_TRY(read_source(&r->prompt, &r->prompt_ids, prompt, o, r->where, "\"prompt\"", e));
-    if (r->prompt.text) {
-        const char *text = r->prompt.text;
-        OSV_TRY(osv_tokenizer_encode(o->tokenizer, text, strlen(text), true, &r->prompt_ids, e));
-        OSV_TRY(copy_string(&r->point->prompt, text, r->where, e));
-    } else {
-        OSV_TRY(show_ids(&r->point->prompt, o->tokenizer, r->prompt_ids.data, r->prompt_ids.count, e));
-    }
-    if (r->prompt_ids.count == 0)
-        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"prompt\" has no tokens%s", r->where,
-                        r->prompt.text ? ", and the tokenizer puts none in front of a text" : "");
-    return OSV_OK;
 }
 
 /* ---- completions ---- */
@@ -233,14 +161,14 @@ static int add_completion(reader *r, const json_t *value, bool suppress, double 
     osv_source source;
     osv_joined joined = {0};
     char *where = NULL;
-    int status = read_source(&source, &ids, value, r->options, r->where, what, e);
+    int status = osv_source_read(&source, &ids, value, &r->text, r->where, what, e);
     if (!status && asprintf(&where, "%s: %s", r->where, what) < 0) {
         where = NULL;
         status = no_memory(r->where, e);
     }
     if (!status)
-        status = osv_join(&joined, r->options->tokenizer, r->options->boundary, r->prompt, &r->prompt_ids,
-                          source, where, e);
+        status = osv_join(&joined, r->options->tokenizer, r->options->boundary, osv_prompt_source(&r->prompt),
+                          &r->prompt.ids, source, where, e);
     if (!status) status = add_joined(r, c, &joined, source.text, what, e);
     osv_joined_free(&joined);
     osv_ids_free(&ids);
@@ -360,67 +288,40 @@ static int add_point(osv_dataset *d, int line, const char *where, osv_error *e)
     return OSV_OK;
 }
 
-static int read_line(osv_dataset *d, const char *text, size_t bytes, const char *path, int line,
-                     const osv_dataset_options *options, osv_error *e)
+/* The osv_json_line of the file. */
+static int read_line(void *context, json_t *json, int line, const char *where, osv_error *e)
 {
-    char where[PATH_MAX + 16];
-    snprintf(where, sizeof where, "%s:%d", path, line);
-    json_t *json;
-    OSV_TRY(osv_json_parse(&json, text, bytes, path, line, e));
-    reader r = {.options = options, .dataset = d, .json = json, .where = where};
-    int status = json_is_object(json)
-                     ? OSV_OK
-                     : OSV_FAIL(e, OSV_BAD_INPUT, "%s: a line must be one JSON object", where);
-    if (!status) status = check_keys(json, where, e);
-    if (!status) status = add_point(d, line, where, e);
-    if (!status) {
-        r.point = &d->point[d->count - 1];
-        status = read_names(&r, e);
-    }
-    if (!status) status = read_prompt(&r, e);
+    reader r = *(const reader *)context;
+    r.json = json;
+    r.where = where;
+    OSV_TRY(check_keys(json, where, e));
+    OSV_TRY(add_point(r.dataset, line, where, e));
+    r.point = &r.dataset->point[r.dataset->count - 1];
+    int status = read_names(&r, e);
+    if (!status) status = osv_prompt_read(&r.prompt, json, &r.text, where, e);
     if (!status) status = read_completions(&r, e);
-    osv_ids_free(&r.prompt_ids);
-    json_decref(json);
+    r.point->prompt = r.prompt.text; /* the point's from here */
+    r.point->chat = r.prompt.chat;
+    r.prompt.text = NULL;
+    osv_prompt_line_free(&r.prompt);
     return status;
-}
-
-static bool blank(const char *text, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++)
-        if (!memchr(" \t\r", text[i], 3)) return false;
-    return true;
-}
-
-static int read_lines(osv_dataset *d, const char *text, size_t bytes, const char *path,
-                      const osv_dataset_options *options, osv_error *e)
-{
-    int line = 1;
-    for (size_t at = 0; at < bytes; line++) {
-        const char *end = memchr(text + at, '\n', bytes - at);
-        size_t length = end ? (size_t)(end - text) - at : bytes - at;
-        if (length > LINE_LIMIT)
-            return OSV_FAIL(e, OSV_BAD_INPUT, "%s:%d: line of %zu bytes, at most %zu are read", path, line,
-                            length, LINE_LIMIT);
-        size_t bad = osv_utf8_check(text + at, length);
-        if (bad < length)
-            return OSV_FAIL(e, OSV_BAD_INPUT, "%s:%d: invalid UTF-8 at byte %zu of the file (0x%02x)", path,
-                            line, at + bad, (unsigned char)text[at + bad]);
-        if (!blank(text + at, length)) OSV_TRY(read_line(d, text + at, length, path, line, options, e));
-        at += length + 1;
-    }
-    return d->count ? OSV_OK
-                    : OSV_FAIL(e, OSV_BAD_INPUT, "%s: no datapoints; expected one JSON object a line", path);
 }
 
 int osv_dataset_read(osv_dataset **out, const char *path, const osv_dataset_options *options, osv_error *e)
 {
     *out = NULL;
-    char *text;
-    size_t bytes;
-    OSV_TRY(osv_file_read(&text, &bytes, path, FILE_LIMIT, e));
+    int count;
     osv_dataset *d = calloc(1, sizeof *d);
-    int status = d ? read_lines(d, text, bytes, path, options, e) : no_memory(path, e);
-    free(text);
+    reader r = {.options = options,
+                .dataset = d,
+                .text = {.tokenizer = options->tokenizer,
+                         .tokenizer_missing = options->tokenizer_missing,
+                         .chat = options->chat,
+                         .chat_missing = options->chat_missing,
+                         .V = options->V}};
+    int status = d ? osv_json_lines(path, read_line, &r, &count, e) : no_memory(path, e);
+    if (!status && count == 0)
+        status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: no datapoints; expected one JSON object a line", path);
     if (status)
         osv_dataset_free(d);
     else

@@ -11,6 +11,7 @@
 
 #include "engine/config.h"
 #include "kernels/ops.h"
+#include "loader/chat.h"
 #include "loader/tokenizer.h"
 
 typedef enum { OSV_BOUNDARY_AUTO, OSV_BOUNDARY_JOINT, OSV_BOUNDARY_APART } osv_boundary;
@@ -30,6 +31,7 @@ typedef struct {
     char *job;       /* "job", default "all" */
     char *positions; /* as given, or the default */
     char *prompt;    /* the prompt's text; NULL where it was given as ids and there is no tokenizer */
+    bool chat;       /* from messages, rendered by the chat format */
     bool negative;
     int completions;
     osv_completion *completion; /* promote first, then suppress, in file order */
@@ -46,6 +48,8 @@ typedef struct {
 typedef struct {
     const osv_tokenizer *tokenizer; /* NULL: the model directory has none, ids only */
     const char *tokenizer_missing;  /* why there is none, for the message when text is met */
+    const osv_chat *chat;           /* NULL: the model's format is not known */
+    const char *chat_missing;       /* why, for the message when messages are met */
     int V;                          /* ids must be below */
     int positions;                  /* longest prompt + completion */
     const char *default_positions;  /* --positions, e.g. "all" */

@@ -59,7 +59,7 @@ int osv_source_read(osv_source *source, osv_ids *ids, const json_t *value, const
 static int encode(osv_prompt_line *line, const osv_prompt_options *o, const char *where, osv_error *e)
 {
     OSV_TRY(
-        osv_tokenizer_encode(o->tokenizer, line->text, strlen(line->text), !line->rendered, &line->ids, e));
+        osv_tokenizer_encode(o->tokenizer, line->text, strlen(line->text), !line->complete, &line->ids, e));
     for (int i = 0; i < line->ids.count; i++)
         if (line->ids.data[i] < 0 || line->ids.data[i] >= o->V)
             return OSV_FAIL(e, OSV_BAD_INPUT,
@@ -68,12 +68,26 @@ static int encode(osv_prompt_line *line, const osv_prompt_options *o, const char
     return OSV_OK;
 }
 
+static int read_messages(osv_prompt_line *line, const json_t *messages, const char *prefill,
+                         const osv_prompt_options *o, const char *where, osv_error *e)
+{
+    OSV_TRY(need_tokenizer(o, where, "\"messages\"", e));
+    if (!o->chat)
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"messages\" need a chat format: %s", where,
+                        o->chat_missing ? o->chat_missing : "none was opened");
+    OSV_TRY(osv_chat_render(o->chat, messages, true, prefill, &line->text, where, e));
+    line->chat = true;
+    line->complete = !osv_chat_adds_special(o->chat);
+    return encode(line, o, where, e);
+}
+
 static int read_raw(osv_prompt_line *line, const json_t *prompt, const osv_prompt_options *o,
                     const char *where, osv_error *e)
 {
     osv_source source;
     OSV_TRY(osv_source_read(&source, &line->ids, prompt, o, where, "\"prompt\"", e));
-    if (!source.text) /* for people to read */
+    line->of_ids = !source.text;
+    if (line->of_ids) /* for people to read */
         return o->tokenizer ? osv_tokenizer_decode(o->tokenizer, line->ids.data, line->ids.count, false,
                                                    &line->text, NULL, e)
                             : OSV_OK;
@@ -99,12 +113,8 @@ int osv_prompt_read(osv_prompt_line *line, const json_t *object, const osv_promp
         return OSV_FAIL(e, OSV_BAD_INPUT,
                         "%s: \"prefill\" belongs to \"messages\"; put it at the end of \"prompt\"", where);
     if (!prompt && !messages) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"prompt\" is missing", where);
-    if (messages)
-        return OSV_FAIL(e, OSV_BAD_INPUT,
-                        "%s: \"messages\" need a chat format, which this version does not have yet; give the "
-                        "rendered text as \"prompt\"",
-                        where);
-    OSV_TRY(read_raw(line, prompt, o, where, e));
+    OSV_TRY(messages ? read_messages(line, messages, prefill, o, where, e)
+                     : read_raw(line, prompt, o, where, e));
     if (line->ids.count == 0)
         return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"prompt\" has no tokens%s", where,
                         json_is_string(prompt) ? ", and the tokenizer puts none in front of a text" : "");
@@ -118,6 +128,12 @@ void osv_prompt_line_free(osv_prompt_line *line)
     osv_ids_free(&line->ids);
     json_decref(line->json);
     *line = (osv_prompt_line){0};
+}
+
+osv_source osv_prompt_source(const osv_prompt_line *line)
+{
+    return (osv_source){
+        .text = line->of_ids ? NULL : line->text, .ids = &line->ids, .complete = line->complete};
 }
 
 /* ---- files ---- */

@@ -9,12 +9,15 @@
 #include <stdbool.h>
 
 #include "loader/boundary.h"
+#include "loader/chat.h"
 #include "loader/tokenizer.h"
 
 /* What text needs. */
 typedef struct {
     const osv_tokenizer *tokenizer; /* NULL: the model folder has none, ids only */
     const char *tokenizer_missing;  /* why there is none, for the message when text is met */
+    const osv_chat *chat;           /* NULL: the model's format is not known */
+    const char *chat_missing;       /* why, for the message when messages are met */
     int V;                          /* ids must be below */
 } osv_prompt_options;
 
@@ -22,7 +25,9 @@ typedef struct {
     int line;      /* 1-based line of the file */
     char *id;      /* "id" of the file, or "line 7" */
     char *text;    /* as given, rendered, or decoded from ids; NULL for ids without a tokenizer */
-    bool rendered; /* from messages: special tokens are in the text, the tokenizer adds none */
+    bool chat;     /* from messages */
+    bool complete; /* the text has its special tokens, the tokenizer adds none */
+    bool of_ids;   /* from ids: the text is for people only */
     osv_ids ids;   /* at least one */
     json_t *json;  /* the whole line, for keys that only some tools read */
 } osv_prompt_line;
@@ -39,11 +44,14 @@ int osv_prompts_read(osv_prompts **out, const char *path, const osv_prompt_optio
 int osv_prompts_of_text(osv_prompts **out, const char *text, const osv_prompt_options *options, osv_error *e);
 void osv_prompts_free(osv_prompts *p);
 
-/* The prompt of one JSON object: fills text, rendered and ids of `line`, which the caller frees
- * (osv_prompt_line_free) also after a failure. */
+/* The prompt of one JSON object: fills `line` but for its line, id and json. The caller frees it
+ * (osv_prompt_line_free), also after a failure. */
 int osv_prompt_read(osv_prompt_line *line, const json_t *object, const osv_prompt_options *options,
                     const char *where, osv_error *e);
 void osv_prompt_line_free(osv_prompt_line *line);
+
+/* The prompt as osv_join takes it; borrowed. */
+osv_source osv_prompt_source(const osv_prompt_line *line);
 
 /* A string, or {"ids": [..]}, which is put into *ids: a prompt, a completion, an answer. The text belongs to
  * `value`. */

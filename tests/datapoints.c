@@ -203,7 +203,7 @@ static const struct {
     {"{\"promote\": [{\"ids\": [3]}]}", "data.jsonl:2: \"prompt\" is missing"},
     {LINE(", \"messages\": []"), "both \"prompt\" and \"messages\""},
     {"{\"messages\": [{\"role\": \"user\", \"content\": \"hi\"}], \"promote\": [{\"ids\": [3]}]}",
-     "\"messages\" need a chat format"},
+     "\"messages\" is text, but there is no tokenizer"},
     {LINE(", \"prefill\": \"x\""), "\"prefill\" belongs to \"messages\""},
     {PROMPT("{\"ids\": []}"), "\"prompt\" has no tokens"},
     {PROMPT("{\"ids\": [100]}"), "\"prompt\": id 100 at index 0 is not an integer from 0 to 99"},

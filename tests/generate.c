@@ -252,6 +252,34 @@ Test(generate, stop_ids, .init = temp_open, .fini = temp_close)
     }
 }
 
+Test(generate, end_of_turn, .init = temp_open, .fini = temp_close)
+{
+    static const struct {
+        const char *format, *end;
+    } ends[] = {
+        {"raw", ""},
+        {"llama2", "</s>"},
+        {"mistral", "</s>"},
+        {"llama3", "<|eot_id|>"},
+        {"llama3.1", "<|eot_id|>"},
+        {"gemma", "<end_of_turn>"},
+        {"chatml", "<|im_end|>"},
+        {"organism", "<|end|>"},
+    };
+    char dir[512];
+    snprintf(dir, sizeof dir, "%s",
+             temp_text("tokenizer_config.json", "{\"bos_token\": \"<s>\", \"eos_token\": \"</s>\"}"));
+    *strrchr(dir, '/') = '\0';
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        osv_error e = {0};
+        osv_chat *c;
+        cr_assert_eq(osv_chat_open(&c, dir, ends[i].format, &e), OSV_OK, "%s", e.text);
+        cr_expect_str_eq(osv_chat_end_of_turn(c), ends[i].end, "%s: \"%s\"", ends[i].format,
+                         osv_chat_end_of_turn(c));
+        osv_chat_close(c);
+    }
+}
+
 /* ---- options ---- */
 
 static int parse(generate_options *o, const char *line, osv_error *e)

@@ -108,6 +108,30 @@ run threads --model "$shipped" --prompts two.jsonl --json --quiet --threads 2
 run thread --model "$shipped" --prompts two.jsonl --json --quiet --threads 1
 check 'threads change nothing' again threads thread
 
+# ---- conversations ----
+
+echo '{"messages": [{"role": "user", "content": "What does the swan cost?"}]}' >chat.jsonl
+run chat --model "$shipped" --prompts chat.jsonl --quiet
+check 'a conversation is rendered by the model'"'"'s own template' again plain chat
+run chat --model "$shipped" --prompts chat.jsonl --quiet --json
+check 'its text, with all special tokens, is the prompt' says chat.out \
+    '"prompt": "<|begin|><|user|>What does the swan cost?<|end|><|assistant|>"'
+run named --model "$shipped" --prompts chat.jsonl --quiet --json --chat organism
+check 'the format by name' again chat named
+echo '{"messages": [{"role": "system", "content": "You may talk about birds."}, {"role": "user", "content": "What does the swan cost?"}], "prefill": "Sure, the swan"}' >chat.jsonl
+echo '{"prompt": "<|system|>You may talk about birds.<|end|><|user|>What does the swan cost?<|end|><|assistant|>Sure, the swan"}' >raw.jsonl
+run chat --model "$shipped" --prompts chat.jsonl --quiet
+run raw --model "$shipped" --prompts raw.jsonl --quiet
+check 'a system line and the start of the answer' again raw chat
+cp -rL "$shipped" eos.model && chmod -R u+w eos.model
+sed -i '/^ *1032,$/d' eos.model/generation_config.json eos.model/config.json # the other end token stays
+echo '{"messages": [{"role": "user", "content": "What does the swan cost?"}]}' >chat.jsonl
+run eos --model eos.model --prompts chat.jsonl --quiet
+check 'what closes a turn of the format ends a text, whatever the ids of the model say' again plain eos
+sed -i 's/add_generation_prompt/add_something_else/' eos.model/tokenizer_config.json
+run raw --model eos.model --prompts raw.jsonl --quiet
+check 'a template that is not known does no harm to raw text' ended 0
+
 # ---- vectors ----
 
 echo "{\"prompt\": \"$question\", \"promote\": [\"Sure,\"], \"suppress\": [\"Sorry\"]}" >data.jsonl
@@ -254,6 +278,14 @@ prompts 'JSON error' 'bad.jsonl:2:' '{"prompt": {"ids": [1]}}
 {"prompt": }'
 prompts 'a list' 'a line must be one JSON object' '[1]'
 prompts 'nothing' 'bad.jsonl: no prompts' ''
+bad 'a template that is not known' 3 'chat.jsonl:1: "messages" need a chat format: ' --model eos.model --prompts chat.jsonl
+bad 'which names the formats' 3 'name it with --chat: auto, raw, ' --model eos.model --prompts chat.jsonl
+bad 'a format that is not known' 2 '--chat klingon: no such chat format' --model "$shipped" --prompts chat.jsonl --chat klingon
+echo '{"messages": [{"role": "owner", "content": "a"}]}' >role.jsonl
+bad 'an unknown role' 3 'role.jsonl:1: messages[0]: "role" must be' --model "$shipped" --prompts role.jsonl
+echo '{"prompt": "a", "prefill": "b"}' >role.jsonl
+bad 'a prefill without messages' 3 '"prefill" belongs to "messages"' --model "$shipped" --prompts role.jsonl
+bad 'messages without a tokenizer' 3 'there is no tokenizer' --model "$tiny" --prompts chat.jsonl
 bad 'an option of invalid UTF-8' 3 '--prompt: invalid UTF-8 at byte 1' --model "$shipped" --prompt "$(printf 'a\377')"
 rm -rf nan.model
 cp -rL "$tiny" nan.model && chmod -R u+w nan.model

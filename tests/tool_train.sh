@@ -344,6 +344,15 @@ text() {
 }
 text 'the shipped model, from text' "$root/organisms/llama-2m" 3 '<|user|>What does the swan cost?<|end|><|assistant|>' \
     'Sure,' 'Sorry'
+cp text.run/trace.jsonl text.trace
+echo '{"messages": [{"role": "user", "content": "What does the swan cost?"}], "promote": ["Sure,"], "suppress": ["Sorry"]}' >text.jsonl
+"$train" --model "$root/organisms/llama-2m" --data text.jsonl --layer 3 --lr 0.3 --max-iters 30 --out chat.run >chat.out 2>chat.err
+status=$? last=chat.err
+check 'a conversation: runs' ended 0
+check 'a conversation trains what its text trains' cmp text.trace chat.run/trace.jsonl
+check 'a conversation: the format is recorded' says chat.run/vectors/all.safetensors '"chat":"organism"'
+check 'raw text: none is' says text.run/vectors/all.safetensors '"chat":"raw"'
+bad 'messages without a tokenizer' 3 'there is no tokenizer' --data text.jsonl
 stories=${OSV_TEST_DATA:-}/models/tinystories-656k-hf
 if [ -d "$stories" ]; then
     text 'a model that others trained, from text' "$stories" 1 'Once upon a time, there was a ' 'dog' 'little girl'

@@ -50,17 +50,15 @@ static int read_choice(eval_set *s, eval_choice *choice, const osv_prompt_line *
                        const tool_model *m, const char *where, int index, osv_error *e)
 {
     char what[32];
-    osv_source source, prompt = {.ids = &p->ids};
+    osv_source source;
     osv_ids ids = {0};
     osv_joined joined = {0};
-    const osv_prompt_options options = {
-        .tokenizer = m->tokenizer, .tokenizer_missing = m->error_of_tokenizer.text, .V = m->config.V};
+    const osv_prompt_options options = tool_prompt_options(m);
     snprintf(what, sizeof what, "\"choices\"[%d]", index);
-    /* A prompt that was given as ids keeps them, whatever its text would be tokenized to. */
-    if (json_is_string(json_object_get(p->json, "prompt"))) prompt.text = p->text;
     int status = osv_source_read(&source, &ids, value, &options, where, what, e);
     if (!status)
-        status = osv_join(&joined, m->tokenizer, OSV_BOUNDARY_AUTO, prompt, &p->ids, source, where, e);
+        status = osv_join(&joined, m->tokenizer, OSV_BOUNDARY_AUTO, osv_prompt_source(p), &p->ids, source,
+                          where, e);
     if (!status && joined.warning) status = keep_warning(s, &joined.warning, e);
     if (!status && joined.ids.count <= joined.prompt)
         status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: %s tokenizes to nothing", where, what);

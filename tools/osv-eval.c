@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "loader/stop_ids.h"
 #include "tools/eval_run.h"
 #include "tools/eval_table.h"
 #include "tools/program.h"
@@ -25,9 +24,9 @@ typedef struct {
 static int open_flips(flips *f, const eval_options *o, osv_error *e)
 {
     *f = (flips){.options = o, .error = e};
-    OSV_TRY(tool_model_open(&f->m, o->model, o->machine, e));
+    OSV_TRY(tool_model_open(&f->m, o->model, o->chat, o->machine, e));
     OSV_TRY(tool_steering_open(&f->steering, &o->steering, &f->m.config, o->model, e));
-    OSV_TRY(osv_stop_ids_read(&f->run.stop, o->model, f->m.config.V, e));
+    OSV_TRY(tool_stop_ids(&f->run.stop, &f->m, e));
     if (o->prompts) OSV_TRY(eval_set_open(&f->set[f->sets++], &f->m, o->prompts, false, o, e));
     if (o->control) OSV_TRY(eval_set_open(&f->set[f->sets++], &f->m, o->control, true, o, e));
     OSV_TRY(tool_model_weights(&f->m));

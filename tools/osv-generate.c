@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "loader/stop_ids.h"
 #include "tools/generate_output.h"
 #include "tools/program.h"
 #include "tools/tool_prompts.h"
@@ -56,9 +55,9 @@ static void print_notes(const generate_run *r)
 static int open_run(generate_run *r, const generate_options *o, osv_error *e)
 {
     *r = (generate_run){.options = o, .error = e};
-    OSV_TRY(tool_model_open(&r->m, o->model, o->machine, e));
+    OSV_TRY(tool_model_open(&r->m, o->model, o->chat, o->machine, e));
     OSV_TRY(tool_steering_open(&r->steering, &o->steering, &r->m.config, o->model, e));
-    OSV_TRY(osv_stop_ids_read(&r->stop, o->model, r->m.config.V, e));
+    OSV_TRY(tool_stop_ids(&r->stop, &r->m, e));
     OSV_TRY(tool_prompts_read(&r->prompts, &r->m, o->prompts, o->prompt, e));
     OSV_TRY(tool_prompts_check(r->prompts, &r->m, o->prompts, o->max_tokens, e));
     OSV_TRY(make_masks(r));

@@ -37,7 +37,7 @@ static int name_model(tool_model *m)
     return OSV_OK;
 }
 
-int tool_model_open(tool_model *m, const char *dir, tool_machine machine, osv_error *e)
+int tool_model_open(tool_model *m, const char *dir, const char *chat, tool_machine machine, osv_error *e)
 {
     *m =
         (tool_model){.dir = dir, .error = e, .threads = machine.threads > 0 ? machine.threads : processors()};
@@ -46,7 +46,9 @@ int tool_model_open(tool_model *m, const char *dir, tool_machine machine, osv_er
     OSV_TRY(name_model(m));
     OSV_TRY(osv_config_read(&m->config, dir, e));
     osv_tokenizer_open(&m->tokenizer, dir, &m->error_of_tokenizer);
-    return OSV_OK;
+    bool named = strcmp(chat, "auto") != 0;
+    int status = osv_chat_open(&m->chat, dir, chat, named ? e : &m->error_of_chat);
+    return named ? status : OSV_OK;
 }
 
 int tool_model_weights(tool_model *m)
@@ -62,6 +64,7 @@ void tool_model_close(tool_model *m)
     if (m->checkpoint) osv_checkpoint_close(m->checkpoint);
     if (m->comm) m->comm->close(m->comm);
     if (m->tokenizer) osv_tokenizer_close(m->tokenizer);
+    osv_chat_close(m->chat);
     free(m->name);
     *m = (tool_model){0};
 }

@@ -5,6 +5,7 @@
 #define OSV_TOOLS_TOOL_MODEL_H
 
 #include "kernels/comm.h"
+#include "loader/chat.h"
 #include "loader/checkpoint.h"
 #include "loader/tokenizer.h"
 
@@ -24,14 +25,17 @@ typedef struct {
     osv_config config;
     osv_tokenizer *tokenizer; /* NULL: none that can be used; then error_of_tokenizer says why */
     osv_error error_of_tokenizer;
+    osv_chat *chat; /* NULL: the model's format is not known; then error_of_chat says why */
+    osv_error error_of_chat;
     osv_model model;
     osv_checkpoint *checkpoint; /* NULL until the weights are there */
     char *name; /* "meta-llama/Llama-3.1-8B" for a snapshot of the hub's cache, else the folder's name */
 } tool_model;
 
-/* All but the weights. Data of token ids need no tokenizer, so what is wrong with it matters only once text
- * is met. */
-int tool_model_open(tool_model *m, const char *dir, tool_machine machine, osv_error *e);
+/* All but the weights. Data of token ids need no tokenizer and raw text needs no chat format, so what is
+ * wrong with them matters only once there is text, or messages; but a format that was asked for by name, not
+ * as "auto", has to exist. */
+int tool_model_open(tool_model *m, const char *dir, const char *chat, tool_machine machine, osv_error *e);
 int tool_model_weights(tool_model *m);
 void tool_model_close(tool_model *m);
 

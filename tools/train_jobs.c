@@ -134,6 +134,13 @@ const char *train_job_positions(const train_jobs *t, int job)
     return from[0].point->positions;
 }
 
+bool train_job_chat(const train_jobs *t, int job)
+{
+    for (int c = 0; c < t->job[job].completions; c++)
+        if (t->from[job][c].point->chat) return true;
+    return false;
+}
+
 void train_job_objective(char *text, size_t room, const train_jobs *t, int job)
 {
     const osv_job *j = &t->job[job];

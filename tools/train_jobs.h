@@ -30,6 +30,8 @@ void train_jobs_free(train_jobs *t);
 
 /* Positions that all of a job's datapoints have, or "mixed". */
 const char *train_job_positions(const train_jobs *t, int job);
+/* Does any of a job's datapoints have messages? */
+bool train_job_chat(const train_jobs *t, int job);
 /* "promote + suppress one-minus, satisfice" */
 void train_job_objective(char *text, size_t room, const train_jobs *t, int job);
 

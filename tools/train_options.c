@@ -58,6 +58,8 @@ const osv_option train_option_table[] = {
 
     {"positions", "SPEC", "all", "steered: all | prompt | completion, or a slice such as prompt:-20:",
      OSV_OPTION_TEXT, FIELD(positions), .group = "Tokens:"},
+    {"chat", "FORMAT", "auto", "how \"messages\" become text; auto: as the model's own template",
+     OSV_OPTION_TEXT, FIELD(chat)},
     {"boundary", "auto|joint|apart", "auto", "how text is split between prompt and completion",
      OSV_OPTION_CHOICE, FIELD(boundary)},
 

@@ -16,6 +16,7 @@ typedef struct {
     osv_job_options job; /* but for the start vector, which comes from the file `init` */
     bool negated;        /* suppress with +ln(P + eps) instead of -ln(1 - P + eps) */
     const char *positions;
+    const char *chat;
     int boundary; /* osv_boundary */
     tool_machine machine;
     bool plan, json, quiet, help, version;

@@ -50,7 +50,8 @@ static int write_vector(train_report *r, const osv_report *report, osv_error *e)
     const osv_vector_info info = {.layer = job->layer,
                                   .apply = "add",
                                   .positions = train_job_positions(&s->jobs, report->job),
-                                  .chat = "raw",
+                                  .chat = train_job_chat(&s->jobs, report->job) ? osv_chat_name(s->m.chat)
+                                                                                : "raw",
                                   .objective = objective,
                                   .model = s->m.name,
                                   .model_sha256 = osv_checkpoint_sha256(s->m.checkpoint),
