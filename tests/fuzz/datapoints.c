@@ -25,11 +25,18 @@ static void check_dataset(const osv_dataset *d)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     static osv_tokenizer *tokenizer;
+    static osv_chat *chat;
     osv_error e = {0};
     if (!tokenizer) MUST(osv_tokenizer_open(&tokenizer, OSV_GOLDEN "/tokenizer/gpt2", &e) == OSV_OK);
+    if (!chat) MUST(osv_chat_open(&chat, OSV_GOLDEN "/../../organisms/llama-2m", "auto", &e) == OSV_OK);
     const char *path = as_file(data, bytes);
     for (int boundary = OSV_BOUNDARY_AUTO; boundary <= OSV_BOUNDARY_APART; boundary++) {
-        osv_dataset_options options = {tokenizer, NULL, V, POSITIONS, "all", (osv_boundary)boundary};
+        const osv_dataset_options options = {.tokenizer = tokenizer,
+                                             .chat = chat,
+                                             .V = V,
+                                             .positions = POSITIONS,
+                                             .default_positions = "all",
+                                             .boundary = (osv_boundary)boundary};
         osv_dataset *d;
         e = (osv_error){0};
         int status = osv_dataset_read(&d, path, &options, &e);
