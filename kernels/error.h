@@ -8,6 +8,10 @@
 #ifndef OSV_KERNELS_ERROR_H
 #define OSV_KERNELS_ERROR_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef enum {
     OSV_OK = 0,
     OSV_USAGE = 2,         /* the command line, or a combination of options, makes no sense */
@@ -38,5 +42,9 @@ int osv_error_set(osv_error *e, int status, const char *file, int line, const ch
         int status_ = (call);        \
         if (status_) return status_; \
     } while (0)
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -23,6 +23,10 @@
 #include "kernels/real.h"
 #include "kernels/weight.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct osv_ops osv_ops;
 typedef struct osv_graph osv_graph;
 
@@ -253,7 +257,8 @@ struct osv_ops {
     /* At least `bytes`, aligned to 256; NULL after a failure. */
     void *(*alloc)(osv_ops *o, size_t bytes);
     void (*free)(osv_ops *o, void *p);
-    /* Ordered with the ops. Host memory of a copy TO_HOST may be read after sync. */
+    /* Ordered with the ops. Host memory of a copy is in use until sync: one TO_DEVICE is read, one TO_HOST
+     * written until then. In a graph that holds for each of its runs. */
     void (*copy)(osv_ops *o, void *dst, const void *src, size_t bytes, osv_direction direction);
     void (*zero)(osv_ops *o, void *p, size_t bytes);
     /* out[r] = in[index[r]] and out[index[r]] = in[r]. Rows of D. */
@@ -277,13 +282,19 @@ struct osv_ops {
 
 typedef enum { OSV_DTYPE_F32, OSV_DTYPE_BF16 } osv_dtype;
 
-/* Opens a filling. On failure *o is NULL and `error` says why. threads <= 0: all processors. */
+/* Opens a filling. On failure *o is NULL and `error` says why. threads <= 0: all processors.
+ * cuda is there in builds with nvcc only. */
 int osv_ref_open(osv_ops **o, osv_dtype dtype, osv_error *error);
 int osv_cpu_open(osv_ops **o, osv_dtype dtype, int threads, osv_error *error);
+int osv_cuda_open(osv_ops **o, osv_dtype dtype, int device, osv_error *error);
 
 static inline int osv_ops_status(const osv_ops *o)
 {
     return o->error->status;
 }
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

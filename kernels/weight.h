@@ -5,6 +5,10 @@
 
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef enum { OSV_F32, OSV_F16, OSV_BF16 } osv_format;
 
 typedef struct {
@@ -23,5 +27,9 @@ double osv_weight_get(const osv_weight *w, size_t row, size_t col);
 unsigned short osv_bf16_from_float(float x);
 float osv_float_from_bf16(unsigned short bits);
 float osv_float_from_f16(unsigned short bits);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -16,6 +16,7 @@ header   omp.h       gcc
 header   stdio.h     libc6-dev
 '
 needed_to_test='
+command  c++         g++
 library  criterion   libcriterion-dev
 '
 oldest_meson=1.0.1

@@ -16,7 +16,7 @@ if [ "$($tool --version | sed 's/.*version \([0-9]*\).*/\1/')" != 14 ]; then
     exit 0
 fi
 # Build folders of any name are passed over: they hold files that meson made.
-files=$(find kernels engine loader optim tools tests bench -name '*.[ch]' | sort)
+files=$(find kernels engine loader optim tools tests bench -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' | sort)
 if $tool --dry-run --Werror $files; then
     echo 'ok 1 - format'
 else

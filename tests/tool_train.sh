@@ -229,7 +229,7 @@ bad 'unknown option' 2 'unknown option --frob' --frob
 bad 'bad number' 2 '--lr x: must be a finite number above 0' --lr x
 bad '--max-norm -1' 2 '--max-norm -1: must be' --max-norm -1
 bad 'layer beyond the model' 2 'has blocks 0 to 2, no block 3' --layer 3
-bad 'backend that is not built' 4 'this build has no CUDA backend' --backend cuda
+bad 'backend that is not there' 4 '--backend cuda: ' --backend cuda
 bad 'unknown backend' 2 '--backend gpu' --backend gpu
 bad 'satisficing without a target' 2 '--satisfice needs a target' --satisfice
 bad 'positions' 3 'prompt:x' --positions prompt:x
