@@ -51,6 +51,14 @@ static inline unsigned osv_cuda_grid(const osv_ops *o, size_t n, unsigned thread
     return (unsigned)(blocks < most ? blocks : most);
 }
 
+/* Threads of a block that goes over a row of n numbers, 4 a thread at best: whole warps, at most 512, which
+ * is 4 groups a thread in rows of 8192. */
+static inline unsigned osv_cuda_row_threads(size_t n)
+{
+    size_t threads = (n + 127) / 128 * 32;
+    return threads < 32 ? 32 : threads < 512 ? (unsigned)threads : 512;
+}
+
 /* True if kernels may read and write p and rows of n floats from it on, 4 at a time. */
 static inline bool osv_cuda_by_four(const void *p, size_t n)
 {

@@ -107,6 +107,34 @@ static inline __device__ void store(bf16 *p, float x)
     *p = to_bf16(x);
 }
 
+static inline __device__ float4 add4(float4 a, float4 b)
+{
+    return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+}
+
+static inline __device__ float4 scale4(float4 a, float s)
+{
+    return make_float4(a.x * s, a.y * s, a.z * s, a.w * s);
+}
+
+static inline __device__ float dot4(float4 a, float4 b)
+{
+    return a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w;
+}
+
+/* ---- rows ---- */
+
+/* For a block that goes over a row of n numbers: four(d) for this thread's groups of 4, or one(d) for its
+ * numbers where the row cannot be read in groups. */
+template <typename Four, typename One>
+static inline __device__ void over_row(int n, bool by_four, Four four, One one)
+{
+    if (by_four)
+        for (int d = 4 * (int)threadIdx.x; d < n; d += 4 * (int)blockDim.x) four(d);
+    else
+        for (int d = (int)threadIdx.x; d < n; d += (int)blockDim.x) one(d);
+}
+
 /* ---- collectives ---- */
 
 enum { ALL_LANES = -1 };

@@ -1,30 +1,24 @@
-/* Rows moved and formats changed: bandwidth alone, 4 numbers a thread and access. Blocks go over the whole in
- * steps of the grid, so that a launch has no more blocks than it needs to fill the device. */
+/* Rows moved and formats changed: bandwidth alone, 4 numbers a thread and access. */
 #include "kernels/cuda/gpu.cuh"
 
 enum { THREADS = 256 };
 
-/* out[to[r]] = in[from[r]]; NULL: r itself. V is float4 where rows are whole ones, else float. */
-template <typename V>
-static __global__ void move_rows(V *out, const V *in, const int *to, const int *from, int D, int rows)
+/* out[to[r]] = in[from[r]]; NULL: r itself. A block a row. */
+static __global__ void move_rows(float *out, const float *in, const int *to, const int *from, int D,
+                                 bool by_four)
 {
-    size_t n = (size_t)rows * D, step = (size_t)gridDim.x * blockDim.x;
-    for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
-        int r = (int)(i / D), d = (int)(i % D);
-        out[(size_t)(to ? to[r] : r) * D + d] = in[(size_t)(from ? from[r] : r) * D + d];
-    }
+    int r = (int)blockIdx.x;
+    out += (size_t)(to ? to[r] : r) * D;
+    in += (size_t)(from ? from[r] : r) * D;
+    over_row(
+        D, by_four, [&](int d) { store4(out + d, load4(in + d)); }, [&](int d) { out[d] = in[d]; });
 }
 
 static void move(osv_ops *o, float *out, const float *in, const int *to, const int *from, int D, int rows)
 {
     if (osv_ops_status(o)) return;
-    osv_device *d = osv_cuda_device(o);
-    if (osv_cuda_by_four(out, D) && osv_cuda_by_four(in, D))
-        LAUNCH(d, osv_cuda_grid(o, (size_t)rows * D / 4, THREADS), THREADS, 0, move_rows<float4>,
-               (float4 *)out, (const float4 *)in, to, from, D / 4, rows);
-    else
-        LAUNCH(d, osv_cuda_grid(o, (size_t)rows * D, THREADS), THREADS, 0, move_rows<float>, out, in, to,
-               from, D, rows);
+    bool by_four = osv_cuda_by_four(out, D) && osv_cuda_by_four(in, D);
+    LAUNCH(osv_cuda_device(o), rows, osv_cuda_row_threads(D), 0, move_rows, out, in, to, from, D, by_four);
 }
 
 extern "C" void osv_cuda_gather_rows(osv_ops *o, float *out, const float *in, const int *index, int D,

@@ -1,35 +1,12 @@
 /* Limited by bandwidth: forward reads x and writes y, _dx reads x and dy and writes dx; the second pass over
- * a row finds it in L1. A block a row, as many threads as the row has groups of 4 numbers, up to a limit. */
+ * a row finds it in L1. A block a row. */
 #include "kernels/cuda/gpu.cuh"
 
-enum { MOST_THREADS = 512 }; /* rows of 8192 then are 4 groups a thread */
-
-static unsigned threads_of(int D)
+/* (offset + w) x */
+static inline __device__ float4 gained(float4 w, float offset, float4 x)
 {
-    unsigned threads = (unsigned)(D + 4 * WARP - 1) / (4 * WARP) * WARP;
-    return threads < MOST_THREADS ? threads : (unsigned)MOST_THREADS;
-}
-
-/* f(d) for this thread's numbers d of the row, four(d) for its groups of 4. */
-template <typename Four, typename One>
-static inline __device__ void over_row(int D, bool by_four, Four four, One one)
-{
-    if (by_four)
-        for (int d = 4 * (int)threadIdx.x; d < D; d += 4 * (int)blockDim.x) four(d);
-    else
-        for (int d = (int)threadIdx.x; d < D; d += (int)blockDim.x) one(d);
-}
-
-static inline __device__ float dot4(float4 a, float4 b)
-{
-    return a.x * b.x + a.y * b.y + a.z * b.z + a.w * b.w;
-}
-
-/* offset + w, times dy */
-static inline __device__ float4 gained(float4 w, float offset, float4 dy)
-{
-    return make_float4((offset + w.x) * dy.x, (offset + w.y) * dy.y, (offset + w.z) * dy.z,
-                       (offset + w.w) * dy.w);
+    return make_float4((offset + w.x) * x.x, (offset + w.y) * x.y, (offset + w.z) * x.z,
+                       (offset + w.w) * x.w);
 }
 
 /* y = x g / rms(x), g = offset + w; y may be x */
@@ -45,11 +22,7 @@ static __global__ void rmsnorm(float *y, const float *x, const float *w, float o
     float inverse = 1 / sqrtf(block_sum(sum) / (float)D + eps);
     over_row(
         D, by_four,
-        [&](int d) {
-            float4 a = load4(x + d);
-            store4(y + d, gained(load4(w + d), offset,
-                                 make_float4(a.x * inverse, a.y * inverse, a.z * inverse, a.w * inverse)));
-        },
+        [&](int d) { store4(y + d, gained(load4(w + d), offset, scale4(load4(x + d), inverse))); },
         [&](int d) { y[d] = x[d] * inverse * (offset + w[d]); });
 }
 
@@ -78,8 +51,7 @@ static __global__ void rmsnorm_dx(float *dx, const float *dy, const float *x, co
         D, by_four,
         [&](int d) {
             float4 a = load4(x + d), g = gained(load4(w + d), offset, load4(dy + d));
-            store4(dx + d, make_float4(inverse * (g.x - a.x * pull), inverse * (g.y - a.y * pull),
-                                       inverse * (g.z - a.z * pull), inverse * (g.w - a.w * pull)));
+            store4(dx + d, scale4(add4(g, scale4(a, -pull)), inverse));
         },
         [&](int d) { dx[d] = inverse * ((offset + w[d]) * dy[d] - x[d] * pull); });
 }
@@ -90,8 +62,8 @@ extern "C" void osv_cuda_rmsnorm(osv_ops *o, float *y, const float *x, const osv
     if (osv_ops_status(o)) return;
     int D = w->cols;
     bool by_four = osv_cuda_by_four(x, D) && osv_cuda_by_four(y, D);
-    LAUNCH(osv_cuda_device(o), rows, threads_of(D), 0, rmsnorm, y, x, (const float *)w->data, (float)offset,
-           (float)eps, D, by_four);
+    LAUNCH(osv_cuda_device(o), rows, osv_cuda_row_threads(D), 0, rmsnorm, y, x, (const float *)w->data,
+           (float)offset, (float)eps, D, by_four);
 }
 
 extern "C" void osv_cuda_rmsnorm_dx(osv_ops *o, float *dx, const float *dy, const float *x,
@@ -100,6 +72,6 @@ extern "C" void osv_cuda_rmsnorm_dx(osv_ops *o, float *dx, const float *dy, cons
     if (osv_ops_status(o)) return;
     int D = w->cols;
     bool by_four = osv_cuda_by_four(x, D) && osv_cuda_by_four(dy, D) && osv_cuda_by_four(dx, D);
-    LAUNCH(osv_cuda_device(o), rows, threads_of(D), 0, rmsnorm_dx, dx, dy, x, (const float *)w->data,
-           (float)offset, (float)eps, D, by_four);
+    LAUNCH(osv_cuda_device(o), rows, osv_cuda_row_threads(D), 0, rmsnorm_dx, dx, dy, x,
+           (const float *)w->data, (float)offset, (float)eps, D, by_four);
 }
