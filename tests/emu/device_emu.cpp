@@ -384,6 +384,11 @@ int osv_emu_open(osv_ops **o, osv_dtype dtype, osv_error *error)
     return osv_cuda_open_unfinished(o, dtype, 0, error);
 }
 
+int osv_emu_open_as_cuda(osv_ops **o, osv_dtype dtype, int number, osv_error *error)
+{
+    return osv_cuda_open(o, dtype, number, error);
+}
+
 void osv_emu_order(unsigned new_order)
 {
     order = new_order;

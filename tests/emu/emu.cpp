@@ -311,7 +311,8 @@ void barrier(const char *file, int line)
     TSAN(__tsan_acquire(&me->tag_block));
 }
 
-/* A lane's first use makes the array for its block; between arrays is a gap. */
+/* A lane's first use makes the array for its block; between arrays is a gap. It is full of NaN already:
+ * filled by a lane it would race with the others. */
 void *shared(const void *key, size_t bytes, size_t align)
 {
     worker *w = me;
@@ -329,13 +330,24 @@ void *shared(const void *key, size_t bytes, size_t align)
     w->arrays[w->array_count++] = {key, p};
     w->room_used = at + bytes + GAP;
     unpoison(p, bytes);
-    memset(p, 0xff, bytes); /* NaN */
     return p;
 }
 
 static char *dynamic_memory(worker *w)
 {
     return w->room + (SHARED_ROOM - GAP - w->g->shared_bytes) / 128 * 128;
+}
+
+/* Before the first block, and after each: NaN wherever a block has been, out of bounds until asked for. */
+static void clear_shared(worker *w, size_t used)
+{
+    unpoison(w->room, SHARED_ROOM);
+    memset(w->room, 0xff, used);
+    memset(dynamic_memory(w), 0xff, w->g->shared_bytes);
+    poison(w->room, SHARED_ROOM);
+    w->array_count = 0;
+    w->room_used = GAP;
+    w->static_bytes = 0;
 }
 
 void *shared_dynamic()
@@ -499,12 +511,7 @@ static void run_block(worker *w, unsigned block)
     int warps = (int)g->threads / LANES;
     int turn[MOST_THREADS / LANES];
     w->random = w->order * 0x2545f4914f6cdd1du + block;
-    w->array_count = 0;
-    w->room_used = GAP;
-    w->static_bytes = 0;
-    poison(w->room, SHARED_ROOM);
     unpoison(dynamic_memory(w), g->shared_bytes);
-    memset(dynamic_memory(w), 0xff, g->shared_bytes);
     blockIdx.x = block;
     blockDim.x = g->threads;
     gridDim.x = g->blocks;
@@ -520,6 +527,7 @@ static void run_block(worker *w, unsigned block)
         for (int i = 0; i < warps; i++) run_warp(w, turn[i]);
     } while (!block_ended(w, warps));
     TSAN(__tsan_acquire(&w->tag_end));
+    clear_shared(w, w->room_used);
 }
 
 void run(const grid &g, uint64_t order)
@@ -537,13 +545,15 @@ void run(const grid &g, uint64_t order)
         state = state * 6364136223846793005u + 1442695040888963407u;
         std::swap(turn[i], turn[(state >> 33) % (i + 1)]);
     }
-#pragma omp parallel
+#pragma omp parallel if (g.blocks > 1)
     {
         static thread_local std::unique_ptr<worker> mine;
-        if (!mine) mine.reset(new worker);
+        bool is_new = !mine;
+        if (is_new) mine.reset(new worker);
         me = mine.get();
         me->g = &g;
         me->order = order;
+        if (is_new) clear_shared(me, SHARED_ROOM);
 #pragma omp for schedule(dynamic)
         for (unsigned i = 0; i < g.blocks; i++) run_block(me, turn[i]);
     }

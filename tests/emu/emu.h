@@ -190,7 +190,7 @@ static inline void __syncthreads(EMU_HERE)
 
 static inline void __syncwarp(unsigned = 0xffffffffu, EMU_HERE)
 {
-    emu::collective([](void *const *) {}, nullptr, file, line);
+    emu::collective(nullptr, nullptr, file, line);
 }
 
 namespace emu
@@ -205,19 +205,30 @@ template <typename T> struct exchange {
     int from; /* the lane to read; outside of 0 .. 31: its own */
 };
 
+/* These run on the scheduler's stack: no access of a lane's, so nothing for the thread sanitizer. */
+#define EMU_OPERATION static __attribute__((no_sanitize("thread"), unused)) void
+
+template <typename T> EMU_OPERATION carry(void *const args[32])
+{
+    T result[32];
+    for (int i = 0; i < 32; i++) {
+        int from = ((exchange<T> *)args[i])->from;
+        result[i] = ((exchange<T> *)args[from >= 0 && from < 32 ? from : i])->value;
+    }
+    for (int i = 0; i < 32; i++) ((exchange<T> *)args[i])->value = result[i];
+}
+
+EMU_OPERATION count(void *const args[32])
+{
+    unsigned bits = 0;
+    for (int i = 0; i < 32; i++) bits |= (unsigned)((vote *)args[i])->flag << i;
+    for (int i = 0; i < 32; i++) ((vote *)args[i])->result = bits;
+}
+
 template <typename T> static inline T shuffle(T value, int from, const char *file, int line)
 {
     exchange<T> mine = {value, from};
-    collective(
-        [](void *const args[32]) {
-            T result[32];
-            for (int i = 0; i < 32; i++) {
-                int from = ((exchange<T> *)args[i])->from;
-                result[i] = ((exchange<T> *)args[from >= 0 && from < 32 ? from : i])->value;
-            }
-            for (int i = 0; i < 32; i++) ((exchange<T> *)args[i])->value = result[i];
-        },
-        &mine, file, line);
+    collective(carry<T>, &mine, file, line);
     return mine.value;
 }
 } /* namespace emu */
@@ -242,13 +253,7 @@ template <typename T> static inline T __shfl_up_sync(unsigned, T x, int step, EM
 static inline unsigned __ballot_sync(unsigned, int flag, EMU_HERE)
 {
     emu::vote mine = {flag != 0, 0};
-    emu::collective(
-        [](void *const args[32]) {
-            unsigned bits = 0;
-            for (int i = 0; i < 32; i++) bits |= (unsigned)((emu::vote *)args[i])->flag << i;
-            for (int i = 0; i < 32; i++) ((emu::vote *)args[i])->result = bits;
-        },
-        &mine, file, line);
+    emu::collective(emu::count, &mine, file, line);
     return mine.result;
 }
 static inline bool __any_sync(unsigned mask, int flag, EMU_HERE)
