@@ -21,7 +21,7 @@ const op_kind op_softcap = {"softcap", softcap_make, softcap_run};
 
 /* ---- score ---- */
 
-enum { MAX_SCORES = 8 };
+enum { MAX_SCORES = 80 };
 
 /* One problem on the host: logits, scores, and what ref's stages make of them. `z` are this slice's columns
  * of the rows of all ids, whose maximum and sums are those that ranks would have reduced. */
@@ -211,7 +211,7 @@ const op_kind op_score_dx = {"score_dx", score_dx_make, score_dx_run};
 
 /* ---- objective ---- */
 
-enum { MAX_COMPLETIONS = 32, COMPLETION_SCORES = 4 };
+enum { MAX_COMPLETIONS = 300, COMPLETION_SCORES = 4 };
 
 static void objective_make(op_call *c)
 {
@@ -311,6 +311,7 @@ const op_kind op_sample = {"sample", sample_make, sample_run};
 const op_case op_head_cases[] = {
     SOFTCAP(.R = 7, .V = 317, .softcap = 30),
     SOFTCAP(.R = 1, .V = 1, .softcap = 5),
+    SOFTCAP(.R = 3, .V = 32003, .softcap = 50),
     SOFTCAP(.R = 0, .V = 317, .softcap = 30),
 
     SCORE(.R = 1, .V = 317, .per_row = 1, .kind = OSV_PROMOTE, .eps = 1e-6),
@@ -320,6 +321,11 @@ const op_case op_head_cases[] = {
     SCORE(.R = 12, .V = 100, .first_id = 100, .per_row = 4, .kind = OSV_NEGATED, .eps = -1),
     SCORE(.R = 2, .V = 2, .per_row = 1, .kind = OSV_PROMOTE, .eps = 0),
     SCORE(.R = 3, .V = 5000, .per_row = 3, .kind = OSV_ONE_MINUS, .eps = 1e-6, .softcap = 30),
+    SCORE(.R = 2, .V = 1, .per_row = 1, .kind = OSV_NEGATED, .eps = 1e-6),
+    SCORE(.R = 5, .V = 31, .per_row = 4, .kind = OSV_ONE_MINUS, .eps = -1),
+    SCORE(.R = 72, .V = 124, .per_row = 71, .kind = OSV_PROMOTE, .eps = -1),
+    SCORE(.R = 4, .V = 32003, .per_row = 3, .kind = OSV_NEGATED, .eps = -1),
+    SCORE(.R = 2, .V = 128256, .per_row = 1, .kind = OSV_PROMOTE, .eps = 1e-6, .softcap = 30),
     /* alone in its call, so that its relative error counts: 1 - P of 1e-12, P of 1e-87 (no float) */
     SCORE(.R = 1, .V = 317, .gap = 27, .per_row = 1, .kind = OSV_PROMOTE, .eps = 0),
     SCORE(.R = 1, .V = 317, .gap = 27, .per_row = 1, .kind = OSV_PROMOTE, .eps = 1e-6),
@@ -337,11 +343,14 @@ const op_case op_head_cases[] = {
     OBJECTIVE(.C = 9, .S = 7, .length_norm = true),
     OBJECTIVE(.C = 9, .S = 7, .constant = 5, .satisfice = true),
     OBJECTIVE(.C = 32, .S = 65, .constant = 1, .satisfice = true, .length_norm = true),
+    OBJECTIVE(.C = 300, .S = 700, .constant = 9, .satisfice = true, .length_norm = true),
     OBJECTIVE(.C = 2, .S = 0, .constant = 3),
     OBJECTIVE(.C = 0, .S = 0),
 
     SAMPLE(.R = 1, .V = 1, .temperature = 1, .top_p = 0.5, .top_k = 3, .spread = 1),
     SAMPLE(.R = 7, .V = 317, .temperature = 0, .top_p = 0.5, .top_k = 3, .spread = 10),
+    SAMPLE(.R = 3, .V = 31, .temperature = 0, .top_p = 1, .spread = 30, .ties = true),
+    SAMPLE(.R = 3, .V = 128256, .temperature = 0, .top_p = 1, .spread = 10),
     SAMPLE(.R = 65, .V = 317, .temperature = 1, .top_p = 1, .spread = 5),
     SAMPLE(.R = 256, .V = 317, .temperature = 2, .top_p = 1, .top_k = 400, .spread = 8, .mixed = true),
     SAMPLE(.R = 256, .V = 317, .temperature = 3, .top_p = 1, .top_k = 317, .spread = 3, .ties = true,

@@ -176,7 +176,7 @@ ParameterizedTest(const int *number, ops, nothing_after_a_failure, .timeout = 60
 
 /* ---- the vocabulary in slices, reduced by hand as ranks would ---- */
 
-enum { SLICES = 3, MAX_ROWS = 128, MAX_LOSSES = 512 };
+enum { SLICES = 3, MAX_ROWS = 128, MAX_LOSSES = 4096 };
 
 typedef struct {
     osv_real *z;
