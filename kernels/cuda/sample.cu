@@ -1,7 +1,8 @@
 /* Greedy rows are limited by bandwidth: z is read once, a chunk of a row a block (chunk.cuh), from whose
  * maximum, its place and the exponentials below it the row's block makes id and logprob. The rest of that
  * block's work is for rows with a temperature alone, and limited by one multiprocessor's arithmetic: a row's
- * logits come from L2 some 2 to 12 times, exp and log are double as kernels/sampling.h asks for.
+ * logits come from L2 once for the draw and 3 times, rarely 6, for each of top_k and top_p; exp and log are
+ * double as kernels/sampling.h asks for.
  *
  * Nothing is sorted. Tokens are ordered by one whole number, (key of the logit, ~id), and what top_k and
  * top_p leave is all tokens from some number on: the cut, found digit by digit in histograms of what tokens
@@ -307,8 +308,9 @@ static __device__ int draw(const logits &r, const osv_sampling &how, uint64_t cu
         uint32_t word[4];
         bool known = false;
         for (int i = 0; i < n; i++) {
+            if (place_of(z[i], id + i) < cut) continue;
             double x = osv_sampling_exponent(z[i], r.max, r.temperature);
-            if (place_of(z[i], id + i) < cut || x + most < best.value) continue;
+            if (x + most < best.value) continue;
             if (!known) osv_sampling_words(&how, (uint32_t)id / 4, word);
             known = true;
             if (x + largest_noise(word[i]) < best.value) continue;

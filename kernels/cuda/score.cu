@@ -13,9 +13,9 @@ enum { SOFTCAP_THREADS = 256, ROW_WARPS = 4 };
 
 /* ---- softcap ---- */
 
-static inline __device__ float capped(float z, float cap)
+static inline __device__ float capped(float z, float cap, float inverse)
 {
-    return cap * tanhf(z / cap);
+    return cap * tanhf(z * inverse);
 }
 
 /* The slope of cap tanh(x / cap), 1 - tanh^2, where it is z. */
@@ -25,15 +25,15 @@ static inline __device__ float cap_slope(float z, float cap)
 }
 
 /* z [n], of which the first 4 `fours` are read in fours. */
-static __global__ void softcap(float *z, float cap, size_t fours, size_t n)
+static __global__ void softcap(float *z, float cap, float inverse, size_t fours, size_t n)
 {
     size_t at = (size_t)blockIdx.x * blockDim.x + threadIdx.x, step = (size_t)gridDim.x * blockDim.x;
     for (size_t i = at; i < fours; i += step) {
         float4 a = load4(z + 4 * i);
-        store4(z + 4 * i,
-               make_float4(capped(a.x, cap), capped(a.y, cap), capped(a.z, cap), capped(a.w, cap)));
+        store4(z + 4 * i, make_float4(capped(a.x, cap, inverse), capped(a.y, cap, inverse),
+                                      capped(a.z, cap, inverse), capped(a.w, cap, inverse)));
     }
-    for (size_t i = 4 * fours + at; i < n; i += step) z[i] = capped(z[i], cap);
+    for (size_t i = 4 * fours + at; i < n; i += step) z[i] = capped(z[i], cap, inverse);
 }
 
 extern "C" void osv_cuda_softcap(osv_ops *o, float *z, double cap, size_t n)
@@ -41,7 +41,7 @@ extern "C" void osv_cuda_softcap(osv_ops *o, float *z, double cap, size_t n)
     if (osv_ops_status(o)) return;
     size_t fours = osv_cuda_by_four(z, 0) ? n / 4 : 0;
     LAUNCH(osv_cuda_device(o), osv_cuda_grid(o, fours ? fours : n, SOFTCAP_THREADS), SOFTCAP_THREADS, 0,
-           softcap, z, (float)cap, fours, n);
+           softcap, z, (float)cap, (float)(1 / cap), fours, n);
 }
 
 /* ---- maximum ---- */
