@@ -16,6 +16,21 @@ static const op_forest_shape chain = {
     .name = "chain of six one-token segments",
     .segment = {{-1, 1, false}, {0, 1, false}, {1, 1, false}, {2, 1, false}, {3, 1, false}, {4, 1, false}},
 };
+static const op_forest_shape deep = {
+    .name = "chain of twelve segments, the first two frozen",
+    .segment = {{-1, 35, true},
+                {0, 2, true},
+                {1, 3, false},
+                {2, 1, false},
+                {3, 9, false},
+                {4, 1, false},
+                {5, 1, false},
+                {6, 17, false},
+                {7, 33, false},
+                {8, 5, false},
+                {9, 1, false},
+                {10, 40, false}},
+};
 static const op_forest_shape wide = {
     .name = "nine roots",
     .segment = {{-1, 1, false},
@@ -251,5 +266,26 @@ const op_case op_attention_cases[] = {
     ATTENTION(.forest = &frozen_some, .heads = HEADS(4, 4, 12), .softcap = 50),
     ATTENTION(.forest = &frozen_some, .heads = HEADS(4, 1, 48), .window = 5),
     ATTENTION(.forest = &frozen_some, .heads = SHARD(5, 3, 12, 1, 2), .window = 30, .softcap = 5),
+    /* more rows than a block of tensor cores takes, steps that nobody masks, ranges that end inside a step */
+    ATTENTION(.forest = &long_root, .heads = HEADS(4, 1, 64)),
+    ATTENTION(.forest = &long_root, .heads = HEADS(6, 2, 128), .window = 40),
+    ATTENTION(.forest = &long_root, .heads = HEADS(4, 1, 256), .softcap = 5),
+    ATTENTION(.forest = &small_tiles, .heads = HEADS(8, 1, 64), .window = 20),
+    ATTENTION(.forest = &deep, .heads = HEADS(4, 1, 128)),
+    ATTENTION(.forest = &deep, .heads = SHARD(3, 2, 64, 3, 4), .window = 30),
+    ATTENTION(.forest = &deep, .heads = HEADS(2, 1, 256), .window = 50, .softcap = 50),
+    ATTENTION(.forest = &chain, .heads = HEADS(4, 2, 128)),
+    ATTENTION(.forest = &wide, .heads = HEADS(4, 2, 128), .window = 5),
+    ATTENTION(.forest = &wide, .heads = SHARD(5, 3, 256, 1, 2)),
+    ATTENTION(.forest = &tree, .heads = HEADS(4, 2, 128), .window = 3),
+    ATTENTION(.forest = &shared, .heads = HEADS(4, 1, 128), .softcap = 5),
+    ATTENTION(.forest = &frozen_some, .heads = HEADS(4, 2, 128)),
+    ATTENTION(.forest = &frozen, .heads = SHARD(3, 2, 256, 3, 4), .window = 66),
+    /* head sizes without a kernel of their own, the last two beyond 256 */
+    ATTENTION(.forest = &long_root, .heads = HEADS(4, 2, 80), .window = 66),
+    ATTENTION(.forest = &deep, .heads = HEADS(2, 1, 96), .softcap = 5),
+    ATTENTION(.forest = &shared_some, .heads = HEADS(3, 3, 7)),
+    ATTENTION(.forest = &frozen, .heads = HEADS(2, 1, 260), .window = 30),
+    ATTENTION(.forest = &tree, .heads = HEADS(2, 2, 512)),
     {0},
 };
