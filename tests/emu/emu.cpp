@@ -164,7 +164,8 @@ struct lane {
     void *args;
     const char *file;
     int line;
-    int group; /* of copies that are still open */
+    int group;                     /* of copies that are still open */
+    unsigned barriers, warp_syncs; /* passed so far */
     std::vector<late_copy> copies;
     void *tsan_fiber, *asan_stack;
 };
@@ -188,8 +189,8 @@ struct worker {
     void *tsan_fiber, *asan_stack;
     const void *asan_bottom;
     size_t asan_size;
-    char tag_start, tag_end, tag_block,
-        tag_warp[MOST_THREADS / LANES]; /* what the thread sanitizer orders by */
+    /* what the thread sanitizer orders by */
+    char tag_start, tag_end, tag_block[2], tag_warp[MOST_THREADS / LANES][2];
 
     worker();
     ~worker();
@@ -280,12 +281,16 @@ static void lane_start(lane *l, int i)
     l->state = READY;
     l->copies.clear();
     l->group = 0;
+    l->barriers = l->warp_syncs = 0;
 #ifdef EMU_TSAN
     if (!l->tsan_fiber) l->tsan_fiber = __tsan_create_fiber(0);
 #endif
 }
 
 /* ---- what lanes call ---- */
+
+/* For the thread sanitizer barriers are two in turn: a lane that has come to the next one must not order the
+ * lanes that have not left the last one yet. */
 
 void collective(operation *perform, void *args, const char *file, int line)
 {
@@ -295,9 +300,11 @@ void collective(operation *perform, void *args, const char *file, int line)
     l->args = args;
     l->file = file;
     l->line = line;
-    TSAN(if (!perform) __tsan_release(&me->tag_warp[threadIdx.x / LANES]));
+    unsigned turn = perform ? 0 : l->warp_syncs++ % 2;
+    (void)turn;
+    TSAN(if (!perform) __tsan_release(&me->tag_warp[threadIdx.x / LANES][turn]));
     leave(l, false);
-    TSAN(if (!perform) __tsan_acquire(&me->tag_warp[threadIdx.x / LANES]));
+    TSAN(if (!perform) __tsan_acquire(&me->tag_warp[threadIdx.x / LANES][turn]));
 }
 
 void barrier(const char *file, int line)
@@ -306,9 +313,11 @@ void barrier(const char *file, int line)
     l->state = BARRIER;
     l->file = file;
     l->line = line;
-    TSAN(__tsan_release(&me->tag_block));
+    unsigned turn = l->barriers++ % 2;
+    (void)turn;
+    TSAN(__tsan_release(&me->tag_block[turn]));
     leave(l, false);
-    TSAN(__tsan_acquire(&me->tag_block));
+    TSAN(__tsan_acquire(&me->tag_block[turn]));
 }
 
 /* A lane's first use makes the array for its block; between arrays is a gap. It is full of NaN already:
