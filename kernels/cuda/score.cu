@@ -168,10 +168,10 @@ static __global__ void sum_of_chunks(float *part, const float *z, const float *m
 {
     SHARED(unsigned char, skip, CHUNK);
     chunk own = own_chunk(V, chunks);
-    int first = scores.first[own.row], last = scores.first[own.row + 1];
-    if (first == last) return; /* the whole block */
     float x[CHUNK_EACH], c = scores.coldness[own.row], most = max[own.row], sum = 0;
     chunk_load<by_four>(x, z + (size_t)own.row * V + own.begin, own.n, 0);
+    int first = scores.first[own.row], last = scores.first[own.row + 1];
+    if (first == last) return; /* the whole block */
     int from = find_score(scores, first, last, own.begin);
     int to = find_score(scores, from, last, own.begin + own.n);
     if (from < to) mark_targets(skip, scores, from, to, own.begin);
@@ -351,21 +351,21 @@ static __global__ void dx_of_rows(factor *out, float *z, const float *max, const
 
 /* The other columns; at targets z is dz already. */
 template <bool by_four>
-static __global__ void __launch_bounds__(CHUNK_THREADS, 4)
+static __global__ void __launch_bounds__(CHUNK_THREADS, by_four ? 4 : 3)
     dx_of_chunks(float *z, const float *max, const factor *others, osv_scores scores, int V, int chunks)
 {
     SHARED(unsigned char, skip, CHUNK);
     chunk own = own_chunk(V, chunks);
-    int first = scores.first[own.row], last = scores.first[own.row + 1];
     float x[CHUNK_EACH], c = scores.coldness[own.row], most = max[own.row], cap = (float)scores.softcap;
     z += (size_t)own.row * V + own.begin;
+    chunk_load<by_four>(x, z, own.n, 0);
+    int first = scores.first[own.row], last = scores.first[own.row + 1];
     if (first == last) {
 #pragma unroll
         for (int i = 0; i < CHUNK_EACH; i++) x[i] = 0;
         chunk_store<by_four>(z, x, own.n);
         return; /* the whole block */
     }
-    chunk_load<by_four>(x, z, own.n, 0);
     factor f = others[own.row];
     int from = find_score(scores, first, last, own.begin);
     int to = find_score(scores, from, last, own.begin + own.n);
