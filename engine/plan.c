@@ -113,6 +113,7 @@ static void put_rope(osv_bump *b, osv_buffers *buffer, const osv_config *c, cons
         osv_rope_table(table, c, positions);
     }
     buffer->rope = osv_put(b, table, positions * c->rot, sizeof *table);
+    if (b->o) b->o->sync(b->o, 0); /* the table is read until here */
     free(table);
 }
 

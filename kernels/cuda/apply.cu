@@ -19,30 +19,31 @@ static __global__ void apply_add(float *x, const float *x0, const float *v, cons
         [&](int d) { x[d] = s ? x0[d] + (float)s * v[d] : x0[d]; });
 }
 
-/* x = x0 + (clamp sign - v.x0 / |v|^2) v; a v of zeros adds nothing. */
-static __global__ void apply_clamp(float *x, const float *x0, const float *v, float clamp, const int *row_job,
-                                   const int *sign, int D, bool by_four)
+/* x = x0 + (clamp sign - v.x0 / |v|^2) v; a v of zeros adds nothing. Sums are double: the square of a short
+ * vector may leave the range of float, and it has a direction like any other. */
+static __global__ void apply_clamp(float *x, const float *x0, const float *v, double clamp,
+                                   const int *row_job, const int *sign, int D, bool by_four)
 {
     int r = (int)blockIdx.x, s = sign[r];
-    float dot = 0, square = 0;
+    double dot = 0, square = 0;
     x += (size_t)r * D;
     x0 += (size_t)r * D;
     v += (size_t)row_job[r] * D;
     over_row(
         D, by_four,
         [&](int d) {
-            float4 b = load4(v + d);
-            dot += dot4(load4(x0 + d), b);
-            square += dot4(b, b);
+            float4 a = load4(x0 + d), b = load4(v + d);
+            dot += (double)a.x * b.x + (double)a.y * b.y + (double)a.z * b.z + (double)a.w * b.w;
+            square += (double)b.x * b.x + (double)b.y * b.y + (double)b.z * b.z + (double)b.w * b.w;
         },
         [&](int d) {
-            dot += x0[d] * v[d];
-            square += v[d] * v[d];
+            dot += (double)x0[d] * v[d];
+            square += (double)v[d] * v[d];
         });
     dot = block_sum(dot);
     square = block_sum(square);
     bool steered = s != 0 && square != 0;
-    float factor = steered ? clamp * (float)s - dot / square : 0;
+    float factor = steered ? (float)(clamp * s - dot / square) : 0;
     over_row(
         D, by_four,
         [&](int d) {
@@ -89,7 +90,7 @@ extern "C" void osv_cuda_apply_clamp(osv_ops *o, float *x, const float *x0, cons
     if (osv_ops_status(o)) return;
     x += (size_t)site->row * D;
     bool by_four = osv_cuda_by_four(x, D) && osv_cuda_by_four(x0, D) && osv_cuda_by_four(v, D);
-    LAUNCH(osv_cuda_device(o), site->rows, osv_cuda_row_threads(D), 0, apply_clamp, x, x0, v, (float)clamp,
+    LAUNCH(osv_cuda_device(o), site->rows, osv_cuda_row_threads(D), 0, apply_clamp, x, x0, v, clamp,
            site->row_job, site->sign, D, by_four);
 }
 

@@ -219,8 +219,8 @@ static void cuda_place(osv_ops *o, osv_weight *w)
     for (int i = 0; i < 2; i++)
         if (!cuda->pinned[i]) cuda->pinned[i] = osv_device_host_alloc(cuda->device, chunk);
     char *data = placed(o, n * to);
-    int turn = 0;
-    for (size_t i = 0; i < n && !failed(o); i += at_once, turn = !turn) {
+    for (size_t i = 0; i < n && !failed(o); i += at_once) {
+        int turn = cuda->turn = !cuda->turn; /* goes on from the last weight, whose copy may be under way */
         size_t count = n - i < at_once ? n - i : at_once;
         wait(o, 1);
         memcpy(cuda->pinned[turn], (const char *)w->data + i * from, count * from);

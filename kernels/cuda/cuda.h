@@ -30,6 +30,7 @@ typedef struct {
     size_t scratch_bytes;
     osv_cuda_block *placed; /* weights */
     void *pinned[2];        /* through which weights are copied; NULL until the first is */
+    int turn;               /* which of them was used last */
     size_t marks;           /* in the queue so far */
     osv_graph *recording;   /* between graph_begin and graph_end */
     osv_graph *graphs;      /* recorded */

@@ -118,7 +118,7 @@ void *osv_device_alloc(osv_device *d, size_t bytes)
     counts.allocations++;
     if (fails(d, OSV_EMU_ALLOC, "an allocation") || records(d, "an allocation")) return nullptr;
     size_t whole = round_up(bytes, gap) + gap;
-    if (whole > reserved - d->used) {
+    if (bytes > reserved || whole > reserved - d->used) {
         OSV_FAIL(d->error, OSV_DEVICE, "cuda: out of memory: %zu bytes asked for, %zu free", bytes,
                  reserved - d->used);
         return nullptr;
