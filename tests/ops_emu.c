@@ -175,3 +175,22 @@ Test(ops_emu, failures, .timeout = 600)
         osv_emu_fail((osv_emu_kind)kind, 0);
     }
 }
+
+/* A head that no kernel has room for is an error that says so, in both directions. */
+Test(ops_emu, head_too_large)
+{
+    osv_attention a = {.heads = {.H = 1, .K = 1, .E = 513, .group = 1}, .scale = 1};
+    osv_worklist work = {0};
+    for (int dx = 0; dx < 2; dx++) {
+        osv_error error = {0};
+        osv_ops *o;
+        cr_assert_eq(osv_emu_open(&o, OSV_DTYPE_BF16, &error), OSV_OK, "%s", error.text);
+        if (dx)
+            o->attention_dx(o, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, &work, &a);
+        else
+            o->attention(o, NULL, NULL, NULL, NULL, NULL, &work, &a);
+        cr_expect_eq(osv_ops_status(o), OSV_DEVICE);
+        cr_expect(strstr(error.text, "513") && strstr(error.text, "512"), "%s", error.text);
+        o->close(o);
+    }
+}
