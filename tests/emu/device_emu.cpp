@@ -44,7 +44,7 @@ struct osv_device {
     osv_error *error;
     char *base;
     size_t used;
-    std::map<char *, block> blocks;
+    std::map<char *, block> blocks; /* all that ever were */
     std::map<void *, size_t> host_blocks;
     std::deque<std::function<void()>> queue;
     size_t run;               /* entries taken from the queue so far */
@@ -59,10 +59,16 @@ static size_t round_up(size_t n, size_t to)
     return (n + to - 1) / to * to;
 }
 
+/* Bytes of the pages of a block: its own and a gap, to the end of a page. */
+static size_t pages(size_t bytes)
+{
+    return round_up(bytes + gap, page);
+}
+
+/* One range, whatever lies in it: calls are few, and pages of freed blocks cost nothing. */
 static void access(osv_device *d, int protection)
 {
-    if (d->used && mprotect(d->base, round_up(d->used, page), protection))
-        die("mprotect of %zu bytes failed", d->used);
+    if (d->used && mprotect(d->base, d->used, protection)) die("mprotect of %zu bytes failed", d->used);
 }
 
 /* The block that bytes at p lie in; null if p is no device memory. */
@@ -89,7 +95,7 @@ static void must_be(osv_device *d, const void *p, size_t bytes, bool device, con
 /* While the memory is accessible. */
 static void check_gap(char *p, size_t bytes)
 {
-    char *end = p + round_up(bytes, gap) + gap;
+    char *end = p + pages(bytes);
     emu::unpoison(p + bytes, (size_t)(end - p) - bytes);
     for (char *at = p + bytes; at < end; at++)
         if ((unsigned char)*at != garbage)
@@ -117,18 +123,18 @@ void *osv_device_alloc(osv_device *d, size_t bytes)
 {
     counts.allocations++;
     if (fails(d, OSV_EMU_ALLOC, "an allocation") || records(d, "an allocation")) return nullptr;
-    size_t whole = round_up(bytes, gap) + gap;
-    if (bytes > reserved || whole > reserved - d->used) {
+    if (bytes > reserved || pages(bytes) > reserved - d->used) {
         OSV_FAIL(d->error, OSV_DEVICE, "cuda: out of memory: %zu bytes asked for, %zu free", bytes,
                  reserved - d->used);
         return nullptr;
     }
     char *p = d->base + d->used;
+    size_t whole = pages(bytes);
     d->used += whole;
-    access(d, PROT_READ | PROT_WRITE);
+    if (mprotect(p, whole, PROT_READ | PROT_WRITE)) die("mprotect of %zu bytes failed", whole);
     memset(p, garbage, whole);
     emu::poison(p + bytes, whole - bytes);
-    access(d, PROT_NONE);
+    mprotect(p, whole, PROT_NONE);
     d->blocks[p] = {bytes, false};
     allocated += bytes;
     return p;
@@ -143,11 +149,12 @@ void osv_device_free(osv_device *d, void *p)
     if (it == d->blocks.end() || it->second.freed) die("free of %p, which is not allocated", p);
     if (d->recording) records(d, "a free");
     run_all(d);
-    access(d, PROT_READ | PROT_WRITE);
+    size_t whole = pages(it->second.bytes);
+    mprotect(p, whole, PROT_READ | PROT_WRITE);
     check_gap(it->first, it->second.bytes);
-    memset(p, garbage, it->second.bytes);
-    emu::poison(p, round_up(it->second.bytes, gap) + gap);
-    access(d, PROT_NONE);
+    emu::poison(p, whole);
+    mprotect(p, whole, PROT_NONE);
+    madvise(p, whole, MADV_DONTNEED);
     allocated -= it->second.bytes;
     it->second.freed = true;
 }
