@@ -235,6 +235,20 @@ check 'NaN: the trace' says burst.run/trace.jsonl '"final": true, "stopped": "na
 status=$? last=full.err
 check 'results that cannot be written' ended 3
 check 'and said so' says full.err 'standard output: cannot write: No space left'
+# limited BLOCKS ITERATIONS: a run whose files may have so many blocks of 1024 bytes
+limited() {
+    rm -rf limited.run
+    (ulimit -f "$1" && exec "$train" --model "$model" --data good.jsonl --layer 1 --out limited.run --max-iters "$2" \
+        --plateau-iters 0 >/dev/null 2>disk.err)
+    status=$? last=disk.err
+}
+limited 8 1000
+check 'a limit on the size of files: exit status' ended 3
+check 'a limit on the size of files: the file is named' says disk.err 'limited.run/trace.jsonl: cannot write: File too large'
+check 'a limit on the size of files: no half vector' test "$(ls -A limited.run/vectors)" = ''
+limited 1 1
+check 'no room for run.json: exit status' ended 3
+check 'no room for run.json: nothing is left' test ! -e limited.run
 enter=
 for way in 'unshare -m' 'unshare -rm'; do
     mkdir -p mount.point

@@ -47,6 +47,7 @@ int osv_program_fail(const char *program, const osv_error *e)
 void osv_program_start(void)
 {
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) < 0) /* the lowest free number is this one; opened the wrong way round, so that
                                        using it fails as it did */

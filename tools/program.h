@@ -19,9 +19,11 @@ void osv_program_print_version(FILE *out, const char *program);
 /* "osv-train: --lr x: must be ...", with a hint after usage errors; returns the exit status. */
 int osv_program_fail(const char *program, const osv_error *e);
 
-/* First thing in main. A closed pipe does not end the process: who reads what it says may have had enough,
- * and a run of hours is not to be lost for `2>&1 | head`. Standard streams that are closed are kept closed:
- * else the next file to be opened, such as the trace, would get their number and with it what is printed. */
+/* First thing in main. A limit on the size of files (ulimit -f) is an error of writing, as a full disk is,
+ * and no end of the process. A closed pipe does not end the process: who reads what it says may have had
+ * enough, and a run of hours is not to be lost for `2>&1 | head`. Standard streams that are closed are kept
+ * closed: else the next file to be opened, such as the trace, would get their number and with it what is
+ * printed. */
 void osv_program_start(void);
 
 /* Flushes standard output; results that could not be written are OSV_BAD_INPUT, but for a closed pipe, whose
