@@ -9,7 +9,6 @@
 #include "loader/json.h"
 
 static const size_t TEMPLATE_LIMIT = (size_t)1 << 20; /* bytes; the longest in use have 30 kB */
-static const size_t CONFIG_LIMIT = (size_t)64 << 20;  /* bytes; real ones with many added tokens have 2 MB */
 static const char DATE[] = "26 Jul 2024"; /* what llama3.1's template says where no date is given */
 
 struct osv_chat {
@@ -68,26 +67,6 @@ static int read_named(char **text, const json_t *config, const char *where, osv_
         where);
 }
 
-/* The file `name` of `dir`, an object; NULL where there is none. Whole numbers are read as floating ones,
- * which does not fail on the 10^30 that half of all models have as "model_max_length". */
-static int read_config(json_t **config, char **path, const char *dir, const char *name, osv_error *e)
-{
-    char *text = NULL;
-    size_t bytes;
-    OSV_TRY(osv_path_join(path, dir, name, e));
-    if (!osv_path_exists(*path)) return OSV_OK;
-    OSV_TRY(osv_file_read(&text, &bytes, *path, CONFIG_LIMIT, e));
-    json_error_t error;
-    *config = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &error);
-    free(text);
-    if (!*config && json_error_code(&error) == json_error_out_of_memory) return no_memory(*path, e);
-    if (!*config)
-        return OSV_FAIL(e, OSV_BAD_INPUT, "%s:%d:%d: JSON: %.80s", *path, error.line, error.column,
-                        error.text);
-    if (!json_is_object(*config)) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: must hold a JSON object", *path);
-    return OSV_OK;
-}
-
 /* The tokens, and where `text` is given the template that counts, as transformers chooses it, with the file
  * it is in; *text stays NULL where there is none. */
 static int read_files(osv_chat *c, char **text, char **place, const char *dir, osv_error *e)
@@ -98,8 +77,8 @@ static int read_files(osv_chat *c, char **text, char **place, const char *dir, o
         json_t *config = NULL;
         char *path = NULL, *found = NULL;
         size_t bytes;
-        int status = i > 0 ? read_config(&config, &path, dir, names[i], e)
-                           : osv_path_join(&path, dir, names[i], e);
+        int status = osv_path_join(&path, dir, names[i], e);
+        if (!status && i > 0) status = osv_json_read_optional(&config, path, e);
         if (!status && i == 0 && wanted && osv_path_exists(path))
             status = osv_file_read(&found, &bytes, path, TEMPLATE_LIMIT, e);
         if (!status && i == 1) status = read_token(&c->bos, config, "bos_token", path, e);

@@ -108,7 +108,19 @@ static int sync_folder(const char *path, osv_error *e)
     return status;
 }
 
-int osv_file_write(const char *path, const osv_piece *piece, int pieces, osv_error *e)
+/* Into what is there already. */
+static int write_in_place(const char *path, const osv_piece *piece, int pieces, osv_error *e)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    if (fd < 0) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot open: %s", path, strerror(errno));
+    int status = OSV_OK;
+    for (int i = 0; i < pieces && !status; i++) status = write_all(fd, &piece[i], path, e);
+    if (close(fd) && !status)
+        status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot write: %s", path, strerror(errno));
+    return status;
+}
+
+static int replace_file(const char *path, const osv_piece *piece, int pieces, osv_error *e)
 {
     char *temporary;
     int fd = open_temporary(&temporary, path, e);
@@ -125,6 +137,18 @@ int osv_file_write(const char *path, const osv_piece *piece, int pieces, osv_err
     if (status) unlink(temporary);
     free(temporary);
     return status ? status : sync_folder(path, e);
+}
+
+int osv_file_write(const char *path, const osv_piece *piece, int pieces, osv_error *e)
+{
+    struct stat info;
+    if (stat(path, &info)) return replace_file(path, piece, pieces, e);
+    if (!S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) return write_in_place(path, piece, pieces, e);
+    char *target = realpath(path, NULL);
+    if (!target) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot create: %s", path, strerror(errno));
+    int status = replace_file(target, piece, pieces, e);
+    free(target);
+    return status;
 }
 
 int osv_path_join(char **path, const char *dir, const char *name, osv_error *e)

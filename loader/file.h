@@ -14,8 +14,9 @@ int osv_file_read(char **text, size_t *bytes, const char *path, size_t limit, os
 
 /* Writes the pieces one after the other as `path`, all or nothing: to a temporary name in the same folder,
  * synced to the disk, renamed, the folder synced. On failure the temporary file is removed and what was under
- * `path` before is still there. A folder that cannot be written to, and a disk that is full or fails, are
- * OSV_BAD_INPUT. */
+ * `path` before is still there. Of a symbolic link the file it leads to is replaced. What is no file, a pipe
+ * or a device such as /dev/stdout, stays what it is and gets the bytes. A folder that cannot be written to,
+ * and a disk that is full or fails, are OSV_BAD_INPUT. */
 typedef struct {
     const void *data;
     size_t bytes;

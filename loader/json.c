@@ -47,6 +47,53 @@ static int fail_utf8(const char *text, size_t bad, const char *where, int first_
                     bad, (unsigned char)text[bad]);
 }
 
+/* Bytes of the string that starts at text[0], its quotes included. */
+static size_t string_length(const char *text, size_t bytes)
+{
+    size_t i = 1;
+    while (i < bytes && text[i] != '"') i += text[i] == '\\' ? 2 : 1;
+    return i < bytes ? i + 1 : bytes;
+}
+
+static size_t number_length(const char *text, size_t bytes)
+{
+    size_t i = 0;
+    while (i < bytes && memchr("0123456789+-.eE", text[i], 15)) i++;
+    return i;
+}
+
+/* An integer that 64 bits do not hold: jansson would refuse the whole file for it. */
+static bool is_huge(const char *number, size_t length)
+{
+    static const char most[] = "9223372036854775807";
+    size_t digits = sizeof most - 1;
+    if (length && *number == '-') number++, length--;
+    for (size_t i = 0; i < length; i++)
+        if (number[i] < '0' || number[i] > '9') return false;
+    return length > digits || (length == digits && memcmp(number, most, digits) > 0);
+}
+
+/* Makes reals of huge integers: half of all tokenizers have 10^30 as "model_max_length". Their last two
+ * digits become an exponent, so that no column moves; a double would not have kept those digits. *copy is
+ * NULL where there is nothing to do. */
+static int soften_huge(char **copy, const char *text, size_t bytes, const char *where, osv_error *e)
+{
+    *copy = NULL;
+    for (size_t i = 0, length; i < bytes; i += length) {
+        length = text[i] == '"' ? string_length(text + i, bytes - i) : number_length(text + i, bytes - i);
+        if (length == 0) length = 1;
+        if (text[i] == '"' || !is_huge(text + i, length)) continue;
+        if (!*copy && !(*copy = malloc(bytes)))
+            return OSV_FAIL(e, OSV_DEVICE, "%s: no memory for %zu bytes of JSON", where, bytes);
+        if (*copy != text) {
+            memcpy(*copy, text, bytes);
+            text = *copy;
+        }
+        memcpy(*copy + i + length - 2, "e2", 2);
+    }
+    return OSV_OK;
+}
+
 int osv_json_parse(json_t **out, const char *text, size_t bytes, const char *where, int first_line,
                    osv_error *e)
 {
@@ -62,8 +109,11 @@ int osv_json_parse(json_t **out, const char *text, size_t bytes, const char *whe
         return OSV_FAIL(e, OSV_BAD_INPUT, "%s:%d:1: empty, expected a JSON object", where, first_line);
     size_t bad = osv_utf8_check(text, bytes);
     if (bad < bytes) return fail_utf8(text, bad, where, first_line, e);
+    char *copy;
     json_error_t error;
-    *out = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
+    OSV_TRY(soften_huge(&copy, text, bytes, where, e));
+    *out = json_loadb(copy ? copy : text, bytes, JSON_REJECT_DUPLICATES, &error);
+    free(copy);
     return *out ? OSV_OK : fail_at(&error, where, first_line, e);
 }
 
@@ -76,6 +126,17 @@ int osv_json_read(json_t **out, const char *path, osv_error *e)
     int status = osv_json_parse(out, text, bytes, path, 1, e);
     free(text);
     return status;
+}
+
+int osv_json_read_optional(json_t **out, const char *path, osv_error *e)
+{
+    *out = NULL;
+    if (!osv_path_exists(path)) return OSV_OK;
+    OSV_TRY(osv_json_read(out, path, e));
+    if (json_is_object(*out)) return OSV_OK;
+    json_decref(*out);
+    *out = NULL;
+    return OSV_FAIL(e, OSV_BAD_INPUT, "%s: must be a JSON object", path);
 }
 
 typedef struct {

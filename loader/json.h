@@ -13,8 +13,13 @@
 #include "kernels/error.h"
 
 /* A whole file holding one object or array. Duplicate keys, trailing text, invalid UTF-8, the character
- * U+0000 and excessive nesting are errors "path:line:column: ...". On failure *out is NULL. */
+ * U+0000 and excessive nesting are errors "path:line:column: ...". Integers that 64 bits do not hold are read
+ * as reals. On failure *out is NULL. */
 int osv_json_read(json_t **out, const char *path, osv_error *e);
+
+/* The same for a file that need not be there, and that must hold an object; *out is NULL where there is none.
+ */
+int osv_json_read_optional(json_t **out, const char *path, osv_error *e);
 
 /* The same for a buffer of `bytes` bytes whose first line is line `first_line` (from 1) of `where`, for JSON
  * Lines. */

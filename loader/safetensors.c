@@ -235,7 +235,7 @@ int osv_safetensors_open(osv_safetensors **out, const char *path, osv_error *e)
         free(s);
         return OSV_FAIL(e, OSV_DEVICE, "%s: no memory to open it", path);
     }
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe is refused, not waited for */
     int status;
     if (fd < 0) {
         status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot open: %s", path, strerror(errno));

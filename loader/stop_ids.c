@@ -28,7 +28,7 @@ static int read_file(osv_ids *ids, bool *found, const char *dir, const char *nam
     json_t *json = NULL;
     *found = false;
     OSV_TRY(osv_path_join(&path, dir, name, e));
-    int status = osv_path_exists(path) ? osv_json_read(&json, path, e) : OSV_OK;
+    int status = osv_json_read_optional(&json, path, e);
     const json_t *value = json_object_get(json, "eos_token_id");
     if (!status && value && !json_is_null(value)) {
         *found = true;

@@ -266,7 +266,7 @@ Test(chat, bad_files, .init = temp_open, .fini = temp_close)
         {"auto", "{\"chat_template\": [{\"name\": \"a\", \"template\": \"b\"}]}", "\"default\"",
          OSV_BAD_INPUT},
         {"raw", "{\"chat_template\": 1}", "", OSV_OK},
-        {"auto", "[]", "must hold a JSON object", OSV_BAD_INPUT},
+        {"auto", "[]", "must be a JSON object", OSV_BAD_INPUT},
         {"auto", "{", "JSON", OSV_BAD_INPUT},
         {"gemma", "{}", "bos_token", OSV_BAD_INPUT},
         {"gemma", "{\"bos_token\": null}", "bos_token", OSV_BAD_INPUT},

@@ -4,6 +4,8 @@
 
 #define TEXT(s) s, sizeof(s) - 1
 
+#define ZEROS "0000000000000000000000000000000000000000" /* 40 */
+
 /* To add a case: name, text, what the message must say (NULL: it is fine). */
 static const struct {
     const char *name, *text;
@@ -32,7 +34,12 @@ static const struct {
     {"U+0000", TEXT("[\"\\u0000\"]"), "\\u0000 is not allowed"},
     {"raw NUL", TEXT("[\"\0\"]"), "f:7:"},
     {"control character", TEXT("[\"\n\"]"), "f:7:"},
-    {"huge integer", TEXT("[99999999999999999999]"), "too big integer"},
+    {"huge integer", TEXT("[99999999999999999999]"), NULL},
+    {"error behind a huge integer", TEXT("[1000000000000000019884624838656, nope]"),
+     "f:7:38: JSON: invalid token"},
+    {"integer beyond a double", TEXT("[1" ZEROS ZEROS ZEROS ZEROS ZEROS ZEROS ZEROS ZEROS "]"),
+     "real number overflow"},
+    {"string that does not end", TEXT("[\"99999999999999999999\\\""), "f:7:"},
     {"huge real", TEXT("[1e999]"), "real number overflow"},
     {"NaN", TEXT("[NaN]"), "invalid token"},
     {"single quotes", TEXT("{'a': 1}"), "f:7:"},
@@ -52,6 +59,35 @@ Test(json, parse)
     }
 }
 
+/* Half of all tokenizer_config.json have 10^30 as "model_max_length". */
+Test(json, huge_integers_are_reals)
+{
+    static const char text[] =
+        "{\"a\": 1000000000000000019884624838656, \"b\": -99999999999999999999,\n"
+        "\"99999999999999999999\": \"\\\"99999999999999999999\", \"c\": 9223372036854775807,"
+        " \"d\": 9223372036854775808, \"e\": 0.12345678901234567890123, \"f\": 12345678901234567890e1}";
+    osv_error e = {0};
+    json_t *json;
+    cr_assert_eq(osv_json_parse(&json, text, sizeof text - 1, "f", 1, &e), OSV_OK, "%s", e.text);
+    const struct {
+        const char *key;
+        double value;
+    } reals[] = {{"a", 1e30},
+                 {"b", -1e20},
+                 {"d", 9223372036854775808.0},
+                 {"e", 0.12345678901234568},
+                 {"f", 1.2345678901234567e20}};
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++) {
+        const json_t *value = json_object_get(json, reals[i].key);
+        cr_expect(json_is_real(value), "%s", reals[i].key);
+        cr_expect_float_eq(json_real_value(value) / reals[i].value, 1, 1e-15, "%s", reals[i].key);
+    }
+    cr_expect_eq(json_integer_value(json_object_get(json, "c")), 9223372036854775807);
+    cr_expect_str_eq(json_string_value(json_object_get(json, "99999999999999999999")),
+                     "\"99999999999999999999");
+    json_decref(json);
+}
+
 Test(json, nesting)
 {
     enum { DEEP = 1000000 };
@@ -66,6 +102,21 @@ Test(json, nesting)
         check_failure(open[kind], status, &e, OSV_BAD_INPUT, "nested too deeply");
     }
     free(text);
+}
+
+Test(json, optional_files, .init = temp_open, .fini = temp_close)
+{
+    osv_error e = {0};
+    json_t *json;
+    cr_assert_eq(osv_json_read_optional(&json, temp_path("none.json"), &e), OSV_OK, "%s", e.text);
+    cr_expect_null(json);
+    cr_assert_eq(osv_json_read_optional(&json, temp_text("good.json", "{\"a\": 1}"), &e), OSV_OK, "%s",
+                 e.text);
+    cr_expect_eq(json_integer_value(json_object_get(json, "a")), 1);
+    json_decref(json);
+    check_failure("list", osv_json_read_optional(&json, temp_text("list.json", "[]"), &e), &e, OSV_BAD_INPUT,
+                  "/list.json: must be a JSON object");
+    cr_expect_null(json);
 }
 
 Test(json, files, .init = temp_open, .fini = temp_close)

@@ -155,6 +155,10 @@ Test(safetensors, not_files, .init = temp_open, .fini = temp_close)
     e = (osv_error){0};
     check_failure("device", osv_safetensors_open(&s, "/dev/null", &e), &e, OSV_BAD_INPUT,
                   "is not a regular file");
+    e = (osv_error){0};
+    cr_assert_eq(mkfifo(temp_path("pipe"), 0666), 0);
+    check_failure("pipe", osv_safetensors_open(&s, temp_path("pipe"), &e), &e, OSV_BAD_INPUT,
+                  "is not a regular file");
 }
 
 static const float vector[3] = {1.5f, -2.0f, 0.25f};

@@ -64,12 +64,24 @@ done
 
 # Two vectors and more scales than fit into one pass: as the scales one by one.
 many=$(seq -s , -1 0.1 1)
-two=(--model "$shipped" --vector "$vector" --vector "$golden/llama-2m.b.safetensors" --max-tokens 20 --prompts control.jsonl)
+two=(--model "$shipped" --vector "$vector" --vector "$golden/llama-2m.b.safetensors" --max-tokens 20 --control control.jsonl)
 run many "${two[@]}" --scales "$many" --csv many.csv
 for scale in -1 0.3 1; do
     run one "${two[@]}" --scales $scale --csv one.csv
-    check "many scales as one (scale $scale)" test "$(row many flip $scale)" = "$(row one flip $scale)"
+    check "many scales as one (scale $scale)" test "$n $n" = "$(row many control $scale | cut -d ' ' -f 1,2)" -a \
+        "$(row many control $scale)" = "$(row one control $scale)"
 done
+
+run csv "${common[@]}" --prompts flip.jsonl --control control.jsonl --scales 1,0 --csv - --quiet
+check 'CSV on standard output, and nothing else' cmp csv.out text.csv
+mkfifo table.pipe
+timeout 60 cat table.pipe >piped.csv &
+run fifo "${common[@]}" --prompts flip.jsonl --control control.jsonl --scales 1,0 --csv table.pipe --quiet
+wait
+check 'CSV into a pipe' cmp piped.csv text.csv
+run nowhere "${common[@]}" --prompts flip.jsonl --scales 1 --csv nowhere/table.csv --quiet
+check 'CSV that cannot be written: exit status' ended 3
+check 'and the table is shown all the same' says nowhere.out 'flip            1 '
 
 run json "${common[@]}" --prompts flip.jsonl --scales 1 --json --quiet
 check 'JSON: table and answers' says json.out '{"model": "llama-2m", "vectors": ["' '"by": "text", "match": "exact"' \
@@ -112,6 +124,12 @@ for form in --json --quiet; do
     status=$(cat pipe.status) last=pipe.err
     check "a closed pipe is no error ($form)" ended 0
     check "and nothing is said ($form)" test ! -s pipe.err
+done
+for what in --help --version 'flips --help'; do
+    # shellcheck disable=SC2086
+    { "$eval" $what 2>pipe.err; echo $? >pipe.status; } | true
+    status=$(cat pipe.status) last=pipe.err
+    check "a closed pipe is no error ($what)" ended 0
 done
 for i in $(seq 40); do cat flip.jsonl; done >long.jsonl
 "$eval" flips "${common[@]}" --prompts long.jsonl --scales "$many" >long.out 2>long.err &
@@ -157,7 +175,8 @@ bad 'another verb' 2 'flops: there is no such verb' flops
 bad 'no sets' 2 '--prompts is missing' flips --model "$tiny" --vector v
 bad 'a vector of another width' 3 'its vector has 48 elements' flips --model "$shipped" --prompts flip.jsonl --vector "$golden/llama-tiny.a.safetensors"
 bad 'texts of a model without a tokenizer' 3 'there is no tokenizer' flips --model "$tiny" --vector "$golden/llama-tiny.a.safetensors" --prompts choice.jsonl
-bad 'CSV that cannot be written' 3 'nowhere/a.csv' flips "${common[@]}" --prompts flip.jsonl --scales 1 --csv nowhere/a.csv
+bad 'CSV and JSON on one stream' 2 '--csv - and --json cannot both have standard output' flips "${common[@]}" --prompts flip.jsonl \
+    --csv - --json
 # set NAME PIECE TEXT ARGUMENTS...
 set_of() {
     local name=$1 piece=$2

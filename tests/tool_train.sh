@@ -166,6 +166,61 @@ interrupt TERM
 check 'SIGTERM ends with 143' ended 143
 check 'SIGTERM keeps the vector' test -s long.run/vectors/all.safetensors
 
+
+# Two of them, the second while the first one's vectors are being written: all jobs' vectors are kept, and whole.
+for i in $(seq 400); do
+    echo "{\"job\": \"j$i\", \"prompt\": {\"ids\": [$((i % 300 + 1)), 2]}, \"promote\": [{\"ids\": [3]}]}"
+done >many.jsonl
+"$train" --model "$model" --data many.jsonl --layer 1 --out twice.run --max-iters 100000000 --plateau-iters 0 --quiet \
+    >twice.out 2>twice.err &
+pid=$! tries=0
+# until COMMAND: waits for it to succeed, half a minute at most
+until_true() {
+    until "$@" || [ $tries -ge 30000 ]; do
+        sleep 0.001
+        tries=$((tries + 1))
+    done
+}
+has_trace() { [ -s twice.run/trace.jsonl ]; }
+has_vectors() { compgen -G 'twice.run/vectors/j*' >/dev/null; }
+until_true has_trace
+kill -INT $pid
+until_true has_vectors
+kill -INT $pid
+wait $pid
+status=$? last=twice.err
+check 'Ctrl-C twice ends with 130' ended 130
+check 'Ctrl-C twice cuts off no vector' test "$(find twice.run/vectors -name '*.safetensors' | wc -l)" = 400
+check 'Ctrl-C twice leaves nothing half' test "$(find twice.run/vectors -name '*.tmp' | wc -l)" = 0
+check 'Ctrl-C twice: the trace is whole' test "$(grep -c '"stopped": "interrupted"}$' twice.run/trace.jsonl)" = 400
+
+# ---- closed pipes and streams ----
+
+# Who reads the progress goes after a line: no reason to lose the run.
+{ "$train" --model "$model" --data good.jsonl --layer 1 --out deaf.run --max-iters 200 --plateau-iters 0 2>&1 >deaf.out
+    echo $? >deaf.status; } | head -n 1 >deaf.err
+status=$(cat deaf.status) last=deaf.err
+check 'a closed pipe on standard error: exit status' ended 0
+check 'a closed pipe on standard error: the vector is there' test -s deaf.run/vectors/all.safetensors
+check 'a closed pipe on standard error: all iterations' test "$(wc -l <deaf.run/trace.jsonl)" = 201
+for form in --json --quiet --plan --help --version; do
+    rm -rf deaf.run
+    { "$train" --model "$model" --data good.jsonl --layer 1 --out deaf.run --max-iters 3 --quiet $form 2>deaf.err
+        echo $? >deaf.status; } | true
+    status=$(cat deaf.status)
+    check "a closed pipe on standard output is no error ($form)" ended 0
+done
+# A file that is opened gets the lowest free number: 1 and 2, were they left free.
+"$train" --model "$model" --data good.jsonl --layer 1 --max-iters 5 --out closed.run --quiet >&- 2>closed.err
+status=$? last=closed.err
+check 'no standard output: exit status' ended 3
+check 'no standard output is said' says closed.err 'standard output: cannot write: Bad file descriptor'
+check 'no standard output: the trace is as ever' cmp closed.run/trace.jsonl threads1.run/trace.jsonl
+"$train" --model "$model" --data good.jsonl --layer 1 --max-iters 5 --out silent.run 2>&- >silent.out
+status=$? last=silent.out
+check 'no standard error: exit status' ended 0
+check 'no standard error: the trace is as ever' cmp silent.run/trace.jsonl threads1.run/trace.jsonl
+
 # ---- losses that are no numbers ----
 
 run burst --lr 1e39 --max-iters 5
@@ -180,6 +235,20 @@ check 'NaN: the trace' says burst.run/trace.jsonl '"final": true, "stopped": "na
 status=$? last=full.err
 check 'results that cannot be written' ended 3
 check 'and said so' says full.err 'standard output: cannot write: No space left'
+# limited BLOCKS ITERATIONS: a run whose files may have so many blocks of 1024 bytes
+limited() {
+    rm -rf limited.run
+    (ulimit -f "$1" && exec "$train" --model "$model" --data good.jsonl --layer 1 --out limited.run --max-iters "$2" \
+        --plateau-iters 0 >/dev/null 2>disk.err)
+    status=$? last=disk.err
+}
+limited 8 1000
+check 'a limit on the size of files: exit status' ended 3
+check 'a limit on the size of files: the file is named' says disk.err 'limited.run/trace.jsonl: cannot write: File too large'
+check 'a limit on the size of files: no half vector' test "$(ls -A limited.run/vectors)" = ''
+limited 1 1
+check 'no room for run.json: exit status' ended 3
+check 'no room for run.json: nothing is left' test ! -e limited.run
 enter=
 for way in 'unshare -m' 'unshare -rm'; do
     mkdir -p mount.point
@@ -232,7 +301,7 @@ bad 'layer beyond the model' 2 'has blocks 0 to 2, no block 3' --layer 3
 bad 'backend that is not there' 4 '--backend cuda: ' --backend cuda
 bad 'unknown backend' 2 '--backend gpu' --backend gpu
 bad 'satisficing without a target' 2 '--satisfice needs a target' --satisfice
-bad 'positions' 3 'prompt:x' --positions prompt:x
+bad 'positions' 2 '--positions: "prompt:x" is no position' --positions prompt:x
 bad '--out below a file' 3 'cannot make the folder' --out good.jsonl/run
 bad '--out is a file' 2 'is a file' --out good.jsonl
 bad 'model that is not there' 3 'nowhere' --model nowhere
@@ -257,6 +326,7 @@ data 'id out of range' 'id 317 at index 1 is not an integer from 0 to 316' '{"pr
 data 'empty completion' '"promote"[0] tokenizes to nothing' '{"prompt": {"ids": [1]}, "promote": [{"ids": []}]}'
 data 'invalid UTF-8' 'bad.jsonl:1: invalid UTF-8 at byte 12' '{"prompt": "\377"}'
 data 'text without a tokenizer' 'there is no tokenizer' '{"prompt": "text", "promote": [" a"]}'
+data 'positions' 'bad.jsonl:1: "prompt:x" is no position' '{"prompt": {"ids": [1]}, "promote": [{"ids": [1]}], "positions": "prompt:x"}'
 data 'position out of range' 'bad.jsonl:1' '{"prompt": {"ids": [1]}, "promote": [{"ids": [1]}], "positions": "prompt:5"}'
 data 'a loss that no vector can change' 'job "all": no completion depends on the vector' \
     '{"prompt": {"ids": [1, 2]}, "promote": [{"ids": [1]}], "positions": "completion"}'

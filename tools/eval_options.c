@@ -41,7 +41,8 @@ static const osv_option table[] = {
 
     {"json", NULL, NULL, "one JSON object with the table and every answer", OSV_OPTION_FLAG, FIELD(json),
      .group = "Output:"},
-    {"csv", "FILE", NULL, "the table as CSV as well", OSV_OPTION_TEXT, FIELD(csv)},
+    {"csv", "FILE", NULL, "the table as CSV as well; -: on standard output, in place of the text",
+     OSV_OPTION_TEXT, FIELD(csv)},
     {"quiet", NULL, NULL, "no progress and no notes on standard error", OSV_OPTION_FLAG, FIELD(quiet)},
     {"help", NULL, NULL, "this text", OSV_OPTION_FLAG, FIELD(help)},
     {"version", NULL, NULL, "version, commit, compiler, libraries", OSV_OPTION_FLAG, FIELD(version)},
@@ -78,6 +79,8 @@ int eval_options_parse(eval_options *o, int argc, char **argv, osv_error *e)
     if (o->steering.vector.count == 0) return OSV_FAIL(e, OSV_USAGE, "--vector is missing: what steers");
     if (o->prompts && o->control && strcmp(o->prompts, "-") == 0 && strcmp(o->control, "-") == 0)
         return OSV_FAIL(e, OSV_USAGE, "--prompts and --control cannot both be standard input");
+    if (o->json && o->csv && strcmp(o->csv, "-") == 0)
+        return OSV_FAIL(e, OSV_USAGE, "--csv - and --json cannot both have standard output");
     OSV_TRY(parse_scales(o, e));
     return steering_options_check(&o->steering, e);
 }

@@ -53,7 +53,9 @@ int eval_table_csv(const eval_row *row, int rows, const char *path, osv_error *e
         fprintf(f, "%s,%g,%d,%d,%d,%.2f,%.2f,%.2f\n", name_of(row[i].control), row[i].scale, row[i].n,
                 row[i].unsteered, row[i].steered, row[i].share.percent, row[i].share.low, row[i].share.high);
     int status = fclose(f) ? OSV_FAIL(e, OSV_DEVICE, "out of memory for the table") : OSV_OK;
-    if (!status) status = osv_file_write(path, &(osv_piece){text, bytes}, 1, e);
+    if (!status)
+        status = strcmp(path, "-") == 0 ? osv_program_write(text, bytes, e)
+                                        : osv_file_write(path, &(osv_piece){text, bytes}, 1, e);
     free(text);
     return status;
 }

@@ -70,10 +70,17 @@ static int show(flips *f)
         result[i] = (eval_result){&f->set[i], f->answer[i]};
         eval_count(row + i * o->scales, &result[i], o);
     }
-    if (o->csv) OSV_TRY(eval_table_csv(row, rows, o->csv, f->error));
-    if (o->json) return eval_table_json(row, rows, result, f->sets, o, f->m.name, f->error);
-    eval_table_print(row, rows, o);
-    return osv_program_write("", 0, f->error);
+    if (o->csv && strcmp(o->csv, "-") == 0) return eval_table_csv(row, rows, o->csv, f->error);
+    int shown;
+    if (o->json) {
+        shown = eval_table_json(row, rows, result, f->sets, o, f->m.name, f->error);
+    } else {
+        eval_table_print(row, rows, o);
+        shown = osv_program_write("", 0, f->error);
+    }
+    /* After what is shown, which is not to be lost for a file that cannot be written. */
+    int written = o->csv ? eval_table_csv(row, rows, o->csv, f->error) : OSV_OK;
+    return written ? written : shown;
 }
 
 static int measure(flips *f)
@@ -135,7 +142,7 @@ static int run(int argc, char **argv, osv_error *e)
 int main(int argc, char **argv)
 {
     osv_error error = {0};
-    osv_program_ignore_closed_pipes();
+    osv_program_start();
     int status = run(argc, argv, &error);
     if (status == OSV_PIPE_CLOSED) return OSV_OK;
     return error.status ? osv_program_fail(program, &error) : status;

@@ -141,7 +141,7 @@ int main(int argc, char **argv)
 {
     osv_error error = {0};
     generate_options options;
-    osv_program_ignore_closed_pipes();
+    osv_program_start();
     int status = generate_options_parse(&options, argc, argv, &error);
     if (!status && options.help) generate_options_help(stdout);
     if (!status && options.version) osv_program_print_version(stdout, program);

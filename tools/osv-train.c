@@ -109,6 +109,7 @@ int main(int argc, char **argv)
 {
     osv_error error = {0};
     train_options options;
+    osv_program_start();
     int status = train_options_parse(&options, argc, argv, &error);
     if (!status && options.help) train_options_help(stdout);
     if (!status && options.version) osv_program_print_version(stdout, program);

@@ -1,6 +1,7 @@
 #include "tools/program.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,11 +44,20 @@ int osv_program_fail(const char *program, const osv_error *e)
     return e->status;
 }
 
+void osv_program_start(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0) /* the lowest free number is this one; opened the wrong way round, so that
+                                       using it fails as it did */
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 int osv_program_flush(osv_error *e)
 {
-    if (fflush(stdout) || ferror(stdout))
-        return OSV_FAIL(e, OSV_BAD_INPUT, "standard output: cannot write: %s", strerror(errno));
-    return OSV_OK;
+    if ((!fflush(stdout) && !ferror(stdout)) || errno == EPIPE) return OSV_OK;
+    return OSV_FAIL(e, OSV_BAD_INPUT, "standard output: cannot write: %s", strerror(errno));
 }
 
 int osv_program_write(const char *text, size_t bytes, osv_error *e)
@@ -59,11 +69,6 @@ int osv_program_write(const char *text, size_t bytes, osv_error *e)
     return osv_program_flush(e);
 }
 
-void osv_program_ignore_closed_pipes(void)
-{
-    signal(SIGPIPE, SIG_IGN);
-}
-
 bool osv_program_color(void)
 {
     const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
@@ -72,11 +77,25 @@ bool osv_program_color(void)
 }
 
 volatile sig_atomic_t osv_program_signal;
+static volatile sig_atomic_t held, impatient;
 
 static void note_signal(int number)
 {
-    if (number == SIGINT && osv_program_signal == SIGINT) _exit(OSV_INTERRUPTED);
+    bool again = number == SIGINT && osv_program_signal == SIGINT;
+    if (again && !held) _exit(OSV_INTERRUPTED);
+    if (again) impatient = 1;
     osv_program_signal = number;
+}
+
+void osv_program_hold(void)
+{
+    held = 1;
+}
+
+void osv_program_release(void)
+{
+    held = 0;
+    if (impatient) _exit(OSV_INTERRUPTED);
 }
 
 void osv_program_catch_signals(void)

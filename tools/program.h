@@ -19,22 +19,31 @@ void osv_program_print_version(FILE *out, const char *program);
 /* "osv-train: --lr x: must be ...", with a hint after usage errors; returns the exit status. */
 int osv_program_fail(const char *program, const osv_error *e);
 
-/* Flushes standard output; results that could not be written are OSV_BAD_INPUT. */
+/* First thing in main. A limit on the size of files (ulimit -f) is an error of writing, as a full disk is,
+ * and no end of the process. A closed pipe does not end the process: who reads what it says may have had
+ * enough, and a run of hours is not to be lost for `2>&1 | head`. Standard streams that are closed are kept
+ * closed: else the next file to be opened, such as the trace, would get their number and with it what is
+ * printed. */
+void osv_program_start(void);
+
+/* Flushes standard output; results that could not be written are OSV_BAD_INPUT, but for a closed pipe, whose
+ * reader does not want them. */
 int osv_program_flush(osv_error *e);
 
-/* Writes to standard output and flushes it. Who reads it may have had enough (`| head`): that is no error,
- * and nothing is left to do; the call returns OSV_PIPE_CLOSED, which sets no error and relays like one, up to
- * main, which ends with 0. Only after osv_program_ignore_closed_pipes; else the signal ends the process. */
+/* Writes to standard output and flushes it. Where who reads it has had enough (`| head`) nothing is left to
+ * do: the call returns OSV_PIPE_CLOSED, which sets no error and relays like one, up to main, which ends with
+ * 0. */
 enum { OSV_PIPE_CLOSED = -1 };
 int osv_program_write(const char *text, size_t bytes, osv_error *e);
-void osv_program_ignore_closed_pipes(void);
 
 /* May standard output have colours: a terminal, not a dumb one, no NO_COLOR. */
 bool osv_program_color(void);
 
-/* From here SIGINT and SIGTERM only set the flag, which is the number of the signal; the second SIGINT ends
- * the process at once. */
+/* From here SIGINT and SIGTERM only set the flag, which is the number of the signal. The second SIGINT ends
+ * the process at once, but not between hold and release, while files are written: then at release. */
 extern volatile sig_atomic_t osv_program_signal;
 void osv_program_catch_signals(void);
+void osv_program_hold(void);
+void osv_program_release(void);
 
 #endif

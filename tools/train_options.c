@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loader/datapoints.h"
+
 #define FIELD(name) .offset = offsetof(train_options, name)
 #define AT_LEAST(x) .low = (x), .high = INFINITY
 #define ABOVE(x)    .low = (x), .high = INFINITY, .above = true
@@ -153,6 +155,7 @@ int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
     OSV_TRY(check_required(o, e));
     OSV_TRY(parse_layers(o, e));
     OSV_TRY(parse_betas(o, e));
+    OSV_TRY(osv_positions_check(o->positions, "--positions", e));
     o->negated = o->suppress == 1;
     o->job.target_rule = o->target_rule == 1 ? OSV_TARGET_EACH : OSV_TARGET_SUM;
     return OSV_OK;
@@ -166,5 +169,6 @@ void train_options_help(FILE *out)
         "Trains steering vectors: each is added to what enters one block of a frozen language model,\n"
         "so that the completions in the data become more or less likely.\n",
         "\nExit status: 0 done, 2 usage, 3 bad input, 4 device or memory, 130 interrupted and 143\n"
-        "terminated (after saving).\n");
+        "terminated (after saving). Ctrl-C saves the vectors when the iteration has ended; the second one\n"
+        "does not wait for that, but neither does it cut off files that are being written.\n");
 }

@@ -138,12 +138,16 @@ int train_report_observe(void *context, const osv_report *report, osv_error *e)
     train_report *r = context;
     train_outcome *out = &r->outcome[report->job];
     const char *name = r->setup->jobs.job[report->job].name;
+    bool final = report->stopped != OSV_RUNNING;
     if (report->iter == 0) out->loss_start = report->loss;
-    if (report->stopped != OSV_RUNNING) { /* the vector first: it is what the run is for */
+    if (final) { /* the vector first: it is what the run is for */
+        osv_program_hold();
+        r->interrupted |= report->stopped == OSV_STOP_INTERRUPTED;
         OSV_TRY(write_vector(r, report, e));
         OSV_TRY(keep_outcome(r, report, e));
     }
     OSV_TRY(osv_run_trace(r->run, name, report, e));
     show_progress(r, report);
+    if (final && (!r->interrupted || r->ended == r->setup->jobs.jobs)) osv_program_release();
     return OSV_OK;
 }

@@ -28,7 +28,8 @@ typedef struct {
     double *last_loss;      /* [jobs] */
     long all_steps;         /* of all jobs; those that have ended count as if they had gone on */
     int ended;
-    int next_line; /* iteration of the next plain line */
+    bool interrupted; /* all jobs end now */
+    int next_line;    /* iteration of the next plain line */
 } train_report;
 
 int train_report_open(train_report *r, const train_setup *s, osv_run_directory *run);

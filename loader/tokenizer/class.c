@@ -21,37 +21,19 @@
 #include "loader/json.h"
 #include "loader/tokenizer/parts.h"
 
-#define CONFIG_LIMIT ((size_t)64 << 20) /* real ones with many added tokens have 2 MB */
-
 static int no_memory(const char *path, osv_error *e)
 {
     return OSV_FAIL(e, OSV_DEVICE, "%s: no memory for the tokenizer's parts", path);
 }
 
-/* An optional file of the directory that holds an object; an empty object where it is missing. Whole numbers
- * are read as floating ones: `model_max_length` is 10^30 in half of all directories, and no number matters
- * here. */
+/* An optional file of the directory that holds an object; an empty object where it is missing. */
 static int read_optional(json_t **out, const char *dir, const char *name, osv_error *e)
 {
-    char *path, *text = NULL, shown[64];
-    size_t bytes;
+    char *path;
     *out = NULL;
     OSV_TRY(osv_path_join(&path, dir, name, e));
-    int status = OSV_OK;
-    if (!osv_path_exists(path)) {
-        if (!(*out = json_object())) status = no_memory(path, e);
-    } else if ((status = osv_file_read(&text, &bytes, path, CONFIG_LIMIT, e)) == OSV_OK) {
-        json_error_t error;
-        *out = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &error);
-        if (!*out && json_error_code(&error) == json_error_out_of_memory)
-            status = no_memory(path, e);
-        else if (!*out)
-            status = OSV_FAIL(e, OSV_BAD_INPUT, "%s:%d:%d: JSON: %s", path, error.line, error.column,
-                              osv_tok_show(error.text, strlen(error.text), shown));
-        else if (!json_is_object(*out))
-            status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: must be a JSON object", path);
-    }
-    free(text);
+    int status = osv_json_read_optional(out, path, e);
+    if (!status && !*out && !(*out = json_object())) status = no_memory(path, e);
     free(path);
     return status;
 }

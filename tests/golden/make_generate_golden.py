@@ -24,10 +24,10 @@ OUT = os.path.join(HERE, "generate")
 NEAR = 1e-4  # logits
 TOKENS = 20
 PROMPTS = 20
-SHIPPED = "llama-2m"
-NAMES = ["llama-tiny", "llama-bf16", "gemma2-tiny", "gemma2-f16", SHIPPED]
+SHIPPED = ["llama-2m", "gemma2-2m"]
+NAMES = ["llama-tiny", "llama-bf16", "gemma2-tiny", "gemma2-f16", *SHIPPED]
 SHARE = {"a": 1.3, "b": 0.9}  # lengths of the vectors, in units of the mean residual norm where they enter
-SHARE_OF = {SHIPPED: {"a": 2.2, "b": 1.5}}  # a trained model minds random directions less
+SHARE_OF = {name: {"a": 2.2, "b": 1.5} for name in SHIPPED}  # a trained model minds random directions less
 CLAMP = 0.75
 SETS = {"plain": [], "add": [("a", 1.0)], "two": [("a", -0.75), ("b", 1.0)]}
 
@@ -42,7 +42,7 @@ TEXTS = ([f"<|user|>{q}<|end|><|assistant|>" for q in QUESTIONS]
 
 
 def folder(name):
-    if name == SHIPPED:
+    if name in SHIPPED:
         return os.path.join(HERE, "..", "..", "organisms", name)
     return os.path.join(HERE, "models", name)
 
@@ -53,7 +53,7 @@ class Model:
         self.name = name
         self.model = AutoModelForCausalLM.from_pretrained(
             folder(name), dtype=torch.float32, attn_implementation="eager").eval().requires_grad_(False)
-        self.tokenizer = AutoTokenizer.from_pretrained(folder(name)) if name == SHIPPED else None
+        self.tokenizer = AutoTokenizer.from_pretrained(folder(name)) if name in SHIPPED else None
         eos = self.model.generation_config.eos_token_id
         self.eos = eos if isinstance(eos, list) else [eos]
 
@@ -108,6 +108,13 @@ def clamp(v, scale, value, first):
     return function
 
 
+def in_order(file):
+    """The library writes metadata in another order each time; the same values are to give the same bytes."""
+    end = 8 + int.from_bytes(file[:8], "little")
+    header = json.dumps(json.loads(file[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    return file[:8] + header.ljust(end - 8) + file[end:]
+
+
 def make_vectors(m, prompts, rng):
     """name -> (block, [D]), written to files as osv-train does."""
     layers = len(m.model.model.layers)
@@ -127,7 +134,7 @@ def make_vectors(m, prompts, rng):
         vectors[name] = layer, v
         metadata = {"format": "osv/1", "site": f"block_input:{layer}", **apply}
         with open(os.path.join(OUT, f"{m.name}.{name}.safetensors"), "wb") as f:
-            f.write(save({"vector": v}, metadata=metadata))
+            f.write(in_order(save({"vector": v}, metadata=metadata)))
     return vectors
 
 
@@ -144,7 +151,7 @@ def hooks_of(vectors, chosen):
 
 def make(name, number):
     m, rng = Model(name), np.random.default_rng(20_240_000 + number)
-    if name == SHIPPED:
+    if name in SHIPPED:
         texts = TEXTS
         prompts = [m.tokenizer(text).input_ids for text in texts]
     else:
