@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds everything in three ways and runs every test. Ends with one line, "N passed, N failed, N skipped", and
 # exits 0 only if none failed.
-#   build-test      gcc, warnings are errors; all suites
+#   build-test      gcc, and nvcc where it is, warnings are errors; all suites
 #   build-sanitize  address and undefined behaviour sanitizers; all suites
 #   build-clang     clang, warnings are errors; compiled only
 set -u
@@ -48,7 +48,7 @@ else
 fi
 
 say "== sanitizers"
-if build build-sanitize -Db_sanitize=address,undefined -Db_lundef=false --buildtype=debugoptimized; then
+if build build-sanitize -Dcuda=disabled -Db_sanitize=address,undefined -Db_lundef=false --buildtype=debugoptimized; then
     one passed "sanitizer build"
     run_suites build-sanitize --no-suite plain
 else
@@ -60,7 +60,7 @@ if ! command -v clang >/dev/null; then
     one skipped "clang build: no clang here"
 elif ! echo '#include <omp.h>' | clang -fopenmp -fsyntax-only -x c - 2>/dev/null; then
     one skipped "clang build: clang has no omp.h here (libomp-dev)"
-elif CC=clang build build-clang -Dwerror=true; then
+elif CC=clang build build-clang -Dcuda=disabled -Dwerror=true; then
     one passed "clang build"
 else
     one failed "clang build"
