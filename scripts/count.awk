@@ -1,7 +1,7 @@
 # Counts the tests in meson's testlog.txt, one by one: suites print TAP ("ok", "not ok", "ok # SKIP"). Prints what
 # failed and what was skipped, then "PASSED FAILED SKIPPED" on the last line. A suite that skips itself ("1..0 # SKIP")
-# is one skipped test. A suite that fails without a failed
-# test, prints another number of tests than it announced, or no test at all, is one failed test.
+# is one skipped test. A suite that fails without a failed test, prints another number of tests than it announced, or
+# no test at all, is one failed test.
 
 function close_suite(   seen) {
     if (suite == "") return

@@ -4,9 +4,7 @@
 
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
-#include <stdio.h>
 
-#include "kernels/cuda/entries.h"
 #include "kernels/ops.h"
 #include "tests/emu/device_emu.h"
 
@@ -28,17 +26,6 @@ static const op_filling op_fillings[] = {
     {"cuda-emu f32", OSV_DTYPE_F32, osv_emu_open}, {"cuda-emu bf16", OSV_DTYPE_BF16, osv_emu_open},
 };
 enum { OP_FILLINGS = sizeof op_fillings / sizeof *op_fillings };
-
-/* What a filling has not got yet, "" if nothing; text of at most `size`. */
-static inline const char *op_missing(const osv_ops *o, char *text, size_t size)
-{
-    size_t length = 0;
-    int at = 0;
-    text[0] = 0;
-    for (const char *name; (name = osv_entry_missing(o, &at)) && length < size;)
-        length += (size_t)snprintf(text + length, size - length, "%s%s", length ? ", " : "", name);
-    return text;
-}
 
 /* Parameters of a Criterion test: indexes, because it starts every test as a process of its own, in which
  * pointers would mean nothing. */

@@ -200,15 +200,38 @@ static inline __device__ step_ahead look_ahead(Stream *stream, const attention_g
     return a;
 }
 
-static inline __device__ void write_step(step_table *t, const step_ahead &a)
+template <int N> static inline __device__ void write_item(item_table<N> *t, int i, const step_ahead &a)
 {
-    int i = warp_lane();
     t->at[i] = a.x.at;
     t->pos[i] = a.x.pos;
     t->lse[i] = a.lse;
     t->delta[i] = a.delta;
-    if (i == 0) t->state = a.state;
 }
+
+static inline __device__ void write_step(step_table *t, const step_ahead &a)
+{
+    write_item<STEP>(t, warp_lane(), a);
+    if (warp_lane() == 0) t->state = a.state;
+}
+
+/* The query rows of a block of _dx, of which it has at least N threads. */
+template <int N>
+static inline __device__ void write_queries(item_table<N> *t, const query_rows &rows,
+                                            const attention_gradients &g)
+{
+    if (threadIdx.x >= N) return;
+    step_ahead a;
+    a.x = rows.at((int)threadIdx.x);
+    look_up(&a, g);
+    write_item<N>(t, (int)threadIdx.x, a);
+}
+
+/* What stays in a block of _dx, and what streams past it: q and dout against k and v, or the other way round.
+ */
+struct sides {
+    const float *rows_1, *rows_2;
+    const float *step_1, *step_2;
+};
 
 /* ---- what a block works on ---- */
 

@@ -21,12 +21,6 @@
  */
 #include "kernels/cuda/attention_mma.cuh"
 
-/* What stays, and what streams past it: q and dout against k and v, or the other way round. */
-struct sides {
-    const float *rows_1, *rows_2;
-    const float *step_1, *step_2;
-};
-
 /* What is summed: ds step_1 (dq, or dk), p step_2 (dv), or both. */
 enum { FIRST = 1, SECOND = 2 };
 
@@ -130,15 +124,7 @@ static __global__ void __launch_bounds__(warps *WARP)
     SHARED(item_table<ROWS>, row, 1);
     query_block b = query_block_of(in, chunks, ROWS);
     if (b.rows.count <= 0) return;
-    if (threadIdx.x < ROWS) {
-        step_ahead a;
-        a.x = b.rows.at((int)threadIdx.x);
-        look_up(&a, g);
-        row->at[threadIdx.x] = a.x.at;
-        row->pos[threadIdx.x] = a.x.pos;
-        row->lse[threadIdx.x] = a.lse;
-        row->delta[threadIdx.x] = a.delta;
-    }
+    write_queries<ROWS>(row, b.rows, g);
     slice_sums<E, 1> dq;
     walk<E, warps, false, FIRST>(&dq, (slice_sums<E, 1> *)NULL, in, g, {in.q, g.dout, in.k, in.v}, row,
                                  b.rows.count, b.keys);

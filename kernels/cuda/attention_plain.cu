@@ -207,12 +207,6 @@ static __global__ void __launch_bounds__(THREADS)
 
 /* ---- backward: the same walk for both sides ---- */
 
-/* What stays, and what streams past it: q and dout against k and v, or the other way round. */
-struct sides {
-    const float *rows_1, *rows_2;
-    const float *step_1, *step_2;
-};
-
 /* sum_1 = sum of ds step_1 (dq, or dk), and where the rows are keys sum_2 = sum of p step_2 (dv). `row` has
  * been written, without a barrier. */
 template <int M, int N, bool keys, typename Stream>
@@ -275,15 +269,7 @@ static __global__ void __launch_bounds__(THREADS)
     SHARED(item_table<R>, row, 1);
     query_block b = query_block_of(in, chunks, R);
     if (b.rows.count <= 0) return;
-    if (threadIdx.x < R) {
-        step_ahead a;
-        a.x = b.rows.at((int)threadIdx.x);
-        look_up(&a, g);
-        row->at[threadIdx.x] = a.x.at;
-        row->pos[threadIdx.x] = a.x.pos;
-        row->lse[threadIdx.x] = a.lse;
-        row->delta[threadIdx.x] = a.delta;
-    }
+    write_queries<R>(row, b.rows, g);
     sums<M, N> dq, none;
     walk<M, N, false>(&dq, &none, in, g, {in.q, g.dout, in.k, in.v}, row, &b.keys);
 #pragma unroll

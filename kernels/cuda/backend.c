@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "kernels/cuda/cuda.h"
-#include "kernels/cuda/entries.h"
 
 _Static_assert(sizeof(osv_real) == sizeof(float), "cuda computes in float");
 
@@ -264,7 +263,6 @@ static void cuda_close(osv_ops *o)
     free(o);
 }
 
-/* Families that are not written yet have no entry: open says so. */
 static const osv_ops table = {
     .name = "cuda",
     .close = cuda_close,
@@ -306,7 +304,7 @@ static const osv_ops table = {
     .graph_free = cuda_graph_free,
 };
 
-int osv_cuda_open_unfinished(osv_ops **out, osv_dtype dtype, int number, osv_error *error)
+int osv_cuda_open(osv_ops **out, osv_dtype dtype, int number, osv_error *error)
 {
     *out = NULL;
     osv_device *device;
@@ -330,17 +328,4 @@ int osv_cuda_open_unfinished(osv_ops **out, osv_dtype dtype, int number, osv_err
     }
     *out = o;
     return OSV_OK;
-}
-
-int osv_cuda_open(osv_ops **out, osv_dtype dtype, int number, osv_error *error)
-{
-    char list[512] = "";
-    int at = 0, length = 0;
-    *out = NULL;
-    for (const char *name; (name = osv_entry_missing(&table, &at)) && length < (int)sizeof list;)
-        length += snprintf(list + length, sizeof list - (size_t)length, "%s%s", length ? ", " : "", name);
-    if (length)
-        return OSV_FAIL(error, OSV_DEVICE, "--backend cuda: not complete in this version (missing: %s)",
-                        list);
-    return osv_cuda_open_unfinished(out, dtype, number, error);
 }

@@ -3,7 +3,7 @@
  *
  * A launcher checks the status, then launches; it never waits and never allocates, so that everything can be
  * recorded into a graph. Numbers in memory are fp32; statistics and sums are fp32 or better, in an order that
- * depends on the shape alone, without atomics: the same bytes each time.
+ * depends on the shape alone, without atomics on floats: the same bytes each time.
  *
  * Weights as `place` leaves them: a matrix is OSV_BF16 with the dtype bf16, OSV_F32 with f32; what has one
  * row (norm weights, biases) is always OSV_F32. So kernels meet no other format.
@@ -116,10 +116,6 @@ void osv_cuda_apply_add_dv(osv_ops *o, float *dv, const float *dx, const osv_sit
 void osv_cuda_adam(osv_ops *o, float *v, float *m, float *s, const float *dv, const osv_adam_params *params,
                    int D, int J);
 void osv_cuda_norm(osv_ops *o, float *out, const float *v, int D, int J);
-
-/* Opens the table although entries are missing, which then are NULL: for tests, until all families are there.
- */
-int osv_cuda_open_unfinished(osv_ops **o, osv_dtype dtype, int number, osv_error *error);
 
 #ifdef __cplusplus
 }

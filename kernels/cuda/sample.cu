@@ -157,21 +157,12 @@ static inline __device__ int slot_of(unsigned bucket)
     return (int)(bucket + bucket / 64);
 }
 
-static inline __device__ unsigned add_shared(unsigned *p, unsigned x)
-{
-#ifdef OSV_EMU
-    return __atomic_fetch_add(p, x, __ATOMIC_RELAXED);
-#else
-    return atomicAdd(p, x);
-#endif
-}
-
 static inline __device__ void count(const histogram &h, unsigned bucket, uint64_t x)
 {
     unsigned low = (unsigned)x, high = (unsigned)(x >> 32);
     int at = slot_of(bucket);
-    if (low && add_shared(&h.low[at], low) + low < low) high++;
-    if (high) add_shared(&h.high[at], high);
+    if (low && atomicAdd(&h.low[at], low) + low < low) high++;
+    if (high) atomicAdd(&h.high[at], high);
 }
 
 static inline __device__ uint64_t counted(const histogram &h, unsigned bucket)

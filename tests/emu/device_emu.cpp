@@ -388,7 +388,7 @@ size_t osv_device_scratch(const osv_device *)
 
 int osv_emu_open(osv_ops **o, osv_dtype dtype, osv_error *error)
 {
-    return osv_cuda_open_unfinished(o, dtype, 0, error);
+    return osv_cuda_open(o, dtype, 0, error);
 }
 
 int osv_emu_open_as_cuda(osv_ops **o, osv_dtype dtype, int number, osv_error *error)

@@ -158,6 +158,12 @@ static inline bf16 __ushort_as_bfloat16(uint16_t bits)
     return {bits};
 }
 
+/* Of whole numbers only: sums of floats would depend on the order. */
+static inline unsigned atomicAdd(unsigned *p, unsigned x)
+{
+    return __atomic_fetch_add(p, x, __ATOMIC_RELAXED);
+}
+
 template <typename T> static inline T min(T a, T b)
 {
     return b < a ? b : a;
