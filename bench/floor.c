@@ -3,14 +3,8 @@
 #include <cblas.h>
 #include <omp.h>
 #include <stdlib.h>
-#include <time.h>
 
-double osv_seconds(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+#include "kernels/host.h"
 
 /* Each thread multiplies its own n x n matrices, so that the rate is that of `threads` cores whatever the
  * BLAS does inside. */
@@ -22,14 +16,14 @@ static double matmul_rate(int threads)
     if (!x) return 0;
     for (size_t i = 0; i < (size_t)3 * n * n * (size_t)threads; i++) x[i] = (float)(i % 7) - 3;
     for (int r = 0; r < repeats; r++) {
-        double start = osv_seconds();
+        double start = osv_host_seconds();
 #pragma omp parallel num_threads(threads)
         {
             float *a = x + (size_t)omp_get_thread_num() * 3 * n * n;
             cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, n, n, 1, a, n, a + n * n, n, 0,
                         a + 2 * n * n, n);
         }
-        double seconds = osv_seconds() - start;
+        double seconds = osv_host_seconds() - start;
         if (seconds < best) best = seconds;
     }
     free(x);
@@ -46,10 +40,10 @@ static double read_rate(int threads)
 #pragma omp parallel for num_threads(threads)
     for (size_t i = 0; i < n; i++) x[i] = 1;
     for (int r = 0; r < repeats; r++) {
-        double start = osv_seconds();
+        double start = osv_host_seconds();
 #pragma omp parallel for simd reduction(+ : sum) num_threads(threads)
         for (size_t i = 0; i < n; i++) sum += (double)x[i];
-        double seconds = osv_seconds() - start;
+        double seconds = osv_host_seconds() - start;
         if (seconds < best) best = seconds;
     }
     free(x);

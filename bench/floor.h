@@ -19,6 +19,4 @@ osv_rates osv_measure_rates(int threads);
  * head scored positions; plus attention's FLOPs, and the bytes of frozen keys and values. */
 double osv_floor(const osv_model *m, const osv_batch *b, osv_rates rates);
 
-double osv_seconds(void);
-
 #endif

@@ -11,6 +11,7 @@
 
 #include "bench/floor.h"
 #include "bench/random_model.h"
+#include "kernels/host.h"
 #include "optim/generate.h"
 
 enum { PROMPT = 32, MOST_BATCH = 16, MOST_TOKENS = 1024 };
@@ -46,7 +47,7 @@ static int on_token(void *context, int prompt, int sample, int id, double logpro
 {
     stopwatch *w = context;
     (void)sample, (void)id, (void)logprob, (void)e;
-    if (prompt == 0) w->at[w->count++] = osv_seconds();
+    if (prompt == 0) w->at[w->count++] = osv_host_seconds();
     return OSV_OK;
 }
 

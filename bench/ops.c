@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "bench/floor.h"
+#include "kernels/host.h"
 
 enum { MOST_WEIGHTS = 3, MOST_COPIES = 64, FROZEN = 192 };
 static const size_t CACHE = (size_t)128 << 20;
@@ -37,12 +38,12 @@ typedef struct {
 
 static void measure(const bench *b, const work *w)
 {
-    double best = 1e9, begin = osv_seconds();
+    double best = 1e9, begin = osv_host_seconds();
     w->run(b->o, w->state, 0);
-    for (int repeats = 0; repeats < 3 || osv_seconds() - begin < b->seconds; repeats++) {
-        double start = osv_seconds();
+    for (int repeats = 0; repeats < 3 || osv_host_seconds() - begin < b->seconds; repeats++) {
+        double start = osv_host_seconds();
         for (int t = 0; t < w->turns; t++) w->run(b->o, w->state, t);
-        best = fmin(best, (osv_seconds() - start) / w->turns);
+        best = fmin(best, (osv_host_seconds() - start) / w->turns);
     }
     double computing = w->flops / b->rates.flops, reading = w->bytes / b->rates.bandwidth;
     double floor = fmax(computing, reading);

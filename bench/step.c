@@ -8,6 +8,7 @@
 
 #include "bench/floor.h"
 #include "bench/random_model.h"
+#include "kernels/host.h"
 #include "optim/train.h"
 
 /* Seconds of each iteration, from the times at which reports arrive. */
@@ -19,7 +20,7 @@ typedef struct {
 static int on_report(void *context, const osv_report *r, osv_error *e)
 {
     stopwatch *w = context;
-    double now = osv_seconds();
+    double now = osv_host_seconds();
     (void)e;
     if (r->iter > 1 && now - w->last < w->best) w->best = now - w->last; /* the first ones warm the caches */
     w->last = now;

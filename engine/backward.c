@@ -32,6 +32,7 @@ void osv_block_dx(const osv_engine *g, const osv_device_pass *p, int l, const os
     bool narrow = l == c->N - 1 && p->narrow;
     osv_real *dx = narrow ? t->dxq : t->dx;
     const osv_real *dy;
+    BEGIN("block", l);
 
     /* ffn */
     dy = post_norm_dx(g, t->dy, dx, a->ffn_y, &w->ffn_post_norm, Q);
@@ -64,6 +65,7 @@ void osv_block_dx(const osv_engine *g, const osv_device_pass *p, int l, const os
         OP(rmsnorm_dx, t->dh, t->dh, a->x, &w->attention_norm, c->norm_offset, c->norm_eps, T);
         OP(residual_add, t->dx, t->dx, t->dh, NULL, D, T);
     }
+    END("block", l);
 }
 
 void osv_head_dx(const osv_engine *g, const osv_device_pass *p, const osv_real *w)
@@ -73,6 +75,7 @@ void osv_head_dx(const osv_engine *g, const osv_device_pass *p, const osv_real *
     const osv_config *c = &m->config;
     const osv_scratch *t = &p->scratch;
     int R = p->host->R, T = p->host->T;
+    BEGIN("head", -1);
 
     OP(score_dx, t->z, t->max, t->sum, w, &p->scores, m->shard.V);
     OP(matmul_dx, t->dxq, IN(t->z), W(&m->head), 1, R);
@@ -82,16 +85,20 @@ void osv_head_dx(const osv_engine *g, const osv_device_pass *p, const osv_real *
         OP(zero, t->dx, (size_t)T * (size_t)c->D * sizeof *t->dx);
         OP(scatter_rows, t->dx, t->dxq, p->scored, c->D, R);
     }
+    END("head", -1);
 }
 
 void osv_backward(osv_step *s, osv_real *dv)
 {
     const osv_engine *g = &s->engine;
+    osv_ops *o = g->ops;
     const osv_buffers *b = &s->buffer;
+    BEGIN("backward", -1);
 
     osv_head_dx(g, &b->live, b->w);
     for (int l = g->model->config.N - 1; l >= s->batch->first_block; l--) {
         osv_block_dx(g, &b->live, l, &b->block[l]);
         osv_steer_dv(s, dv, l);
     }
+    END("backward", -1);
 }

@@ -45,6 +45,7 @@ void osv_block_forward(const osv_engine *g, const osv_device_pass *p, int l, con
     osv_real *k = p->slots ? t->k : a->k + (size_t)p->slot * (size_t)KE;
     osv_real *v = p->slots ? t->v : a->v + (size_t)p->slot * (size_t)KE;
     const osv_real *h = t->h, *x = a->x;
+    BEGIN("block", l);
 
     /* attention */
     OP(rmsnorm, t->h, a->x, &w->attention_norm, c->norm_offset, c->norm_eps, T);
@@ -77,6 +78,7 @@ void osv_block_forward(const osv_engine *g, const osv_device_pass *p, int l, con
     OP(matmul, OUT(a->ffn_y), t->glu, W(&w->down), 1, Q);
     sum_over_ranks(g, a->ffn_y, &w->down_bias, Q);
     OP(residual_add, x_out, a->x_mid, post_norm(g, t->h, a->ffn_y, &w->ffn_post_norm, Q), NULL, D, Q);
+    END("block", l);
 }
 
 void osv_logits(const osv_engine *g, const osv_device_pass *p)
@@ -86,11 +88,13 @@ void osv_logits(const osv_engine *g, const osv_device_pass *p)
     const osv_config *c = &m->config;
     const osv_scratch *t = &p->scratch;
     int R = p->host->R;
+    BEGIN("logits", -1);
 
     if (t->x_final != t->x_out) OP(gather_rows, t->x_final, t->x_out, p->scored, c->D, R);
     OP(rmsnorm, t->h_final, t->x_final, &m->final_norm, c->norm_offset, c->norm_eps, R);
     OP(matmul, OUT(t->z), t->h_final, W(&m->head), 1, R);
     if (c->final_softcap > 0) OP(softcap, t->z, c->final_softcap, (size_t)R * (size_t)m->shard.V);
+    END("logits", -1);
 }
 
 void osv_losses(const osv_engine *g, const osv_device_pass *p, osv_real *loss)
@@ -98,19 +102,23 @@ void osv_losses(const osv_engine *g, const osv_device_pass *p, osv_real *loss)
     osv_ops *o = g->ops;
     const osv_scratch *t = &p->scratch;
     int R = p->host->R, S = p->scores.S, V = g->model->shard.V;
+    BEGIN("losses", -1);
 
     OP(score_max, t->max, t->z, R, V);
     g->comm->all_reduce(g->comm, t->max, (size_t)R, OSV_MAX);
     OP(score_sum, t->sum, t->z, t->max, &p->scores, V);
     g->comm->all_reduce(g->comm, t->sum, 2 * (size_t)S, OSV_SUM);
     OP(score, loss, t->sum, &p->scores);
+    END("losses", -1);
 }
 
 void osv_forward(osv_step *s, const osv_real *v)
 {
     const osv_engine *g = &s->engine;
+    osv_ops *o = g->ops;
     const osv_buffers *b = &s->buffer;
     int N = g->model->config.N;
+    BEGIN("forward", -1);
 
     for (int l = s->batch->first_block; l < N; l++) {
         osv_steer(s, v, l);
@@ -119,4 +127,5 @@ void osv_forward(osv_step *s, const osv_real *v)
     }
     osv_logits(g, &b->live);
     osv_losses(g, &b->live, b->loss);
+    END("forward", -1);
 }

@@ -14,6 +14,7 @@ void osv_prefix(osv_step *s)
     const osv_config *c = &g->model->config;
     int N = c->N, D = c->D, T = p->host->T;
     osv_activations a = b->below;
+    BEGIN("prefix", -1);
 
     a.x = b->below_x[0];
     OP(embed, a.x, p->id, &g->model->embed, g->model->shard.vocab0, c->embed_scale, T);
@@ -33,7 +34,9 @@ void osv_prefix(osv_step *s)
         osv_block_forward(g, p, l, &a, out);
         a.x = out;
     }
-    if (p->host->R == 0) return;
-    osv_logits(g, p);
-    osv_losses(g, p, b->loss + b->live.scores.S);
+    if (p->host->R > 0) {
+        osv_logits(g, p);
+        osv_losses(g, p, b->loss + b->live.scores.S);
+    }
+    END("prefix", -1);
 }

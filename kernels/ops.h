@@ -139,9 +139,26 @@ typedef struct {
 
 typedef enum { OSV_TO_DEVICE, OSV_TO_HOST, OSV_ON_DEVICE } osv_direction;
 
+/* f32: weights as in the file, all arithmetic fp32. bf16: weights and the inputs of products are bf16. */
+typedef enum { OSV_DTYPE_F32, OSV_DTYPE_BF16 } osv_dtype;
+
+/* Somebody who looks on: told when the engine begins and ends an op, and the parts of its work that hold ops
+ * ("forward", "block" 3; number -1: there is only one). May call ops itself, but for profilers and clocks
+ * below only what does not disturb. */
+typedef struct {
+    void *context;
+    void (*begin)(void *context, osv_ops *o, const char *name, int number);
+    void (*end)(void *context, osv_ops *o, const char *name, int number);
+} osv_watch;
+
+enum { OSV_STAMPS = 8192 };
+
 struct osv_ops {
-    const char *name; /* "ref", "cpu", "cuda" */
-    osv_error *error; /* sticky; the caller of osv_*_open owns it */
+    const char *name;       /* "ref", "cpu", "cuda" */
+    const char *hardware;   /* for people: "NVIDIA H200, 132 multiprocessors, ..."; the filling's */
+    osv_dtype dtype;        /* as opened */
+    osv_error *error;       /* sticky; the caller of osv_*_open owns it */
+    const osv_watch *watch; /* NULL: nobody looks on; the caller's */
     void *state;
     void (*close)(osv_ops *o);
 
@@ -278,15 +295,27 @@ struct osv_ops {
     osv_graph *(*graph_end)(osv_ops *o);
     bool (*graph_run)(osv_ops *o, osv_graph *graph);
     void (*graph_free)(osv_ops *o, osv_graph *graph);
-};
 
-typedef enum { OSV_DTYPE_F32, OSV_DTYPE_BF16 } osv_dtype;
+    /* ---- profilers and clocks: they change no result ---- */
+
+    /* A profiler that is attached shows what is submitted from here on under this name, until the call with
+     * NULL that belongs to it; ranges lie in one another. number -1: none. */
+    void (*range)(osv_ops *o, const char *name, int number);
+    /* An attached profiler begins, or ends, to collect. */
+    void (*profiler)(osv_ops *o, bool on);
+    /* Stamp k (< OSV_STAMPS) is taken when all that was submitted before is done; not in a graph. */
+    void (*stamp)(osv_ops *o, int k);
+    /* Seconds from stamp a to stamp b, by the device's clock. Waits. */
+    double (*between)(osv_ops *o, int a, int b);
+};
 
 /* Opens a filling. On failure *o is NULL and `error` says why. threads <= 0: all processors.
  * cuda is there in builds with nvcc only. */
 int osv_ref_open(osv_ops **o, osv_dtype dtype, osv_error *error);
 int osv_cpu_open(osv_ops **o, osv_dtype dtype, int threads, osv_error *error);
 int osv_cuda_open(osv_ops **o, osv_dtype dtype, int device, osv_error *error);
+/* Devices that can be opened here; 0 without a driver. */
+int osv_cuda_devices(void);
 
 static inline int osv_ops_status(const osv_ops *o)
 {

@@ -141,7 +141,7 @@ static void release(osv_bin *b)
 {
     osv_ops *o = b->t->ops;
     for (int k = 0; k < 2; k++) {
-        if (b->graph[k]) OP(graph_free, b->graph[k]);
+        if (b->graph[k]) o->graph_free(o, b->graph[k]);
         free(b->host_params[k]);
         free(b->host_completion[k]);
         free(b->host_norm[k]);
@@ -189,12 +189,12 @@ void osv_bin_submit(osv_bin *b)
         bool rests = state->stopped != OSV_RUNNING;
         b->host_params[parity][i] = osv_adam_step(&b->t->job[b->job[i]].options, ++state->steps, rests);
     }
-    if (OP(graph_run, b->graph[parity])) return;
+    if (o->graph_run(o, b->graph[parity])) return;
     b->recorded = o->graph_begin(o);
     iterate(b, parity);
     if (!b->recorded) return;
     b->graph[parity] = o->graph_end(o);
-    OP(graph_run, b->graph[parity]);
+    o->graph_run(o, b->graph[parity]);
 }
 
 /* ---- public ---- */

@@ -32,12 +32,7 @@ static const osv_option table[] = {
     {"apply", "FORM", NULL, "add | clamp[:C] | ablate (default: as trained)", OSV_OPTION_TEXT,
      FIELD(steering.apply)},
 
-    {"backend", "auto|cpu|ref", "auto", "cpu: fast; ref: plain loops, slow, exact to the letter",
-     OSV_OPTION_TEXT, FIELD(machine.backend), .group = "Machine:"},
-    {"dtype", "f32|bf16", "f32", "f32: weights as in the file; bf16: weights rounded", OSV_OPTION_CHOICE,
-     FIELD(machine.dtype)},
-    {"threads", "N", NULL, "threads of the cpu backend (default: one a processor)", OSV_OPTION_INT,
-     FIELD(machine.threads), .low = 1, .high = 1024},
+    TOOL_MACHINE_OPTIONS,
 
     {"json", NULL, NULL, "one JSON object with the table and every answer", OSV_OPTION_FLAG, FIELD(json),
      .group = "Output:"},
@@ -70,7 +65,7 @@ static int parse_scales(eval_options *o, osv_error *e)
 
 int eval_options_parse(eval_options *o, int argc, char **argv, osv_error *e)
 {
-    *o = (eval_options){.steering.layer = -1};
+    *o = (eval_options){.machine = TOOL_MACHINE_DEFAULT, .steering.layer = -1};
     OSV_TRY(osv_options_parse(table, argc, argv, o, e));
     if (o->help || o->version) return OSV_OK;
     if (!o->model) return OSV_FAIL(e, OSV_USAGE, "--model is missing: the folder of the model");

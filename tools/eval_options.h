@@ -17,7 +17,7 @@ typedef struct {
     int scales;
     int by, match; /* eval_by, eval_match */
     int max_tokens;
-    tool_machine machine;
+    osv_machine machine;
     bool json, quiet, help, version;
 
     const char *scales_text; /* as given; read into `scale` */

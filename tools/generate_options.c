@@ -34,12 +34,7 @@ static const osv_option table[] = {
     {"seed", "N", "0", "of what is drawn", OSV_OPTION_SEED, FIELD(seed)},
     {"samples", "N", "1", "texts for each prompt", OSV_OPTION_INT, FIELD(samples), .low = 1, .high = 1 << 16},
 
-    {"backend", "auto|cpu|ref", "auto", "cpu: fast; ref: plain loops, slow, exact to the letter",
-     OSV_OPTION_TEXT, FIELD(machine.backend), .group = "Machine:"},
-    {"dtype", "f32|bf16", "f32", "f32: weights as in the file; bf16: weights rounded", OSV_OPTION_CHOICE,
-     FIELD(machine.dtype)},
-    {"threads", "N", NULL, "threads of the cpu backend (default: one a processor)", OSV_OPTION_INT,
-     FIELD(machine.threads), .low = 1, .high = 1024},
+    TOOL_MACHINE_OPTIONS,
 
     {"json", NULL, NULL, "one JSON object a line for each text, as it ends", OSV_OPTION_FLAG, FIELD(json),
      .group = "Output:"},
@@ -64,7 +59,7 @@ static int check(const generate_options *o, osv_error *e)
 
 int generate_options_parse(generate_options *o, int argc, char **argv, osv_error *e)
 {
-    *o = (generate_options){.steering.layer = -1};
+    *o = (generate_options){.machine = TOOL_MACHINE_DEFAULT, .steering.layer = -1};
     OSV_TRY(osv_options_parse(table, argc, argv, o, e));
     return o->help || o->version ? OSV_OK : check(o, e);
 }

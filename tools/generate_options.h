@@ -13,7 +13,7 @@ typedef struct {
     int max_tokens, samples, top_k;
     double temperature, top_p;
     unsigned long long seed;
-    tool_machine machine;
+    osv_machine machine;
     bool json, quiet, help, version;
 } generate_options;
 

@@ -24,7 +24,7 @@ typedef struct {
 static int open_flips(flips *f, const eval_options *o, osv_error *e)
 {
     *f = (flips){.options = o, .error = e};
-    OSV_TRY(tool_model_open(&f->m, o->model, o->chat, o->machine, e));
+    OSV_TRY(tool_model_open(&f->m, o->model, o->chat, &o->machine, e));
     OSV_TRY(tool_steering_open(&f->steering, &o->steering, &f->m.config, o->model, e));
     OSV_TRY(tool_stop_ids(&f->run.stop, &f->m, e));
     if (o->prompts) OSV_TRY(eval_set_open(&f->set[f->sets++], &f->m, o->prompts, false, o, e));

@@ -55,7 +55,7 @@ static void print_notes(const generate_run *r)
 static int open_run(generate_run *r, const generate_options *o, osv_error *e)
 {
     *r = (generate_run){.options = o, .error = e};
-    OSV_TRY(tool_model_open(&r->m, o->model, o->chat, o->machine, e));
+    OSV_TRY(tool_model_open(&r->m, o->model, o->chat, &o->machine, e));
     OSV_TRY(tool_steering_open(&r->steering, &o->steering, &r->m.config, o->model, e));
     OSV_TRY(tool_stop_ids(&r->stop, &r->m, e));
     OSV_TRY(tool_prompts_read(&r->prompts, &r->m, o->prompts, o->prompt, e));

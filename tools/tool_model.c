@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/backend.h"
 #include "loader/file.h"
 
 /* Processors that this process may run on, which a container or taskset can make fewer than there are. */
@@ -37,11 +36,14 @@ static int name_model(tool_model *m)
     return OSV_OK;
 }
 
-int tool_model_open(tool_model *m, const char *dir, const char *chat, tool_machine machine, osv_error *e)
+int tool_model_open(tool_model *m, const char *dir, const char *chat, const osv_machine *machine,
+                    osv_error *e)
 {
-    *m =
-        (tool_model){.dir = dir, .error = e, .threads = machine.threads > 0 ? machine.threads : processors()};
-    OSV_TRY(osv_backend_open(&m->ops, machine.backend, (osv_dtype)machine.dtype, m->threads, e));
+    *m = (tool_model){
+        .dir = dir, .error = e, .threads = machine->threads > 0 ? machine->threads : processors()};
+    osv_machine resolved = *machine;
+    resolved.threads = m->threads;
+    OSV_TRY(osv_backend_open(&m->ops, &resolved, e));
     OSV_TRY(osv_comm_self_open(&m->comm, e));
     OSV_TRY(name_model(m));
     OSV_TRY(osv_config_read(&m->config, dir, e));

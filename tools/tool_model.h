@@ -4,17 +4,42 @@
 #ifndef OSV_TOOLS_TOOL_MODEL_H
 #define OSV_TOOLS_TOOL_MODEL_H
 
+#include "kernels/backend.h"
 #include "kernels/comm.h"
 #include "loader/chat.h"
 #include "loader/checkpoint.h"
 #include "loader/tokenizer.h"
 
-/* Where it is computed. */
-typedef struct {
-    const char *backend; /* "auto", "cpu", ... */
-    int dtype;           /* osv_dtype */
-    int threads;         /* 0: one a processor */
-} tool_machine;
+/* The options of every tool that say where it is computed, read into the field `machine` of its struct: lines
+ * of its table, FIELD(name) being .offset of a field. */
+#define TOOL_MACHINE_OPTIONS                                                                           \
+    {"backend",                                                                                        \
+     "auto|cpu|cuda|ref",                                                                              \
+     "auto",                                                                                           \
+     "auto: cuda where there is a GPU; ref: slow, the reference",                                      \
+     OSV_OPTION_TEXT,                                                                                  \
+     FIELD(machine.backend),                                                                           \
+     .group = "Machine:"},                                                                             \
+        {"dtype",                                                                                      \
+         "f32|bf16|auto",                                                                              \
+         "auto",                                                                                       \
+         "weights and products; auto: bf16 with cuda, else f32",                                       \
+         OSV_OPTION_CHOICE,                                                                            \
+         FIELD(machine.dtype)},                                                                        \
+        {"device",       "N",                                                                          \
+         NULL,           "GPU of the cuda backend, counted from 0 (default: the first)",               \
+         OSV_OPTION_INT, FIELD(machine.device),                                                        \
+         .low = 0,       .high = 1023},                                                                \
+    {                                                                                                  \
+        "threads", "N", NULL, "threads of the cpu backend (default: one a processor)", OSV_OPTION_INT, \
+            FIELD(machine.threads), .low = 1, .high = 1024                                             \
+    }
+/* What they are before the command line is read. */
+#define TOOL_MACHINE_DEFAULT \
+    (osv_machine)            \
+    {                        \
+        .device = -1         \
+    }
 
 typedef struct {
     const char *dir;
@@ -35,7 +60,8 @@ typedef struct {
 /* All but the weights. Data of token ids need no tokenizer and raw text needs no chat format, so what is
  * wrong with them matters only once there is text, or messages; but a format that was asked for by name, not
  * as "auto", has to exist. */
-int tool_model_open(tool_model *m, const char *dir, const char *chat, tool_machine machine, osv_error *e);
+int tool_model_open(tool_model *m, const char *dir, const char *chat, const osv_machine *machine,
+                    osv_error *e);
 int tool_model_weights(tool_model *m);
 void tool_model_close(tool_model *m);
 

@@ -65,12 +65,7 @@ const osv_option train_option_table[] = {
     {"boundary", "auto|joint|apart", "auto", "how text is split between prompt and completion",
      OSV_OPTION_CHOICE, FIELD(boundary)},
 
-    {"backend", "auto|cpu|ref", "auto", "cpu: fast; ref: plain loops, slow, exact to the letter",
-     OSV_OPTION_TEXT, FIELD(machine.backend), .group = "Machine:"},
-    {"dtype", "f32|bf16", "f32", "f32: weights as in the file; bf16: weights rounded", OSV_OPTION_CHOICE,
-     FIELD(machine.dtype)},
-    {"threads", "N", NULL, "threads of the cpu backend (default: one a processor)", OSV_OPTION_INT,
-     FIELD(machine.threads), .low = 1, .high = 1024},
+    TOOL_MACHINE_OPTIONS,
     {"plan", NULL, NULL, "print the memory in bytes and the tokens, and run nothing", OSV_OPTION_FLAG,
      FIELD(plan)},
 
@@ -149,7 +144,7 @@ static int check_required(const train_options *o, osv_error *e)
 
 int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
 {
-    *o = (train_options){.job = osv_job_defaults()};
+    *o = (train_options){.machine = TOOL_MACHINE_DEFAULT, .job = osv_job_defaults()};
     OSV_TRY(osv_options_parse(train_option_table, argc, argv, o, e));
     if (o->help || o->version) return OSV_OK;
     OSV_TRY(check_required(o, e));

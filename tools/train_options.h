@@ -18,7 +18,7 @@ typedef struct {
     const char *positions;
     const char *chat;
     int boundary; /* osv_boundary */
-    tool_machine machine;
+    osv_machine machine;
     bool plan, json, quiet, help, version;
 
     const char *layer_text, *betas; /* as given; read into `layer` and `job` */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "kernels/backend.h"
+#include "kernels/host.h"
 #include "loader/file.h"
 #include "tools/program.h"
 #include "tools/text.h"
@@ -12,30 +13,25 @@
 
 /* ---- run.json ---- */
 
-/* Name of the processor as Linux tells it. */
-static void processor_name(char *name, size_t room)
+/* All options as they came out: "auto" is what it has become. */
+static json_t *arguments_json(const train_setup *s)
 {
-    snprintf(name, room, "unknown");
-    FILE *f = fopen("/proc/cpuinfo", "re");
-    char line[256];
-    while (f && fgets(line, sizeof line, f)) {
-        char *colon = strchr(line, ':');
-        if (strncmp(line, "model name", 10) != 0 || !colon) continue;
-        line[strcspn(line, "\n")] = '\0';
-        snprintf(name, room, "%s", colon + (colon[1] == ' ' ? 2 : 1));
-        break;
-    }
-    if (f) fclose(f);
+    train_options resolved = *s->options;
+    resolved.machine.backend = s->m.ops->name;
+    resolved.machine.dtype = (int)s->m.ops->dtype;
+    resolved.machine.threads = s->m.threads;
+    return osv_options_json(train_option_table, &resolved);
 }
 
 static json_t *hardware_json(const train_setup *s)
 {
     char name[200];
-    processor_name(name, sizeof name);
+    osv_host_processor(name, sizeof name);
     json_int_t bytes = (json_int_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
-    return json_pack("{s:s, s:o, s:I, s:i, s:I}", "backend", s->m.ops->name, "processor", osv_text_json(name),
-                     "processors", (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "threads", s->m.threads,
-                     "memory_bytes", bytes);
+    return json_pack("{s:s, s:o, s:o, s:I, s:i, s:I}", "backend", s->m.ops->name, "device",
+                     osv_text_json(s->m.ops->hardware), "processor", osv_text_json(name), "processors",
+                     (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "threads", s->m.threads, "memory_bytes",
+                     bytes);
 }
 
 static json_t *build_json(void)
@@ -94,7 +90,7 @@ int train_run_json(json_t **out, const train_setup *s)
     } part[] = {
         {"format", json_string("osv-run/1")},
         {"build", build_json()},
-        {"arguments", osv_options_json(train_option_table, s->options)},
+        {"arguments", arguments_json(s)},
         {"model", model_json(s)},
         {"tokenizer_sha256", file_sha256(tokenizer)},
         {"data_sha256", file_sha256(s->options->data)},

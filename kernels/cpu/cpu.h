@@ -62,6 +62,8 @@ typedef struct {
     void *partial;        /* shared by the threads of a region, see osv_cpu_partial */
     size_t partial_bytes; /* at least */
     osv_cpu_copy *copies; /* weights that `place` made */
+    char hardware[200];
+    double stamp[OSV_STAMPS]; /* when each was taken, seconds */
 } osv_cpu;
 
 OSV_CPU_INLINE bool osv_cpu_failed(const osv_ops *o)

@@ -4,6 +4,7 @@
 
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/widen.h"
+#include "kernels/host.h"
 
 _Static_assert(sizeof(osv_real) == sizeof(float), "cpu computes in float");
 
@@ -221,6 +222,28 @@ static void cpu_graph_free(osv_ops *o, osv_graph *graph)
     (void)o, (void)graph;
 }
 
+/* No profiler knows this filling's names; one that samples sees its functions. */
+static void cpu_range(osv_ops *o, const char *name, int number)
+{
+    (void)o, (void)name, (void)number;
+}
+
+static void cpu_profiler(osv_ops *o, bool on)
+{
+    (void)o, (void)on;
+}
+
+static void cpu_stamp(osv_ops *o, int k)
+{
+    ((osv_cpu *)o->state)->stamp[k] = osv_host_seconds();
+}
+
+static double cpu_between(osv_ops *o, int a, int b)
+{
+    const osv_cpu *cpu = o->state;
+    return cpu->stamp[b] - cpu->stamp[a];
+}
+
 static void cpu_close(osv_ops *o)
 {
     if (!o) return;
@@ -276,6 +299,10 @@ static const osv_ops table = {
     .graph_end = cpu_graph_end,
     .graph_run = cpu_graph_run,
     .graph_free = cpu_graph_free,
+    .range = cpu_range,
+    .profiler = cpu_profiler,
+    .stamp = cpu_stamp,
+    .between = cpu_between,
 };
 
 int osv_cpu_open(osv_ops **out, osv_dtype dtype, int threads, osv_error *error)
@@ -300,6 +327,9 @@ int osv_cpu_open(osv_ops **out, osv_dtype dtype, int threads, osv_error *error)
                      .blas_threads = osv_cpu_min(threads, blas_limit()),
                      .scratch = scratch};
     *o = table;
+    o->dtype = dtype;
+    o->hardware = cpu->hardware;
+    osv_host_processor(cpu->hardware, sizeof cpu->hardware);
     o->error = error;
     o->state = cpu;
     *out = o;

@@ -40,9 +40,25 @@ static bool failed(const osv_ops *o)
 
 /* ---- memory ---- */
 
+/* Memory of the device for `what`, or an error that says how much there is and what to do. */
+static void *take(osv_ops *o, size_t bytes, const char *what)
+{
+    osv_device *d = osv_cuda_device(o);
+    void *p = failed(o) ? NULL : osv_device_alloc(d, bytes);
+    size_t available, total;
+    if (p || failed(o)) return p;
+    osv_device_memory(d, &available, &total);
+    OSV_FAIL(o->error, OSV_DEVICE,
+             "cuda: out of memory: %.2f GB asked for %s, %.2f of the device's %.2f GB are free: use %sfewer "
+             "jobs at once or shorter prompts, or end what else runs there",
+             (double)bytes / 1e9, what, (double)available / 1e9, (double)total / 1e9,
+             o->dtype == OSV_DTYPE_F32 ? "--dtype bf16, " : "");
+    return NULL;
+}
+
 static void *cuda_alloc(osv_ops *o, size_t bytes)
 {
-    return failed(o) ? NULL : osv_device_alloc(osv_cuda_device(o), bytes);
+    return take(o, bytes, "activations, keys and values");
 }
 
 static void cuda_free(osv_ops *o, void *p)
@@ -201,7 +217,7 @@ static void *placed(osv_ops *o, size_t bytes)
         OSV_FAIL(o->error, OSV_DEVICE, "cuda: out of host memory");
         return NULL;
     }
-    *b = (osv_cuda_block){.next = cuda->placed, .data = osv_device_alloc(cuda->device, bytes)};
+    *b = (osv_cuda_block){.next = cuda->placed, .data = take(o, bytes, "a weight")};
     cuda->placed = b;
     return b->data;
 }
@@ -234,6 +250,28 @@ static void cuda_place(osv_ops *o, osv_weight *w)
     }
     w->data = data;
     w->format = format;
+}
+
+/* ---- profilers and clocks ---- */
+
+static void cuda_range(osv_ops *o, const char *name, int number)
+{
+    osv_device_range(osv_cuda_device(o), name, number);
+}
+
+static void cuda_profiler(osv_ops *o, bool on)
+{
+    osv_device_profiler(osv_cuda_device(o), on);
+}
+
+static void cuda_stamp(osv_ops *o, int k)
+{
+    osv_device_stamp(osv_cuda_device(o), k);
+}
+
+static double cuda_between(osv_ops *o, int a, int b)
+{
+    return osv_device_between(osv_cuda_device(o), a, b);
 }
 
 /* ---- the table ---- */
@@ -302,7 +340,16 @@ static const osv_ops table = {
     .graph_end = cuda_graph_end,
     .graph_run = cuda_graph_run,
     .graph_free = cuda_graph_free,
+    .range = cuda_range,
+    .profiler = cuda_profiler,
+    .stamp = cuda_stamp,
+    .between = cuda_between,
 };
+
+int osv_cuda_devices(void)
+{
+    return osv_devices();
+}
 
 int osv_cuda_open(osv_ops **out, osv_dtype dtype, int number, osv_error *error)
 {
@@ -318,10 +365,12 @@ int osv_cuda_open(osv_ops **out, osv_dtype dtype, int number, osv_error *error)
         return OSV_FAIL(error, OSV_DEVICE, "cuda: out of host memory");
     }
     *o = table;
+    o->hardware = osv_device_name(device);
+    o->dtype = dtype;
     o->error = error;
     o->state = cuda;
     *cuda = (osv_cuda){.device = device, .dtype = dtype, .scratch_bytes = osv_device_scratch(device)};
-    cuda->scratch = osv_device_alloc(device, cuda->scratch_bytes);
+    cuda->scratch = take(o, cuda->scratch_bytes, "scratch");
     if (error->status) {
         cuda_close(o);
         return error->status;

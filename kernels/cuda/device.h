@@ -22,6 +22,7 @@ extern "C" {
 typedef struct osv_device osv_device;
 typedef struct osv_device_graph osv_device_graph;
 
+int osv_devices(void); /* that can be opened; 0 without a driver */
 /* Opens device `number`; `error` stays the caller's. *d is NULL after a failure. */
 int osv_device_open(osv_device **d, int number, osv_error *error);
 void osv_device_close(osv_device *d);
@@ -32,9 +33,12 @@ int osv_device_processors(const osv_device *d);
 /* Bytes of scratch that the backend should take on this device. */
 size_t osv_device_scratch(const osv_device *d);
 
-/* Device memory, aligned to 256, full of garbage; NULL after a failure. free waits for all work. */
+/* Device memory, aligned to 256, full of garbage; NULL after a failure, and where there is not so much: the
+ * caller knows what it was for and makes the error. free waits for all work. */
 void *osv_device_alloc(osv_device *d, size_t bytes);
 void osv_device_free(osv_device *d, void *p);
+/* Bytes of the device's memory that nobody has, and all of it. */
+void osv_device_memory(osv_device *d, size_t *available, size_t *total);
 /* Host memory that the device copies from and to at full speed while the host goes on. */
 void *osv_device_host_alloc(osv_device *d, size_t bytes);
 void osv_device_host_free(osv_device *d, void *p);
@@ -67,7 +71,11 @@ typedef struct {
 } osv_product;
 void osv_device_matmul(osv_device *d, const osv_product *p);
 
-double osv_device_seconds(osv_device *d); /* of work done so far, by the device's clock; waits */
+/* As osv_ops.stamp, between, range and profiler. */
+void osv_device_stamp(osv_device *d, int k);
+double osv_device_between(osv_device *d, int a, int b);
+void osv_device_range(osv_device *d, const char *name, int number);
+void osv_device_profiler(osv_device *d, bool on);
 
 /* True if a kernel may be launched now with that much dynamic shared memory; and after its launch. */
 bool osv_device_launch(osv_device *d, const void *kernel, size_t shared_bytes);

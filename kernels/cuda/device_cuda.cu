@@ -1,7 +1,9 @@
 /* kernels/cuda/device.h by CUDA: one stream, its graphs, cuBLASLt. Nothing is decided here that could be
  * decided above, because a machine without a GPU cannot test it. */
 #include <cublasLt.h>
+#include <cuda_profiler_api.h>
 #include <cuda_runtime.h>
+#include <nvtx3/nvToolsExt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +30,8 @@ struct osv_device {
     osv_error *error;
     int number, processors;
     cudaStream_t stream;
-    cudaEvent_t marks[OSV_DEVICE_MARKS], start, end;
+    cudaEvent_t marks[OSV_DEVICE_MARKS];
+    cudaEvent_t stamps[OSV_STAMPS]; /* NULL: not taken yet */
     size_t marked;
     bool recording;
     cublasLtHandle_t blas;
@@ -92,6 +95,12 @@ static void describe(osv_device *d)
                  p.name, p.major, p.minor);
 }
 
+int osv_devices(void)
+{
+    int count = 0;
+    return cudaGetDeviceCount(&count) == cudaSuccess ? count : 0;
+}
+
 int osv_device_open(osv_device **out, int number, osv_error *error)
 {
     int count = 0;
@@ -112,11 +121,8 @@ int osv_device_open(osv_device **out, int number, osv_error *error)
     if (!failed(d)) CUDA(d, cudaStreamCreateWithFlags(&d->stream, cudaStreamNonBlocking));
     for (int i = 0; i < OSV_DEVICE_MARKS && !failed(d); i++)
         CUDA(d, cudaEventCreateWithFlags(&d->marks[i], cudaEventDisableTiming));
-    if (!failed(d)) CUDA(d, cudaEventCreate(&d->start));
-    if (!failed(d)) CUDA(d, cudaEventCreate(&d->end));
-    if (!failed(d)) CUDA(d, cudaEventRecord(d->start, d->stream));
     if (!failed(d)) BLAS(d, cublasLtCreate(&d->blas));
-    if (!failed(d)) d->workspace = osv_device_alloc(d, WORKSPACE_BYTES);
+    if (!failed(d)) CUDA(d, cudaMalloc(&d->workspace, WORKSPACE_BYTES));
     if (failed(d)) {
         osv_device_close(d);
         return error->status;
@@ -135,8 +141,8 @@ void osv_device_close(osv_device *d)
     cudaFree(d->workspace);
     for (int i = 0; i < OSV_DEVICE_MARKS; i++)
         if (d->marks[i]) cudaEventDestroy(d->marks[i]);
-    if (d->start) cudaEventDestroy(d->start);
-    if (d->end) cudaEventDestroy(d->end);
+    for (int i = 0; i < OSV_STAMPS; i++)
+        if (d->stamps[i]) cudaEventDestroy(d->stamps[i]);
     if (d->stream) cudaStreamDestroy(d->stream);
     free(d);
 }
@@ -164,16 +170,17 @@ void *osv_device_alloc(osv_device *d, size_t bytes)
     void *p = NULL;
     if (failed(d)) return NULL;
     cudaError_t code = cudaMalloc(&p, bytes ? bytes : 1);
-    if (code == cudaSuccess) return p;
-    size_t available = 0, total = 0;
-    cudaMemGetInfo(&available, &total);
-    cudaGetLastError(); /* running out of memory is no error of the context */
-    OSV_FAIL(
-        d->error, OSV_DEVICE,
-        "cuda: %s: %.2f GB asked for, %.2f of %.2f GB are free: use fewer jobs at once, shorter prompts, "
-        "--dtype bf16 or more ranks (--tp)",
-        cudaGetErrorString(code), (double)bytes / 1e9, (double)available / 1e9, (double)total / 1e9);
-    return NULL;
+    if (code == cudaErrorMemoryAllocation) {
+        cudaGetLastError(); /* no error of the context: others may still be given */
+        return NULL;
+    }
+    return CUDA(d, code) ? p : NULL;
+}
+
+void osv_device_memory(osv_device *d, size_t *available, size_t *total)
+{
+    *available = *total = 0;
+    if (!failed(d)) CUDA(d, cudaMemGetInfo(available, total));
 }
 
 void osv_device_free(osv_device *d, void *p)
@@ -260,13 +267,44 @@ void osv_device_graph_free(osv_device *d, osv_device_graph *graph)
     free(graph);
 }
 
-double osv_device_seconds(osv_device *d)
+/* ---- profilers and clocks ---- */
+
+void osv_device_stamp(osv_device *d, int k)
+{
+    if (failed(d)) return;
+    if (!d->stamps[k]) CUDA(d, cudaEventCreate(&d->stamps[k]));
+    if (!failed(d)) CUDA(d, cudaEventRecord(d->stamps[k], d->stream));
+}
+
+double osv_device_between(osv_device *d, int a, int b)
 {
     float milliseconds = 0;
-    if (!failed(d)) CUDA(d, cudaEventRecord(d->end, d->stream));
-    if (!failed(d)) CUDA(d, cudaEventSynchronize(d->end));
-    if (!failed(d)) CUDA(d, cudaEventElapsedTime(&milliseconds, d->start, d->end));
+    if (!failed(d)) CUDA(d, cudaEventSynchronize(d->stamps[b]));
+    if (!failed(d)) CUDA(d, cudaEventElapsedTime(&milliseconds, d->stamps[a], d->stamps[b]));
     return milliseconds * 1e-3;
+}
+
+void osv_device_range(osv_device *d, const char *name, int number)
+{
+    char text[64];
+    (void)d;
+    if (!name) {
+        nvtxRangePop();
+    } else if (number < 0) {
+        nvtxRangePushA(name);
+    } else {
+        snprintf(text, sizeof text, "%s %d", name, number);
+        nvtxRangePushA(text);
+    }
+}
+
+void osv_device_profiler(osv_device *d, bool on)
+{
+    if (failed(d)) return;
+    if (on)
+        CUDA(d, cudaProfilerStart());
+    else
+        CUDA(d, cudaProfilerStop());
 }
 
 /* ---- kernels ---- */

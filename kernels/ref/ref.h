@@ -17,6 +17,8 @@ typedef struct {
     osv_dtype dtype;
     double *scratch; /* one buffer, lent to one operator at a time */
     size_t scratch_length;
+    char hardware[200];
+    double stamp[OSV_STAMPS]; /* when each was taken, seconds */
 } osv_ref;
 
 /* x as a matrix product sees it. */

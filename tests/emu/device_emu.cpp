@@ -6,7 +6,6 @@
 
 #include <cblas.h>
 #include <sys/mman.h>
-#include <time.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -19,17 +18,19 @@
 #include "emu.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/device.h"
+#include "kernels/host.h"
 #include "scheduler.h"
 
 using emu::die;
 
-static const size_t reserved = (size_t)64 << 30, page = 4096, gap = 256, scratch_bytes = 64 << 10;
+static const size_t reserved = (size_t)64 << 30, /* of addresses */ page = 4096, gap = 256,
+                    scratch_bytes = 64 << 10;
 static const unsigned char garbage = 0xff; /* NaN as float and bf16 */
 
 static unsigned order;
 static osv_emu_counts counts;
 static int failing[OSV_EMU_KINDS];
-static size_t allocated;
+static size_t allocated, memory = reserved;
 
 struct osv_device_graph {
     std::vector<std::function<void()>> node;
@@ -50,6 +51,10 @@ struct osv_device {
     size_t run;               /* entries taken from the queue so far */
     std::vector<size_t> mark; /* entries queued before each mark */
     osv_device_graph *recording;
+    size_t total, taken; /* memory of the device, and what of it is allocated */
+    double stamp[OSV_STAMPS];
+    int ranges; /* open */
+    bool profiled;
 };
 
 /* ---- memory ---- */
@@ -123,11 +128,8 @@ void *osv_device_alloc(osv_device *d, size_t bytes)
 {
     counts.allocations++;
     if (fails(d, OSV_EMU_ALLOC, "an allocation") || records(d, "an allocation")) return nullptr;
-    if (bytes > reserved || pages(bytes) > reserved - d->used) {
-        OSV_FAIL(d->error, OSV_DEVICE, "cuda: out of memory: %zu bytes asked for, %zu free", bytes,
-                 reserved - d->used);
-        return nullptr;
-    }
+    if (bytes > d->total - d->taken || pages(bytes) > reserved - d->used) return nullptr;
+    d->taken += bytes;
     char *p = d->base + d->used;
     size_t whole = pages(bytes);
     d->used += whole;
@@ -156,7 +158,14 @@ void osv_device_free(osv_device *d, void *p)
     mprotect(p, whole, PROT_NONE);
     madvise(p, whole, MADV_DONTNEED);
     allocated -= it->second.bytes;
+    d->taken -= it->second.bytes;
     it->second.freed = true;
+}
+
+void osv_device_memory(osv_device *d, size_t *available, size_t *all)
+{
+    *available = d->total - d->taken;
+    *all = d->total;
 }
 
 void *osv_device_host_alloc(osv_device *d, size_t bytes)
@@ -325,15 +334,41 @@ void osv_device_matmul(osv_device *d, const osv_product *asked)
     });
 }
 
-double osv_device_seconds(osv_device *d)
+/* ---- profilers and clocks ---- */
+
+void osv_device_stamp(osv_device *d, int k)
+{
+    if (k < 0 || k >= OSV_STAMPS) die("stamp %d of %d", k, (int)OSV_STAMPS);
+    if (d->error->status || records(d, "a stamp")) return;
+    submit(d, [=] { d->stamp[k] = osv_host_seconds(); });
+}
+
+double osv_device_between(osv_device *d, int a, int b)
 {
     run_all(d);
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    return d->stamp[b] - d->stamp[a];
+}
+
+void osv_device_range(osv_device *d, const char *name, int)
+{
+    d->ranges += name ? 1 : -1;
+    if (d->ranges < 0) die("a range ends that never began");
+    counts.ranges += name != nullptr;
+}
+
+void osv_device_profiler(osv_device *d, bool on)
+{
+    if (d->profiled == on) die("the profiler is %s already", on ? "on" : "off");
+    d->profiled = on;
+    counts.profiled += on;
 }
 
 /* ---- the device ---- */
+
+int osv_devices(void)
+{
+    return 0; /* nobody should get the emulation who has not asked for it by name */
+}
 
 int osv_device_open(osv_device **out, int number, osv_error *error)
 {
@@ -346,6 +381,7 @@ int osv_device_open(osv_device **out, int number, osv_error *error)
     *out = new osv_device{};
     (*out)->error = error;
     (*out)->base = (char *)base;
+    (*out)->total = memory;
     return OSV_OK;
 }
 
@@ -354,6 +390,7 @@ void osv_device_close(osv_device *d)
     if (!d) return;
     run_all(d);
     delete d->recording;
+    if (!d->error->status && (d->ranges || d->profiled)) die("a range or the profiler was left open");
     access(d, PROT_READ | PROT_WRITE);
     for (auto &b : d->blocks) {
         if (b.second.freed) continue;
@@ -391,6 +428,11 @@ int osv_emu_open(osv_ops **o, osv_dtype dtype, osv_error *error)
     return osv_cuda_open(o, dtype, 0, error);
 }
 
+int osv_emu_devices(void)
+{
+    return osv_cuda_devices();
+}
+
 int osv_emu_open_as_cuda(osv_ops **o, osv_dtype dtype, int number, osv_error *error)
 {
     return osv_cuda_open(o, dtype, number, error);
@@ -414,4 +456,9 @@ void osv_emu_fail(osv_emu_kind kind, int n)
 size_t osv_emu_bytes(void)
 {
     return allocated;
+}
+
+void osv_emu_memory(size_t bytes)
+{
+    memory = bytes ? bytes : reserved;
 }

@@ -12,8 +12,9 @@ extern "C" {
 /* The CUDA backend on the host. `number` of the device is always 0. */
 int osv_emu_open(osv_ops **o, osv_dtype dtype, osv_error *error);
 
-/* The same in the place of osv_cuda_open. */
+/* The same in the place of osv_cuda_open and osv_cuda_devices. */
 int osv_emu_open_as_cuda(osv_ops **o, osv_dtype dtype, int number, osv_error *error);
+int osv_emu_devices(void);
 
 /* In which order threads, warps and blocks run from now on: 0 forward, 1 backward, else shuffled by this
  * seed.
@@ -23,7 +24,8 @@ void osv_emu_order(unsigned order);
 /* What was asked of the device since the program started. */
 typedef struct {
     size_t allocations, copies, launches, products, syncs, marks, graph_runs;
-    size_t outside; /* launches, products and fills that were not in a graph */
+    size_t outside;          /* launches, products and fills that were not in a graph */
+    size_t ranges, profiled; /* ranges that began, times that the profiler was switched on */
 } osv_emu_counts;
 osv_emu_counts osv_emu_count(void);
 
@@ -37,6 +39,9 @@ typedef enum {
     OSV_EMU_KINDS
 } osv_emu_kind;
 void osv_emu_fail(osv_emu_kind kind, int n);
+
+/* Memory of devices that are opened from now on; 0: as much as there is. */
+void osv_emu_memory(size_t bytes);
 
 /* Bytes of device and pinned host memory that are allocated now. */
 size_t osv_emu_bytes(void);

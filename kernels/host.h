@@ -1,0 +1,21 @@
+/* The processor's name and clock: for the fillings whose ops run when they are called, and for benchmarks. */
+#ifndef OSV_KERNELS_HOST_H
+#define OSV_KERNELS_HOST_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Seconds since some moment; never goes back. */
+double osv_host_seconds(void);
+
+/* "AMD EPYC 9B14", as Linux tells it; "unknown" where it does not. */
+void osv_host_processor(char *name, size_t room);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
