@@ -180,7 +180,7 @@ static void iterate(osv_bin *b, int parity)
     OP(adam, b->v, b->m, b->s, b->dv, b->params, b->D, b->J);
 }
 
-void osv_bin_submit(osv_bin *b)
+void osv_bin_submit(osv_bin *b, bool op_by_op)
 {
     osv_ops *o = b->t->ops;
     int parity = b->submitted++ % 2;
@@ -189,11 +189,10 @@ void osv_bin_submit(osv_bin *b)
         bool rests = state->stopped != OSV_RUNNING;
         b->host_params[parity][i] = osv_adam_step(&b->t->job[b->job[i]].options, ++state->steps, rests);
     }
-    if (o->graph_run(o, b->graph[parity])) return;
-    b->recorded = o->graph_begin(o);
-    iterate(b, parity);
+    b->recorded = !op_by_op && (b->graph[parity] || o->graph_begin(o));
+    if (!b->graph[parity] || op_by_op) iterate(b, parity);
     if (!b->recorded) return;
-    b->graph[parity] = o->graph_end(o);
+    if (!b->graph[parity]) b->graph[parity] = o->graph_end(o);
     o->graph_run(o, b->graph[parity]);
 }
 

@@ -31,9 +31,10 @@ int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, os
 /* Saves vectors and moments into the states. */
 void osv_bin_close(osv_bin *b);
 
-/* Enqueues one iteration: forward, objective, backward, Adam. Counts the step in each job's state. */
-void osv_bin_submit(osv_bin *b);
-/* True where the filling records graphs: then osv_bin_submit returns before the iteration is done. */
+/* Enqueues one iteration: forward, objective, backward, Adam. Counts the step in each job's state. op_by_op:
+ * not as a recorded graph, so that a profiler sees the ops. */
+void osv_bin_submit(osv_bin *b, bool op_by_op);
+/* True where the last iteration was a recorded graph: then osv_bin_submit returns before it is done. */
 bool osv_bin_recorded(const osv_bin *b);
 
 /* What iteration number `iteration` (of this bin, from 0; one of the last two) measured for the i-th job,

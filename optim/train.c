@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "optim/bin.h"
+#include "optim/profile.h"
 #include "optim/random.h"
 
 /* Measurements reach the host `lag` iterations after they were enqueued: 1 where the filling records graphs,
@@ -16,8 +17,9 @@ typedef struct {
     int *in_bin; /* [bin_jobs] indexes of jobs */
     int bin_jobs;
     int submitted, processed; /* iterations of this bin */
-    double *losses;           /* of the job at hand */
-    osv_real *vector;         /* [D] likewise */
+    osv_profile profile;
+    double *losses;   /* of the job at hand */
+    osv_real *vector; /* [D] likewise */
 } training;
 
 static int running(const training *r)
@@ -147,7 +149,14 @@ static int loop(training *r)
 {
     OSV_TRY(pack(r));
     while (running(r) > 0) {
-        osv_bin_submit(r->bin);
+        if (osv_profile_turns(
+                &r->profile)) { /* what a clock or a mark counts on changes: nothing is left behind */
+            OSV_TRY(catch_up(r, 0));
+            if (running(r) == 0) break;
+        }
+        bool op_by_op = osv_profile_begin(&r->profile);
+        osv_bin_submit(r->bin, op_by_op);
+        osv_profile_end(&r->profile);
         r->submitted++;
         OSV_TRY(catch_up(r, osv_bin_recorded(r->bin) ? 1 : 0));
         if (running(r) > 0 && is_idle(r)) {
@@ -188,9 +197,10 @@ static int start(training *r)
 
 int osv_train(const osv_training *t)
 {
-    training r = {.t = t};
+    training r = {.t = t, .profile = {.o = t->ops, .count = t->profile}};
     int status = start(&r);
     if (!status) status = loop(&r);
+    osv_profile_close(&r.profile);
     if (r.bin) osv_bin_close(r.bin);
     for (int j = 0; r.state && j < t->jobs; j++) {
         free(r.state[j].vector);

@@ -43,6 +43,7 @@ typedef struct {
     osv_observer observer;
     const volatile sig_atomic_t
         *interrupted; /* nonzero: end after the current iteration, keep the vectors; may be NULL */
+    int profile;      /* > 0: for an attached profiler, see optim/profile.h */
 } osv_training;
 
 /* Trains all jobs together. The ops' sticky error says what went wrong. */

@@ -67,7 +67,8 @@ static int train(const train_setup *s, train_report *r, double *before, double *
                              .job = s->jobs.job,
                              .jobs = s->jobs.jobs,
                              .observer = {r, train_report_observe},
-                             .interrupted = &osv_program_signal};
+                             .interrupted = &osv_program_signal,
+                             .profile = s->options->profile};
     /* Before the run directory exists: a job that cannot be trained, or too little memory, shows here. */
     OSV_TRY(osv_evaluate(&training, NULL, before));
     osv_run_directory run;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "loader/datapoints.h"
+#include "optim/profile.h"
 
 #define FIELD(name) .offset = offsetof(train_options, name)
 #define AT_LEAST(x) .low = (x), .high = INFINITY
@@ -66,6 +67,8 @@ const osv_option train_option_table[] = {
      OSV_OPTION_CHOICE, FIELD(boundary)},
 
     TOOL_MACHINE_OPTIONS,
+    {"profile", "N", NULL, "an attached profiler sees N iterations op by op, then N as they run",
+     OSV_OPTION_INT, FIELD(profile), .low = 1, .high = 1000},
     {"plan", NULL, NULL, "print the memory in bytes and the tokens, and run nothing", OSV_OPTION_FLAG,
      FIELD(plan)},
 
@@ -151,6 +154,10 @@ int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
     OSV_TRY(parse_layers(o, e));
     OSV_TRY(parse_betas(o, e));
     OSV_TRY(osv_positions_check(o->positions, "--positions", e));
+    if (o->profile > 0 && o->job.max_iters < OSV_PROFILE_WARM + 2 * o->profile)
+        return OSV_FAIL(e, OSV_USAGE,
+                        "--profile %d needs --max-iters %d or more: %d to warm up, and twice %d", o->profile,
+                        OSV_PROFILE_WARM + 2 * o->profile, OSV_PROFILE_WARM, o->profile);
     o->negated = o->suppress == 1;
     o->job.target_rule = o->target_rule == 1 ? OSV_TARGET_EACH : OSV_TARGET_SUM;
     return OSV_OK;

@@ -19,6 +19,7 @@ typedef struct {
     const char *chat;
     int boundary; /* osv_boundary */
     osv_machine machine;
+    int profile;
     bool plan, json, quiet, help, version;
 
     const char *layer_text, *betas; /* as given; read into `layer` and `job` */
