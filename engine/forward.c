@@ -74,10 +74,13 @@ void osv_block_forward(const osv_engine *g, const osv_device_pass *p, int l, con
     OP(matmul, OUT(a->gate, a->up), t->h, W(&w->gate, &w->up), 2, Q);
     if (w->gate_bias.data) OP(bias, a->gate, &w->gate_bias, Q);
     if (w->up_bias.data) OP(bias, a->up, &w->up_bias, Q);
-    OP(glu, t->glu, a->gate, a->up, c->activation, (size_t)Q * (size_t)sh->F);
-    OP(matmul, OUT(a->ffn_y), t->glu, W(&w->down), 1, Q);
-    sum_over_ranks(g, a->ffn_y, &w->down_bias, Q);
-    OP(residual_add, x_out, a->x_mid, post_norm(g, t->h, a->ffn_y, &w->ffn_post_norm, Q), NULL, D, Q);
+    if (x_out || w->ffn_post_norm.data) {
+        OP(glu, t->glu, a->gate, a->up, c->activation, (size_t)Q * (size_t)sh->F);
+        OP(matmul, OUT(a->ffn_y), t->glu, W(&w->down), 1, Q);
+        sum_over_ranks(g, a->ffn_y, &w->down_bias, Q);
+    }
+    if (x_out)
+        OP(residual_add, x_out, a->x_mid, post_norm(g, t->h, a->ffn_y, &w->ffn_post_norm, Q), NULL, D, Q);
     END("block", l);
 }
 
