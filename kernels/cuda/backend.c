@@ -61,6 +61,13 @@ static void *cuda_alloc(osv_ops *o, size_t bytes)
     return take(o, bytes, "activations, keys and values");
 }
 
+static size_t cuda_available(osv_ops *o)
+{
+    size_t available, total;
+    osv_device_memory(osv_cuda_device(o), &available, &total);
+    return available;
+}
+
 static void cuda_free(osv_ops *o, void *p)
 {
     osv_device_free(osv_cuda_device(o), p);
@@ -330,6 +337,7 @@ static const osv_ops table = {
     .norm = osv_cuda_norm,
     .alloc = cuda_alloc,
     .free = cuda_free,
+    .available = cuda_available,
     .copy = cuda_copy,
     .zero = cuda_zero,
     .gather_rows = osv_cuda_gather_rows,
