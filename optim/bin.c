@@ -93,6 +93,17 @@ static void lay_out(osv_bin *b, osv_bump *memory)
     };
 }
 
+size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, int J, int recompute)
+{
+    osv_switches on = t->on;
+    on.recompute = recompute;
+    osv_batch counted = *batch; /* lay_out reads it alone */
+    osv_bin b = {.J = J, .C = batch->C, .D = t->model->config.D, .batch = &counted};
+    osv_bump own = {0};
+    lay_out(&b, &own);
+    return own.used + osv_plan_bytes(t->model, batch, &on, t->ops->error);
+}
+
 static int alloc_host(osv_bin *b)
 {
     size_t J = (size_t)b->J, C = (size_t)b->C;
@@ -198,9 +209,12 @@ void osv_bin_submit(osv_bin *b, bool op_by_op)
 
 /* ---- public ---- */
 
-int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, osv_job_state *state)
+int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, int recompute,
+                 osv_job_state *state)
 {
     osv_ops *o = t->ops;
+    osv_switches on = t->on;
+    on.recompute = recompute;
     *out = NULL;
     osv_bin *b = calloc(1, sizeof *b);
     if (!b) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
@@ -220,7 +234,7 @@ int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, os
 
     osv_bump bump = {0};
     if ((status = osv_bin_batch(&b->batch, t, job, J, false))) goto fail;
-    if ((status = osv_step_open(&b->step, o, t->comm, t->model, b->batch, &t->on))) goto fail;
+    if ((status = osv_step_open(&b->step, o, t->comm, t->model, b->batch, &on))) goto fail;
     lay_out(b, &bump);
     b->memory = o->alloc(o, bump.used);
     if ((status = osv_ops_status(o))) goto fail;
