@@ -67,10 +67,12 @@ const osv_option train_option_table[] = {
      OSV_OPTION_CHOICE, FIELD(boundary)},
 
     TOOL_MACHINE_OPTIONS,
+    {"memory", "SIZE", NULL, "memory for all of it, such as 20G (default: what is free)", OSV_OPTION_BYTES,
+     FIELD(memory)},
     {"profile", "N", NULL, "an attached profiler sees N iterations op by op, then N as they run",
      OSV_OPTION_INT, FIELD(profile), .low = 1, .high = 1000},
-    {"plan", NULL, NULL, "print the memory in bytes and the tokens, and run nothing", OSV_OPTION_FLAG,
-     FIELD(plan)},
+    {"plan", NULL, NULL, "print tokens, work and memory of each bin of jobs, and run nothing",
+     OSV_OPTION_FLAG, FIELD(plan)},
 
     {"json", NULL, NULL, "results as one JSON object", OSV_OPTION_FLAG, FIELD(json), .group = "Output:"},
     {"quiet", NULL, NULL, "no progress and no notes on standard error", OSV_OPTION_FLAG, FIELD(quiet)},

@@ -19,6 +19,7 @@ typedef struct {
     const char *chat;
     int boundary; /* osv_boundary */
     osv_machine machine;
+    size_t memory; /* 0: not given */
     int profile;
     bool plan, json, quiet, help, version;
 
