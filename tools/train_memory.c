@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernels/host.h"
+#include "tools/text.h"
 
 /* Of what is free a tenth stays free: others live on the machine too, and allocators round up. */
 static const double USED_OF_FREE = 0.9;
@@ -24,13 +25,15 @@ static int split(train_memory *m, size_t limit, const osv_footprint *f, osv_mode
     osv_model_each(model, add, &weights);
     *m = (train_memory){.limit = limit, .weights = weights.bytes, .fixed = f->fixed, .runtime = f->runtime};
     size_t taken = m->weights + m->fixed + m->runtime;
+    char all[24], of_weights[24], rest[24];
     if (taken >= limit)
-        return OSV_FAIL(e, OSV_DEVICE,
-                        "%.2f GB of memory are too little: the weights take %.2f GB, %s itself %.2f GB; give "
-                        "more (--memory) or use %s",
-                        (double)limit / 1e9, (double)m->weights / 1e9, f->backend,
-                        (double)(m->fixed + m->runtime) / 1e9,
-                        f->dtype == OSV_DTYPE_F32 ? "--dtype bf16" : "a smaller model");
+        return OSV_FAIL(
+            e, OSV_DEVICE,
+            "%s of memory are too little: the weights take %s, the backend %s itself %s; give more "
+            "(--memory) or use %s",
+            osv_show_bytes(all, sizeof all, limit), osv_show_bytes(of_weights, sizeof of_weights, m->weights),
+            f->backend, osv_show_bytes(rest, sizeof rest, m->fixed + m->runtime),
+            f->dtype == OSV_DTYPE_F32 ? "--dtype bf16" : "a smaller model");
     m->bin = limit - taken;
     return OSV_OK;
 }

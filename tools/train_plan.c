@@ -7,6 +7,7 @@
 #include "optim/bin.h"
 #include "optim/pack.h"
 #include "tools/program.h"
+#include "tools/text.h"
 
 /* A bin as it would be if no job ended before the others of it. */
 typedef struct {
@@ -101,9 +102,13 @@ static void print_text(const work_plan *p)
     printf("shared tokens  %ld (the same as others, not computed again)\n", p->asked - p->live - p->frozen);
     printf("scored tokens  %ld\n", p->scored);
     printf("work           %.4g GFLOP an iteration of every job\n", p->flops * 1e-9);
-    printf("memory         %zu bytes at most, of %zu: weights %zu, largest bin %zu, scratch and libraries "
-           "%zu\n",
-           peak(p), m->limit, m->weights, p->largest, m->fixed + m->runtime);
+    char all[24], limit[24], weights[24], largest[24], rest[24];
+    printf("memory         %s at most, of %s: weights %s, largest bin %s (%zu bytes), scratch and libraries "
+           "%s\n",
+           osv_show_bytes(all, sizeof all, peak(p)), osv_show_bytes(limit, sizeof limit, m->limit),
+           osv_show_bytes(weights, sizeof weights, m->weights),
+           osv_show_bytes(largest, sizeof largest, p->largest), p->largest,
+           osv_show_bytes(rest, sizeof rest, m->fixed + m->runtime));
     printf(
         "\n  bin   jobs   live  frozen  scored  blocks       recomputed       bytes      GFLOP  GB read\n");
     for (int i = 0; i < p->bins; i++) {
