@@ -1,5 +1,8 @@
 #include "kernels/host.h"
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -51,4 +54,18 @@ size_t osv_host_available(void)
         if (left < available) available = left;
     }
     return available;
+}
+
+void osv_host_copy(void *to, const void *from, size_t bytes)
+{
+    enum { MOST_THREADS = 8, PART = 1 << 20 };
+    ptrdiff_t parts = (ptrdiff_t)((bytes + PART - 1) / PART);
+#ifdef _OPENMP
+    int threads = omp_get_num_procs() < MOST_THREADS ? omp_get_num_procs() : MOST_THREADS;
+#pragma omp parallel for num_threads(threads) if (parts > 1)
+#endif
+    for (ptrdiff_t i = 0; i < parts; i++) {
+        size_t at = (size_t)i * PART, left = bytes - at;
+        memcpy((char *)to + at, (const char *)from + at, left < PART ? left : PART);
+    }
 }
