@@ -367,7 +367,7 @@ void osv_device_profiler(osv_device *d, bool on)
 
 int osv_devices(void)
 {
-    return 0; /* nobody should get the emulation who has not asked for it by name */
+    return 1;
 }
 
 int osv_device_open(osv_device **out, int number, osv_error *error)
@@ -428,12 +428,7 @@ int osv_emu_open(osv_ops **o, osv_dtype dtype, osv_error *error)
     return osv_cuda_open(o, dtype, 0, error);
 }
 
-int osv_emu_devices(void)
-{
-    return osv_cuda_devices();
-}
-
-int osv_emu_open_as_cuda(osv_ops **o, osv_dtype dtype, int number, osv_error *error)
+int osv_emu_open_device(osv_ops **o, osv_dtype dtype, int number, osv_error *error)
 {
     return osv_cuda_open(o, dtype, number, error);
 }

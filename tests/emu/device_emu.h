@@ -12,9 +12,8 @@ extern "C" {
 /* The CUDA backend on the host. `number` of the device is always 0. */
 int osv_emu_open(osv_ops **o, osv_dtype dtype, osv_error *error);
 
-/* The same in the place of osv_cuda_open and osv_cuda_devices. */
-int osv_emu_open_as_cuda(osv_ops **o, osv_dtype dtype, int number, osv_error *error);
-int osv_emu_devices(void);
+/* The same with a number, as osv_cuda_open. */
+int osv_emu_open_device(osv_ops **o, osv_dtype dtype, int number, osv_error *error);
 
 /* In which order threads, warps and blocks run from now on: 0 forward, 1 backward, else shuffled by this
  * seed.
