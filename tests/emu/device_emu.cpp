@@ -110,6 +110,7 @@ static void check_gap(char *p, size_t bytes)
 static bool fails(osv_device *d, osv_emu_kind kind, const char *what)
 {
     if (d->error->status) return true;
+    counts.calls[kind]++;
     if (failing[kind] > 0 && --failing[kind] == 0) {
         OSV_FAIL(d->error, OSV_DEVICE, "cuda: %s failed: injected by a test", what);
         return true;

@@ -21,24 +21,26 @@ int osv_emu_devices(void);
  */
 void osv_emu_order(unsigned order);
 
-/* What was asked of the device since the program started. */
-typedef struct {
-    size_t allocations, copies, launches, products, syncs, marks, graph_runs;
-    size_t outside;          /* launches, products and fills that were not in a graph */
-    size_t ranges, profiled; /* ranges that began, times that the profiler was switched on */
-} osv_emu_counts;
-osv_emu_counts osv_emu_count(void);
-
-/* The n-th call (1: the next) of a kind fails once, as the device would; 0: none. */
+/* Kinds of calls that can fail. */
 typedef enum {
     OSV_EMU_ALLOC,
     OSV_EMU_HOST_ALLOC,
-    OSV_EMU_COPY,
-    OSV_EMU_LAUNCH,
+    OSV_EMU_COPY,   /* and fills */
+    OSV_EMU_LAUNCH, /* and matrix products */
     OSV_EMU_GRAPH,
     OSV_EMU_KINDS
 } osv_emu_kind;
+/* The n-th call (1: the next) of a kind fails once, as the device would; 0: none. */
 void osv_emu_fail(osv_emu_kind kind, int n);
+
+/* What was asked of the device since the program started. */
+typedef struct {
+    size_t allocations, copies, launches, products, syncs, marks, graph_runs;
+    size_t outside;              /* launches, products and fills that were not in a graph */
+    size_t ranges, profiled;     /* ranges that began, times that the profiler was switched on */
+    size_t calls[OSV_EMU_KINDS]; /* that could fail: osv_emu_fail counts the same */
+} osv_emu_counts;
+osv_emu_counts osv_emu_count(void);
 
 /* Memory of devices that are opened from now on; 0: as much as there is. */
 void osv_emu_memory(size_t bytes);
