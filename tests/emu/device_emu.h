@@ -12,7 +12,9 @@ extern "C" {
 /* The CUDA backend on the host. `number` of the device is always 0. */
 int osv_emu_open(osv_ops **o, osv_dtype dtype, osv_error *error);
 
-/* The same in the place of osv_cuda_open and osv_cuda_devices. */
+/* The same in the place of osv_cuda_open and osv_cuda_devices, for whole programs: environment variables say
+ * what a test would call. OSV_EMU_ORDER=n, OSV_EMU_MEMORY=bytes, OSV_EMU_FAIL=kind:n with the kinds alloc,
+ * host, copy, launch and graph. */
 int osv_emu_open_as_cuda(osv_ops **o, osv_dtype dtype, int number, osv_error *error);
 int osv_emu_devices(void);
 
