@@ -46,7 +46,7 @@ predicted random:gemma2-0.4b 6 one.jsonl
 
 "$train" --model random:llama-3.1-405b --layer 60 --data one.jsonl --plan --backend cuda --memory 1000G >plan.out 2>plan.err
 check 'a plan needs neither weights nor a GPU' grep -q 'backend  *cuda, bf16' plan.out
-"$train" --model random:llama-3.1-405b --layer 60 --data one.jsonl --plan --backend cuda >plan.out 2>plan.err
+"$train" --model random:llama-3.1-405b --layer 60 --data one.jsonl --plan --backend cuda --memory 80G >plan.out 2>plan.err
 check 'what does not fit is said' test $? = 4
 check '... with the sizes' grep -q 'of memory are too little: the weights take 811.7 GB' plan.err
 datapoints 1000 48 16 >thousand.jsonl

@@ -58,7 +58,10 @@ int train_memory_plan(train_memory *m, size_t limit, const osv_footprint *f, osv
 {
     bool device = strcmp(f->backend, "cuda") == 0;
     size_t all = device ? TRAIN_MEMORY_CARD : osv_host_available();
-    return split(m, limit > 0 ? limit : (size_t)(USED_OF_FREE * (double)all), f, shapes, e);
+    osv_error too_little = {0};
+    if (limit > 0) return split(m, limit, f, shapes, e);
+    if (split(m, (size_t)(USED_OF_FREE * (double)all), f, shapes, &too_little)) m->bin = 0;
+    return OSV_OK;
 }
 
 json_t *train_memory_json(const train_memory *m)

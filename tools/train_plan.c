@@ -109,6 +109,7 @@ static void print_text(const work_plan *p)
            osv_show_bytes(weights, sizeof weights, m->weights),
            osv_show_bytes(largest, sizeof largest, p->largest), p->largest,
            osv_show_bytes(rest, sizeof rest, m->fixed + m->runtime));
+    if (m->bin == 0) printf("               more than there is: planned as if it were enough\n");
     printf(
         "\n  bin   jobs   live  frozen  scored  blocks       recomputed       bytes      GFLOP  GB read\n");
     for (int i = 0; i < p->bins; i++) {
