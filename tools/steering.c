@@ -35,6 +35,9 @@ int steering_options_check(const steering_options *o, osv_error *e)
     osv_apply apply;
     double clamp;
     bool has_clamp;
+    if (o->layer >= 0 && o->vector.count == 0)
+        return OSV_FAIL(e, OSV_USAGE, "--layer %d: there is no vector to enter there; give --vector",
+                        o->layer);
     if (o->apply && !parse_apply(o->apply, &apply, &clamp, &has_clamp))
         return OSV_FAIL(e, OSV_USAGE, "--apply %s: must be add, clamp, clamp:C with a number C, or ablate",
                         o->apply);
