@@ -178,7 +178,8 @@ static int start(training *r)
         if (job->options.init)
             for (int i = 0; i < D; i++) s->vector[i] = (osv_real)job->options.init[i];
         else
-            osv_random_direction(s->vector, D, job->options.init_norm, job->options.seed, job->name);
+            osv_random_direction(s->vector, D, job->options.init_norm, job->options.seed,
+                                 job->start ? job->start : job->name);
     }
     r->losses = calloc((size_t)most + 1, sizeof *r->losses);
     r->vector = calloc((size_t)D, sizeof *r->vector);
