@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loader/file.h"
 #include "loader/json.h"
 #include "tools/options.h"
 #include "tools/text.h"
@@ -188,6 +189,22 @@ int osv_option_set(const osv_option *o, const char *text, void *values, osv_erro
         if ((*(int *)field = parse_choice(o->argument, text)) >= 0) return OSV_OK;
         return OSV_FAIL(e, OSV_USAGE, "--%s %s: must be one of %s", o->name, text, o->argument);
     }
+    return OSV_OK;
+}
+
+int osv_split_scale(const char *text, const char *what, char **path, double *scale, osv_error *e)
+{
+    const char *colon = strrchr(text, ':');
+    size_t length = strlen(text);
+    double x;
+    *scale = 1;
+    if (colon && !osv_path_exists(text) && osv_parse_number(colon + 1, &x)) {
+        *scale = x;
+        length = (size_t)(colon - text);
+    }
+    *path = strndup(text, length);
+    if (!*path) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
+    if (length == 0) return OSV_FAIL(e, OSV_USAGE, "%s%s: names no file", what, text);
     return OSV_OK;
 }
 

@@ -13,16 +13,27 @@ static bool is_spelled_out(const char *given, const char *name)
            (given[2 + length] == '\0' || given[2 + length] == '=');
 }
 
+/* What is no option. */
+typedef struct {
+    const char **item; /* NULL: a mistake */
+    int count;
+} operand_list;
+
 static int parse_argv(const osv_option *table, const struct option *names, int argc, char **argv,
-                      void *values, osv_error *e)
+                      void *values, operand_list *operands, osv_error *e)
 {
     optind = 0; /* glibc: starts anew, so that tests may parse more than once */
     opterr = 0;
     for (;;) {
         int at = optind ? optind : 1, index = -1;
-        int c = getopt_long(argc, argv, "+:", names, &index); /* +: nothing is reordered; : tells a missing
-                                                                  argument from an unknown option */
+        /* +: nothing is reordered; -: what is no option comes as 1; : tells a missing argument from an
+         * unknown option */
+        int c = getopt_long(argc, argv, operands->item ? "-:" : "+:", names, &index);
         if (c == -1) break;
+        if (c == 1) {
+            operands->item[operands->count++] = optarg;
+            continue;
+        }
         const char *given = argv[at];
         if (c == ':') return OSV_FAIL(e, OSV_USAGE, "%s needs a value", given);
         if (c == '?' || !is_spelled_out(given, table[index].name)) {
@@ -34,11 +45,13 @@ static int parse_argv(const osv_option *table, const struct option *names, int a
         }
         OSV_TRY(osv_option_set(&table[index], optarg, values, e));
     }
+    while (operands->item && optind < argc) operands->item[operands->count++] = argv[optind++]; /* after -- */
     if (optind < argc) return OSV_FAIL(e, OSV_USAGE, "unexpected argument \"%s\"", argv[optind]);
     return OSV_OK;
 }
 
-int osv_options_parse(const osv_option *table, int argc, char **argv, void *values, osv_error *e)
+static int parse(const osv_option *table, int argc, char **argv, void *values, operand_list *operands,
+                 osv_error *e)
 {
     int count = 0;
     while (table[count].name) count++;
@@ -50,8 +63,22 @@ int osv_options_parse(const osv_option *table, int argc, char **argv, void *valu
                                    .has_arg = table[i].argument ? required_argument : no_argument};
         if (table[i].value) status = osv_option_set(&table[i], table[i].value, values, e);
     }
-    if (!status) status = parse_argv(table, names, argc, argv, values, e);
+    if (!status) status = parse_argv(table, names, argc, argv, values, operands, e);
     free(names);
+    return status;
+}
+
+int osv_options_parse(const osv_option *table, int argc, char **argv, void *values, osv_error *e)
+{
+    return parse(table, argc, argv, values, &(operand_list){NULL, 0}, e);
+}
+
+int osv_options_parse_operands(const osv_option *table, int argc, char **argv, void *values,
+                               const char **operand, int *operands, osv_error *e)
+{
+    operand_list list = {operand, 0};
+    int status = parse(table, argc, argv, values, &list, e);
+    *operands = list.count;
     return status;
 }
 

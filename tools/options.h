@@ -67,6 +67,9 @@ typedef struct {
 /* Sets the defaults, then reads argv. What is not understood is OSV_USAGE with the option and the value;
  * options have to be spelled out. */
 int osv_options_parse(const osv_option *table, int argc, char **argv, void *values, osv_error *e);
+/* The same where there are arguments that are no options, before, between and after them: operand [argc]. */
+int osv_options_parse_operands(const osv_option *table, int argc, char **argv, void *values,
+                               const char **operand, int *operands, osv_error *e);
 
 const osv_option *osv_options_find(const osv_option *table, const char *name); /* NULL: none */
 
@@ -84,6 +87,10 @@ void osv_options_help(FILE *out, const osv_option *table, const char *head, cons
  * in one option are their text. */
 json_t *osv_option_json(const osv_option *o, const void *values);
 json_t *osv_options_json(const osv_option *table, const void *values);
+
+/* FILE or FILE:SCALE, the scale being 1 where there is none; *path is malloc'ed. A file that exists under the
+ * whole name is meant, colon and all. `what` stands in front of the text in messages: "--vector ". */
+int osv_split_scale(const char *text, const char *what, char **path, double *scale, osv_error *e);
 
 /* Strict numbers: the whole text, finite, no leading blanks. */
 bool osv_parse_number(const char *text, double *x);
