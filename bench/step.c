@@ -8,6 +8,7 @@
 
 #include "bench/floor.h"
 #include "bench/random_model.h"
+#include "engine/cost.h"
 #include "kernels/host.h"
 #include "optim/train.h"
 
@@ -81,7 +82,7 @@ int main(int argc, char **argv)
     }
     osv_rates rates = {.flops = fmax(before.flops, after.flops),
                        .bandwidth = fmax(before.bandwidth, after.bandwidth)};
-    double floor = osv_floor(&m, batch, rates);
+    double floor = osv_floor(&m, batch, rates.flops, rates.bandwidth);
     printf("shape,threads,live_tokens,scored,start_layer,seconds_min,floor_seconds,ratio,gflops,read_gbytes_"
            "per_s\n");
     printf("%s,%d,%d,%d,%d,%.5f,%.5f,%.3f,%.1f,%.2f\n", s->name, threads, batch->live.T, batch->live.R,

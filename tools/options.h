@@ -17,6 +17,7 @@ typedef enum {
     OSV_OPTION_TEXT,    /* const char * */
     OSV_OPTION_INT,     /* int in [low, high] */
     OSV_OPTION_SEED,    /* unsigned long long, all of it */
+    OSV_OPTION_BYTES,   /* size_t; "500M", "20G", "1.5T": powers of 1024; 0 is "not given" */
     OSV_OPTION_NUMBER,  /* double in [low, high], or (low, high] where `above` */
     OSV_OPTION_LIST,    /* osv_option_list: may be given several times */
     OSV_OPTION_NUMBERS, /* osv_option_numbers: as NUMBER, or several, "0.1,0.5" */
@@ -95,5 +96,7 @@ int osv_split_scale(const char *text, const char *what, char **path, double *sca
 /* Strict numbers: the whole text, finite, no leading blanks. */
 bool osv_parse_number(const char *text, double *x);
 bool osv_parse_int(const char *text, long low, long high, int *i);
+/* "20G", "20GiB" or "20GB", "1.5M", "4096": powers of 1024. */
+bool osv_parse_bytes(const char *text, size_t *bytes);
 
 #endif

@@ -65,9 +65,10 @@ static int read_inits(train_setup *s)
 int train_setup_open(train_setup *s, const train_options *o, osv_error *e)
 {
     *s = (train_setup){.options = o, .error = e};
-    if (!o->plan && !o->list) OSV_TRY(osv_run_check(o->out, o->force, e));
+    bool computes = !o->plan && !o->list;
+    if (computes) OSV_TRY(osv_run_check(o->out, o->force, e));
     OSV_TRY(train_sweep_open(&s->sweep, o, e));
-    OSV_TRY(tool_model_open(&s->m, o->model, o->chat, &o->machine, e));
+    OSV_TRY((computes ? tool_model_open : tool_model_plan)(&s->m, o->model, o->chat, &o->machine, e));
     OSV_TRY(check_layers(s));
     OSV_TRY(read_inits(s));
     OSV_TRY(read_data(s));
