@@ -11,6 +11,7 @@
 #include "loader/config_keys.h"
 #include "loader/file.h"
 #include "loader/json.h"
+#include "loader/random_model.h"
 
 /* What a family's files leave out, and what they cannot say. 0: no default, or derived from other sizes. */
 typedef struct {
@@ -387,6 +388,7 @@ int osv_config_read(osv_config *config, const char *dir, osv_error *e)
 {
     char *path, *text;
     size_t bytes;
+    if (osv_random_is(dir)) return osv_random_config(config, dir, e);
     OSV_TRY(osv_path_join(&path, dir, "config.json", e));
     int status = osv_file_read(&text, &bytes, path, LIMIT, e);
     if (!status) status = osv_config_parse(config, text, bytes, path, e);

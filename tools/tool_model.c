@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "loader/file.h"
+#include "loader/random_model.h"
 
 /* Processors that this process may run on, which a container or taskset can make fewer than there are. */
 static int processors(void)
@@ -14,7 +15,7 @@ static int processors(void)
 }
 
 /* The hub's cache keeps a model in models--<owner>--<name>/snapshots/<hash>. */
-static int name_model(tool_model *m)
+static int name_folder(tool_model *m)
 {
     char *path = realpath(m->dir, NULL);
     if (!path) return OSV_FAIL(m->error, OSV_BAD_INPUT, "%s: no such folder", m->dir);
@@ -34,6 +35,13 @@ static int name_model(tool_model *m)
     /* The name goes into files that hold UTF-8 only; a folder's may be any bytes. */
     for (size_t at, all = strlen(m->name); (at = osv_utf8_check(m->name, all)) < all;) m->name[at] = '?';
     return OSV_OK;
+}
+
+static int name_model(tool_model *m)
+{
+    if (!osv_random_is(m->dir)) return name_folder(m);
+    m->name = strdup(m->dir);
+    return m->name ? OSV_OK : OSV_FAIL(m->error, OSV_DEVICE, "out of memory");
 }
 
 static int open_parts(tool_model *m, const char *chat)

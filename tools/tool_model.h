@@ -55,7 +55,8 @@ typedef struct {
     osv_error error_of_chat;
     osv_model model;
     osv_checkpoint *checkpoint; /* NULL until the weights are there */
-    char *name; /* "meta-llama/Llama-3.1-8B" for a snapshot of the hub's cache, else the folder's name */
+    char *name; /* "meta-llama/Llama-3.1-8B" for a snapshot of the hub's cache, else the folder's name; or
+                   "random:llama-3.1-8b" */
 } tool_model;
 
 /* All but the weights. Data of token ids need no tokenizer and raw text needs no chat format, so what is

@@ -13,7 +13,7 @@
 #define ABOVE(x)    .low = (x), .high = INFINITY, .above = true
 
 const osv_option train_option_table[] = {
-    {"model", "DIR", NULL, "model folder as downloaded: config.json, *.safetensors, tokenizer.json",
+    {"model", "DIR", NULL, "model folder as downloaded, or random:SHAPE (random: lists them)",
      OSV_OPTION_TEXT, FIELD(model), .group = "What is trained:"},
     {"data", "FILE", NULL, "datapoints, JSON Lines: prompt, promote, suppress, ...", OSV_OPTION_TEXT,
      FIELD(data)},
