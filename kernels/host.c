@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 double osv_host_seconds(void)
@@ -54,6 +55,12 @@ size_t osv_host_available(void)
         if (left < available) available = left;
     }
     return available;
+}
+
+size_t osv_host_peak(void)
+{
+    struct rusage used;
+    return getrusage(RUSAGE_SELF, &used) ? 0 : (size_t)used.ru_maxrss << 10; /* Linux counts in KiB */
 }
 
 void osv_host_copy(void *to, const void *from, size_t bytes)
