@@ -3,6 +3,7 @@
 
 #include "optim/evaluate.h"
 #include "tools/program.h"
+#include "tools/train_list.h"
 #include "tools/train_plan.h"
 #include "tools/train_result.h"
 
@@ -95,10 +96,12 @@ static int run(const train_options *o, osv_error *e)
     int status = train_setup_open(&s, o, e);
     double *logprob = calloc(2 * (size_t)s.jobs.completions + 1, sizeof *logprob); /* before, after */
     if (!logprob) status = OSV_FAIL(e, OSV_DEVICE, "out of memory");
-    if (!status && !o->plan) print_notes(&s);
+    if (!status && !o->plan && !o->list) print_notes(&s);
     if (!status && o->plan) {
         status = train_plan_print(&s);
         if (!status) status = osv_program_flush(e);
+    } else if (!status && o->list) {
+        status = train_list_print(&s.jobs, o->json, e);
     } else if (!status && !(status = tool_model_weights(&s.m)) &&
                !(status = train_memory_find(&s.memory, o->memory, &s.m.footprint, &s.m.model, s.m.ops))) {
         status = train(&s, &report, logprob, logprob + s.jobs.completions);
@@ -118,5 +121,6 @@ int main(int argc, char **argv)
     if (!status && options.help) train_options_help(stdout);
     if (!status && options.version) osv_program_print_version(stdout, program);
     if (!status) status = options.help || options.version ? osv_program_flush(&error) : run(&options, &error);
+    if (status == OSV_PIPE_CLOSED) return OSV_OK;
     return error.status ? osv_program_fail(program, &error) : status;
 }

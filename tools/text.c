@@ -116,6 +116,20 @@ char *osv_text_plain(const char *text, size_t bytes, size_t *out_bytes)
     return plain;
 }
 
+const char *osv_show_number(char text[OSV_NUMBER_ROOM], double x)
+{
+    /* whole numbers without the exponent that two digits are too few for: 20, not 2e+01 */
+    if (fabs(x) < 1e15 && x == floor(x)) {
+        snprintf(text, OSV_NUMBER_ROOM, "%.0f", x);
+        return text;
+    }
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, OSV_NUMBER_ROOM, "%.*g", digits, x);
+        if (strtod(text, NULL) == x) break;
+    }
+    return text;
+}
+
 json_t *osv_number_json(double x)
 {
     return isfinite(x) ? json_real(x) : json_null();

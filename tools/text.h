@@ -24,6 +24,10 @@ json_t *osv_text_json(const char *text);
  * UTF-8 escaped. malloc'ed [*out_bytes]; NULL: no memory. */
 char *osv_text_plain(const char *text, size_t bytes, size_t *out_bytes);
 
+/* The shortest decimal that reads back as `x`: 0.1 is "0.1". Returns `text`. */
+enum { OSV_NUMBER_ROOM = 32 };
+const char *osv_show_number(char text[OSV_NUMBER_ROOM], double x);
+
 /* JSON has no NaN and no infinity: they are null. */
 json_t *osv_number_json(double x);
 

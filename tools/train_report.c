@@ -16,7 +16,12 @@ int train_report_open(train_report *r, const train_setup *s, osv_run_directory *
     r->steps = calloc(jobs + 1, sizeof *r->steps);
     r->last_loss = calloc(jobs + 1, sizeof *r->last_loss);
     if (!r->outcome || !r->steps || !r->last_loss) return OSV_FAIL(s->error, OSV_DEVICE, "out of memory");
-    for (size_t j = 0; j < jobs; j++) r->last_loss[j] = NAN;
+    for (size_t j = 0; j < jobs; j++) {
+        int steps = s->jobs.job[j].options.max_iters;
+        r->last_loss[j] = NAN;
+        r->steps_to_do += steps;
+        if (steps > r->most_steps) r->most_steps = steps;
+    }
     osv_progress_start(&r->progress, s->options->quiet);
     return OSV_OK;
 }
@@ -103,7 +108,7 @@ static double mean_loss(const train_report *r)
 
 static void describe(char *text, size_t room, const train_report *r, const osv_report *report)
 {
-    int jobs = r->setup->jobs.jobs, most = r->setup->options->job.max_iters;
+    int jobs = r->setup->jobs.jobs, most = r->most_steps;
     if (jobs == 1)
         snprintf(text, room, "%d/%d  loss %.4g  norm %.4g", report->iter, most, report->loss, report->norm);
     else
@@ -114,16 +119,18 @@ static void describe(char *text, size_t room, const train_report *r, const osv_r
 static void show_progress(train_report *r, const osv_report *report)
 {
     const train_setup *s = r->setup;
-    int jobs = s->jobs.jobs, most = s->options->job.max_iters;
+    int jobs = s->jobs.jobs, most = r->most_steps;
     bool final = report->stopped != OSV_RUNNING;
-    r->all_steps += (final ? most : report->iter) - r->steps[report->job];
-    r->steps[report->job] = final ? most : report->iter;
+    int steps = final ? s->jobs.job[report->job].options.max_iters : report->iter;
+    r->all_steps += steps - r->steps[report->job];
+    r->steps[report->job] = steps;
     r->last_loss[report->job] = report->loss;
     r->ended += final;
 
     char text[96];
     describe(text, sizeof text, r, report);
-    osv_progress_draw(&r->progress, most > 0 ? (double)r->all_steps / ((double)most * jobs) : 1, text);
+    osv_progress_draw(&r->progress, r->steps_to_do > 0 ? (double)r->all_steps / (double)r->steps_to_do : 1,
+                      text);
     if (r->progress.terminal) return;
     if (!final && report->iter >= r->next_line) { /* the first job of an iteration speaks for all */
         osv_progress_line(&r->progress, "iteration %s", text);

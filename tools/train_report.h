@@ -26,6 +26,8 @@ typedef struct {
     train_outcome *outcome; /* [jobs] */
     int *steps;             /* [jobs] the last iteration heard of */
     double *last_loss;      /* [jobs] */
+    int most_steps;         /* of a job */
+    long steps_to_do;       /* of all jobs */
     long all_steps;         /* of all jobs; those that have ended count as if they had gone on */
     int ended;
     bool interrupted; /* all jobs end now */

@@ -9,6 +9,7 @@
 #include "loader/file.h"
 #include "tools/program.h"
 #include "tools/text.h"
+#include "tools/train_list.h"
 #include "tools/train_memory.h"
 #include "tools/train_result.h"
 
@@ -70,14 +71,7 @@ static json_t *file_sha256(const char *path)
 static json_t *jobs_json(const train_setup *s)
 {
     json_t *jobs = json_array();
-    for (int j = 0; j < s->jobs.jobs; j++) {
-        const osv_job *job = &s->jobs.job[j];
-        char objective[96];
-        train_job_objective(objective, sizeof objective, &s->jobs, j);
-        json_array_append_new(jobs, json_pack("{s:s, s:i, s:i, s:s, s:s}", "name", job->name, "layer",
-                                              job->layer, "completions", job->completions, "positions",
-                                              train_job_positions(&s->jobs, j), "objective", objective));
-    }
+    for (int j = 0; j < s->jobs.jobs; j++) json_array_append_new(jobs, train_job_json(&s->jobs, j));
     return jobs;
 }
 
@@ -95,6 +89,7 @@ int train_run_json(json_t **out, const train_setup *s)
         {"model", model_json(s)},
         {"tokenizer_sha256", file_sha256(tokenizer)},
         {"data_sha256", file_sha256(s->options->data)},
+        {"sweep_sha256", s->options->sweep ? file_sha256(s->options->sweep) : json_null()},
         {"jobs", jobs_json(s)},
         {"memory", train_memory_json(&s->memory)},
         {"hardware", hardware_json(s)},

@@ -1,6 +1,6 @@
 /* What a run of osv-train needs, opened in the order in which mistakes are cheap: options, run directory
- * (only looked at), backend, config, tokenizer, data, jobs, and last the weights. Everything is owned by
- * train_setup and released by train_setup_close, in whatever state opening has left it. */
+ * (only looked at), configurations, backend, config, tokenizer, data, jobs, and last the weights. Everything
+ * is owned by train_setup and released by train_setup_close, in whatever state opening has left it. */
 #ifndef OSV_TOOLS_TRAIN_SETUP_H
 #define OSV_TOOLS_TRAIN_SETUP_H
 
@@ -13,7 +13,8 @@ typedef struct {
     osv_error *error; /* also the ops' sticky one */
     tool_model m;
     osv_dataset *data;
-    float *init; /* [D] or NULL */
+    train_sweep sweep;
+    float **init; /* [lines of the sweep], each [D] or NULL */
     train_jobs jobs;
     train_memory memory; /* found when the weights are there */
 } train_setup;
