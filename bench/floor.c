@@ -1,66 +1,17 @@
 #include "bench/floor.h"
 
-#include <cblas.h>
-#include <omp.h>
-#include <stdlib.h>
+#include <math.h>
 
-#include "kernels/host.h"
+/* What a product and its reverse take: reading the weight twice, and computing. */
+typedef struct {
+    double bytes, flops;
+} cost;
 
-/* Each thread multiplies its own n x n matrices, so that the rate is that of `threads` cores whatever the
- * BLAS does inside. */
-static double matmul_rate(int threads)
-{
-    enum { n = 768, repeats = 7 };
-    double best = 1e9;
-    float *x = malloc(sizeof(float) * 3 * n * n * (size_t)threads);
-    if (!x) return 0;
-    for (size_t i = 0; i < (size_t)3 * n * n * (size_t)threads; i++) x[i] = (float)(i % 7) - 3;
-    for (int r = 0; r < repeats; r++) {
-        double start = osv_host_seconds();
-#pragma omp parallel num_threads(threads)
-        {
-            float *a = x + (size_t)omp_get_thread_num() * 3 * n * n;
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, n, n, 1, a, n, a + n * n, n, 0,
-                        a + 2 * n * n, n);
-        }
-        double seconds = osv_host_seconds() - start;
-        if (seconds < best) best = seconds;
-    }
-    free(x);
-    return 2.0 * n * n * n * threads / best;
-}
-
-static double read_rate(int threads)
-{
-    enum { repeats = 5 };
-    const size_t n = (size_t)1 << 26; /* 256 MiB: well past any cache */
-    float *x = malloc(n * sizeof *x);
-    double best = 1e9, sum = 0;
-    if (!x) return 0;
-#pragma omp parallel for num_threads(threads)
-    for (size_t i = 0; i < n; i++) x[i] = 1;
-    for (int r = 0; r < repeats; r++) {
-        double start = osv_host_seconds();
-#pragma omp parallel for simd reduction(+ : sum) num_threads(threads)
-        for (size_t i = 0; i < n; i++) sum += (double)x[i];
-        double seconds = osv_host_seconds() - start;
-        if (seconds < best) best = seconds;
-    }
-    free(x);
-    return sum > 0 ? (double)n * sizeof(float) / best : 0;
-}
-
-osv_rates osv_measure_rates(int threads)
-{
-    return (osv_rates){.flops = matmul_rate(threads), .bandwidth = read_rate(threads)};
-}
-
-static double product(const osv_weight *w, int rows, osv_rates r)
+static cost product(const osv_weight *w, int rows)
 {
     double size = (double)w->rows * w->cols;
-    double reading = 2 * size * (double)osv_format_bytes(w->format) / r.bandwidth;
-    double computing = 4 * rows * size / r.flops;
-    return rows == 0 ? 0 : reading > computing ? reading : computing;
+    if (rows == 0) return (cost){0};
+    return (cost){2 * size * (double)osv_format_bytes(w->format), 4 * rows * size};
 }
 
 /* Pairs of query and key that see each other in one head. */
@@ -75,20 +26,51 @@ static double pairs(const osv_worklist *w, int window)
     return n;
 }
 
-double osv_floor(const osv_model *m, const osv_batch *b, osv_rates r)
+/* Forward q.k and P v; reverse q.k again, dP, dq, dk, dv: 7 products of 2 E FLOPs a pair. */
+static double attention_flops(const osv_model *m, const osv_batch *b, int l)
 {
     const osv_config *c = &m->config;
-    double seconds = 0;
-    for (int l = b->first_block; l < c->N; l++) {
-        const osv_block *w = &m->block[l];
-        int T = b->live.active[l], Q = l == c->N - 1 ? b->live.R : T;
-        seconds += product(&w->k, T, r) + product(&w->v, T, r);
-        seconds += product(&w->q, Q, r) + product(&w->out, Q, r);
-        seconds += product(&w->gate, Q, r) + product(&w->up, Q, r) + product(&w->down, Q, r);
-        /* forward q.k and P v; reverse q.k again, dP, dq, dk, dv: 7 products of 2 E FLOPs a pair */
-        seconds += 14 * pairs(l == c->N - 1 ? &b->live.last : &b->live.work, c->window[l]) * c->H * c->E /
-                   r.flops;
-        seconds += 2.0 * 2 * b->frozen * c->K * c->E * sizeof(osv_real) / r.bandwidth;
+    return 14 * pairs(l == c->N - 1 ? &b->live.last : &b->live.work, c->window[l]) * m->shard.H * c->E;
+}
+
+enum { PRODUCTS = 7 };
+
+static void products(cost p[PRODUCTS], const osv_model *m, const osv_batch *b, int l)
+{
+    const osv_block *w = &m->block[l];
+    int T = b->live.active[l], Q = l == m->config.N - 1 ? b->live.R : T;
+    const cost all[PRODUCTS] = {product(&w->k, T),   product(&w->v, T),    product(&w->q, Q),
+                                product(&w->out, Q), product(&w->gate, Q), product(&w->up, Q),
+                                product(&w->down, Q)};
+    for (int i = 0; i < PRODUCTS; i++) p[i] = all[i];
+}
+
+static double at_least(cost c, osv_rates r)
+{
+    return fmax(c.bytes / r.bandwidth, c.flops / r.flops);
+}
+
+double osv_floor(const osv_model *m, const osv_batch *b, osv_rates r)
+{
+    double seconds = at_least(product(&m->head, b->live.R), r);
+    for (int l = b->first_block; l < m->config.N; l++) {
+        cost p[PRODUCTS];
+        products(p, m, b, l);
+        for (int i = 0; i < PRODUCTS; i++) seconds += at_least(p[i], r);
+        seconds += attention_flops(m, b, l) / r.flops;
+        seconds += 2.0 * 2 * b->frozen * m->shard.K * m->config.E * sizeof(osv_real) / r.bandwidth;
     }
-    return seconds + product(&m->head, b->live.R, r);
+    return seconds;
+}
+
+double osv_iteration_flops(const osv_model *m, const osv_batch *b)
+{
+    double flops = product(&m->head, b->live.R).flops;
+    for (int l = b->first_block; l < m->config.N; l++) {
+        cost p[PRODUCTS];
+        products(p, m, b, l);
+        for (int i = 0; i < PRODUCTS; i++) flops += p[i].flops;
+        flops += attention_flops(m, b, l);
+    }
+    return flops;
 }
