@@ -31,7 +31,8 @@ ended() { [ "$status" = "$1" ] || { echo "exit status $status, expected $1" && c
 # table FILE ROWS FIRST: at least so many rows, as wide as their header; from column FIRST on all are finite numbers
 table() {
     awk -F, -v first="$3" -v rows="$2" '
-        /^#/ || /^$/ { wide = 0; next }
+        /^#/ { next }
+        /^$/ { wide = 0; next }
         !wide { wide = NF; next }
         NF != wide { print FILENAME ": " NF " columns, not " wide ": " $0; bad = 1 }
         { n++; for (i = first; i <= NF; i++) if ($i !~ /^-?[0-9.]+(e[-+][0-9]+)?$/) { print "no number: " $0; bad = 1 } }
@@ -91,7 +92,7 @@ check 'bench-generate: numbers' table generate.csv 2 4
 # ---- compare ----
 
 compare() { "$root/bench/compare" "$@"; }
-printf '# hardware: A\nmodel,operator,rows,us,ratio\nm,a,1,10,2\nm,b,1,10,2\nm,c,1,10,2\nm,gone,1,1,1\n' >old.csv
+printf '# hardware: A\nmodel,operator,rows,us,ratio\nm,a,1,10,2\n# rates: of the second model\nm,b,1,10,2\nm,c,1,10,2\nm,gone,1,1,1\n' >old.csv
 printf '# hardware: B\nmodel,operator,rows,us,ratio\nm,b,1,20,3\nm,a,1,10.2,2\nm,c,1,5,1\nm,new,1,1,1\n' >new.csv
 run compare compare old.csv new.csv
 check 'compare ends well' ended 0
