@@ -5,65 +5,83 @@
 #include "bench/rates.h"
 #include "kernels/host.h"
 
+static double or_failed(const osv_ops *o, double seconds)
+{
+    return osv_ops_status(o) ? NAN : seconds;
+}
+
+/* ---- called directly ---- */
+
+/* Between two stamps lies one call, or as many as take this long: the host's clock is fine, and the shorter
+ * the time, the likelier that no other program runs in it. */
+static const double SHORTEST_DIRECT = 2e-5;
+
+static double directly(osv_ops *o, const bench_work *w, double seconds)
+{
+    enum { MOST_CALLS = 4096, FEWEST_ROUNDS = 3 };
+    double least = INFINITY, begin = osv_host_seconds();
+    int turn = 0, calls = 1;
+    for (long done = 0; !osv_ops_status(o) &&
+                        (done < (long)FEWEST_ROUNDS * w->copies || osv_host_seconds() - begin < seconds);) {
+        o->stamp(o, 0);
+        for (int i = 0; i < calls; i++, turn = (turn + 1) % w->copies) w->run(o, w->state, turn);
+        o->stamp(o, 1);
+        double taken = o->between(o, 0, 1);
+        done += calls;
+        if (taken < SHORTEST_DIRECT && calls < MOST_CALLS)
+            calls *= 2;
+        else
+            least = fmin(least, taken / calls);
+    }
+    return or_failed(o, least);
+}
+
+/* ---- recorded ---- */
+
 /* Between two stamps lie at least SHORTEST seconds of work, if MOST_CALLS are enough for that: then what
  * stamps and the start of a graph cost is lost in it. */
 static const double SHORTEST = 3e-3;
 enum { MOST_CALLS = 2048, FEWEST_REPEATS = 3 };
 
-static void calls(osv_ops *o, const bench_work *w, int rounds)
-{
-    for (int r = 0; r < rounds; r++)
-        for (int t = 0; t < w->copies; t++) w->run(o, w->state, t);
-}
-
-/* NULL where the filling does not record: then nothing has been run either, or the calls once. */
+/* NULL where the filling does not record; then nothing has been run either. */
 static osv_graph *record(osv_ops *o, const bench_work *w, int rounds)
 {
-    bool recorded = o->graph_begin(o);
-    if (!recorded) return NULL;
-    calls(o, w, rounds);
+    if (!o->graph_begin(o)) return NULL;
+    for (int r = 0; r < rounds; r++)
+        for (int t = 0; t < w->copies; t++) w->run(o, w->state, t);
     return o->graph_end(o);
 }
 
-/* Seconds of a call; graph[]: both NULL where they are called directly. */
-static double once(osv_ops *o, const bench_work *w, osv_graph *const graph[2], int rounds)
-{
-    if (graph[0]) o->graph_run(o, graph[0]);
-    o->stamp(o, 0);
-    if (graph[1])
-        o->graph_run(o, graph[1]);
-    else
-        calls(o, w, rounds);
-    o->stamp(o, 1);
-    return o->between(o, 0, 1) / (rounds * w->copies);
-}
-
-static double best(osv_ops *o, const bench_work *w, int rounds, double seconds)
+/* The least of several times, in seconds of a call. Releases the graphs. */
+static double recorded(osv_ops *o, const bench_work *w, osv_graph *first, osv_graph *second, int rounds,
+                       double seconds)
 {
     double least = INFINITY, begin = osv_host_seconds();
-    osv_graph *graph[2] = {record(o, w, rounds), record(o, w, rounds)};
-    for (int n = 0; !osv_ops_status(o) && (n < FEWEST_REPEATS || osv_host_seconds() - begin < seconds); n++)
-        least = fmin(least, once(o, w, graph, rounds));
-    for (int i = 0; i < 2; i++)
-        if (graph[i]) o->graph_free(o, graph[i]);
-    return least;
+    for (int n = 0; !osv_ops_status(o) && (n < FEWEST_REPEATS || osv_host_seconds() - begin < seconds); n++) {
+        o->graph_run(o, first);
+        o->stamp(o, 0);
+        o->graph_run(o, second);
+        o->stamp(o, 1);
+        least = fmin(least, o->between(o, 0, 1) / (rounds * w->copies));
+    }
+    if (first) o->graph_free(o, first);
+    if (second) o->graph_free(o, second);
+    return or_failed(o, least);
 }
 
 double bench_time(osv_ops *o, const bench_work *w, double seconds)
 {
-    /* once for what a first call makes, then a short look at how long it takes */
-    double begin = osv_host_seconds();
-    calls(o, w, 1);
+    w->run(o, w->state, 0); /* what a first call makes */
     o->sync(o, 0);
-    double least = best(o, w, 1, 0);
-    double wanted = SHORTEST / (least * w->copies), left = seconds - (osv_host_seconds() - begin);
-    int most = MOST_CALLS / w->copies, rounds = 1;
-    if (wanted > 1) rounds = wanted < most ? (int)ceil(wanted) : most;
-    if (rounds > 1)
-        least = best(o, w, rounds, left);
-    else if (left > 0)
-        least = fmin(least, best(o, w, 1, left));
-    return osv_ops_status(o) ? NAN : least;
+    osv_graph *graph = record(o, w, 1);
+    if (!graph) return directly(o, w, seconds);
+    /* a short look at how long it takes */
+    double least = recorded(o, w, graph, record(o, w, 1), 1, 0);
+    double wanted = SHORTEST / (least * w->copies);
+    int most = MOST_CALLS / w->copies, rounds = wanted < most ? (int)fmax(1, ceil(wanted)) : most;
+    if (osv_ops_status(o)) return NAN;
+    graph = record(o, w, rounds);
+    return recorded(o, w, graph, record(o, w, rounds), rounds, seconds);
 }
 
 int bench_copies(const osv_ops *o, double touched, double held)

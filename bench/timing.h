@@ -3,7 +3,8 @@
  *
  * Where the filling records graphs all copies, often several rounds of them, are one graph, as the calls of a
  * training iteration are: launching from the host costs nothing then. Two graphs run one after the other, so
- * that the second one waits in the queue when the first one ends; only the second is timed. */
+ * that the second one waits in the queue when the first one ends; only the second is timed. Elsewhere each
+ * call is timed for itself. */
 #ifndef OSV_BENCH_TIMING_H
 #define OSV_BENCH_TIMING_H
 
@@ -15,8 +16,8 @@ typedef struct {
     int copies;
 } bench_work;
 
-/* Seconds of one call: the least mean of several repeats within about `seconds`. NaN after a failure, which
- * sticks in o->error. */
+/* Seconds of one call: the least of several graphs, or calls, within about `seconds`. NaN after a failure,
+ * which sticks in o->error. */
 double bench_time(osv_ops *o, const bench_work *w, double seconds);
 
 /* How many copies of a call that touches `touched` bytes and holds `held` are enough for cold caches: 4 times
