@@ -37,14 +37,31 @@ static void print_gpu(const osv_ops *o, const char *when, int device)
     printf("%s): %s%s%s\n", *reason ? ", throttling" : "", state, *reason ? ", " : "", reason);
 }
 
+/* What a processor's name may leave out: "family 25, model 1, avx2". */
+static void describe_processor(char *text, size_t room)
+{
+    char line[4096], family[16] = "?", model[16] = "?";
+    const char *vectors = "";
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    while (f && fgets(line, sizeof line, f) && strcmp(line, "\n") != 0) {
+        sscanf(line, "cpu family : %15s", family);
+        sscanf(line, "model : %15s", model);
+        if (strncmp(line, "flags", 5) == 0)
+            vectors = strstr(line, " avx512f") ? ", avx512" : strstr(line, " avx2") ? ", avx2" : "";
+    }
+    if (f) fclose(f);
+    snprintf(text, room, "family %s, model %s%s", family, model, vectors);
+}
+
 void bench_report_start(const osv_ops *o, const char *program, int threads, int device)
 {
-    char date[32];
+    char date[32], processor[64];
     time_t now = time(NULL);
     struct tm utc;
     strftime(date, sizeof date, "%Y-%m-%d %H:%M UTC", gmtime_r(&now, &utc));
     printf("# program: %s %s, commit %s\n", program, OSV_VERSION, OSV_COMMIT);
-    printf("# hardware: %s\n", o->hardware);
+    describe_processor(processor, sizeof processor);
+    printf("# hardware: %s%s%s\n", o->hardware, osv_on_device(o) ? "; host: " : ", ", processor);
     printf("# backend: %s, %s", o->name, o->dtype == OSV_DTYPE_BF16 ? "bf16" : "f32");
     if (osv_on_device(o))
         printf(", CUDA %s\n", osv_backend_cuda());
