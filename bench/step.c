@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "bench/floor.h"
 #include "bench/jobs.h"
 #include "bench/models.h"
 #include "bench/open.h"
 #include "bench/report.h"
 #include "bench/step_parts.h"
+#include "engine/cost.h"
 #include "kernels/host.h"
 #include "optim/bin.h"
 #include "tools/options.h"
@@ -99,7 +99,8 @@ typedef struct {
 static void print(bench *b, const osv_training *t, const osv_batch *batch, osv_rates rates, double seconds)
 {
     const step_options *o = b->options;
-    double floor = osv_floor(t->model, batch, rates), flops = osv_iteration_flops(t->model, batch) / seconds;
+    double floor = osv_floor(t->model, batch, rates.flops, rates.bandwidth);
+    double flops = osv_iteration_cost(t->model, batch).flops / seconds;
     bench_report_rates(t->ops, rates);
     if (!b->headed)
         printf("model,backend,dtype,threads,jobs,live_tokens,scored,start_layer,seconds_min,floor_seconds,"

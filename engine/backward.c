@@ -97,6 +97,7 @@ void osv_backward(osv_step *s, osv_real *dv)
 
     osv_head_dx(g, &b->live, b->w);
     for (int l = g->model->config.N - 1; l >= s->batch->first_block; l--) {
+        if (osv_recomputed(s->batch, &s->on, l)) osv_block_forward(g, &b->live, l, &b->block[l], NULL);
         osv_block_dx(g, &b->live, l, &b->block[l]);
         osv_steer_dv(s, dv, l);
     }

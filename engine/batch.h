@@ -24,9 +24,11 @@ typedef struct {
     bool scored_logits; /* logits only at scored positions */
     bool share;         /* sequences share what their tokens agree on */
     bool narrow_last;   /* queries and ffn of the last block only at scored positions */
+    int recompute;      /* of so many blocks, the first steered ones, the reverse pass finds the input alone
+                           and computes the rest again: the same bytes, less memory, half as much work more */
 } osv_switches;
 
-static const osv_switches osv_all_on = {true, true, true, true, true};
+static const osv_switches osv_all_on = {true, true, true, true, true, 0};
 
 /* What the batch has to know of a job. */
 typedef struct {

@@ -14,7 +14,8 @@ typedef struct {
     const osv_real *rope;   /* [positions, rot], engine/rope.h */
 } osv_engine;
 
-/* One block over the active rows of a pass: a->x -> x_out. */
+/* One block over the active rows of a pass: a->x -> x_out. x_out NULL: what the reverse pass needs of it is
+ * computed again, no more. */
 void osv_block_forward(const osv_engine *g, const osv_device_pass *p, int l, const osv_activations *a,
                        osv_real *x_out);
 /* scratch.dx (of a narrow last block: scratch.dxq), the gradient of the block's output -> scratch.dx, that of

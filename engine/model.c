@@ -16,44 +16,87 @@ void osv_model_free(osv_model *m)
     m->block = NULL;
 }
 
-static void place(osv_ops *o, osv_weight *w)
+static void each_of_block(osv_block *b, void (*f)(void *context, osv_weight *w), void *context)
 {
-    if (w->data) o->place(o, w);
+    osv_weight *const all[] = {&b->attention_norm,
+                               &b->q,
+                               &b->k,
+                               &b->v,
+                               &b->q_bias,
+                               &b->k_bias,
+                               &b->v_bias,
+                               &b->out,
+                               &b->out_bias,
+                               &b->attention_post_norm,
+                               &b->ffn_norm,
+                               &b->gate,
+                               &b->up,
+                               &b->gate_bias,
+                               &b->up_bias,
+                               &b->down,
+                               &b->down_bias,
+                               &b->ffn_post_norm};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i]->data) f(context, all[i]);
 }
 
-static void place_block(osv_ops *o, osv_block *b)
+void osv_model_each(osv_model *m, void (*f)(void *context, osv_weight *w), void *context)
 {
-    place(o, &b->attention_norm);
-    place(o, &b->q);
-    place(o, &b->k);
-    place(o, &b->v);
-    place(o, &b->q_bias);
-    place(o, &b->k_bias);
-    place(o, &b->v_bias);
-    place(o, &b->out);
-    place(o, &b->out_bias);
-    place(o, &b->attention_post_norm);
-    place(o, &b->ffn_norm);
-    place(o, &b->gate);
-    place(o, &b->up);
-    place(o, &b->down);
-    place(o, &b->gate_bias);
-    place(o, &b->up_bias);
-    place(o, &b->down_bias);
-    place(o, &b->ffn_post_norm);
+    bool tied = m->head.data == m->embed.data;
+    f(context, &m->embed);
+    for (int l = 0; l < m->config.N; l++) each_of_block(&m->block[l], f, context);
+    f(context, &m->final_norm);
+    if (tied)
+        m->head = m->embed; /* the largest weight: twice its memory would be a waste */
+    else
+        f(context, &m->head);
+}
+
+static void place(void *context, osv_weight *w)
+{
+    osv_ops *o = context;
+    o->place(o, w);
 }
 
 int osv_model_place(osv_model *m, osv_ops *o)
 {
-    bool tied = m->head.data == m->embed.data;
-    place(o, &m->embed);
-    for (int l = 0; l < m->config.N; l++) place_block(o, &m->block[l]);
-    place(o, &m->final_norm);
-    if (tied)
-        m->head = m->embed; /* the largest weight: twice its memory would be a waste */
-    else
-        place(o, &m->head);
+    osv_model_each(m, place, o);
     return osv_ops_status(o);
+}
+
+void osv_model_shapes(osv_model *m, osv_format format)
+{
+    static const char nothing;
+    const osv_config *c = &m->config;
+    const osv_shard *s = &m->shard;
+    int D = c->D, F = s->F, HE = s->H * c->E, KE = s->K * c->E;
+#define MATRIX(rows, cols)    (osv_weight){&nothing, format, rows, cols}
+#define VECTOR(present, cols) ((present) ? (osv_weight){&nothing, OSV_F32, 1, cols} : (osv_weight){0})
+    m->embed = MATRIX(s->V, D);
+    for (int l = 0; l < c->N; l++)
+        m->block[l] = (osv_block){.attention_norm = VECTOR(true, D),
+                                  .q = MATRIX(HE, D),
+                                  .k = MATRIX(KE, D),
+                                  .v = MATRIX(KE, D),
+                                  .q_bias = VECTOR(c->qkv_bias, HE),
+                                  .k_bias = VECTOR(c->qkv_bias, KE),
+                                  .v_bias = VECTOR(c->qkv_bias, KE),
+                                  .out = MATRIX(D, HE),
+                                  .out_bias = VECTOR(c->out_bias, D),
+                                  .attention_post_norm = VECTOR(c->post_norms, D),
+                                  .ffn_norm = VECTOR(true, D),
+                                  .gate = MATRIX(F, D),
+                                  .up = MATRIX(F, D),
+                                  .down = MATRIX(D, F),
+                                  .gate_bias = VECTOR(c->mlp_bias, F),
+                                  .up_bias = VECTOR(c->mlp_bias, F),
+                                  .down_bias = VECTOR(c->mlp_bias, D),
+                                  .ffn_post_norm = VECTOR(c->post_norms, D)};
+    m->final_norm = VECTOR(true, D);
+    m->head = MATRIX(s->V, D);
+    if (!c->tied) m->head.data = &nothing + 1; /* another one */
+#undef MATRIX
+#undef VECTOR
 }
 
 osv_attention osv_model_attention(const osv_model *m, int l)

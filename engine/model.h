@@ -33,6 +33,14 @@ typedef struct {
 int osv_model_alloc(osv_model *m, const osv_config *config, const osv_shard *shard, osv_error *e);
 void osv_model_free(osv_model *m);
 
+/* Sets the shape and format of every weight that the config calls for, of this rank; data is not NULL, but
+ * nothing to be read: for plans. `format` is that of matrices, vectors are OSV_F32. */
+void osv_model_shapes(osv_model *m, osv_format format);
+
+/* Calls f for every weight of the model, in the order in which forward meets them; a tied head is no weight
+ * of its own. */
+void osv_model_each(osv_model *m, void (*f)(void *context, osv_weight *w), void *context);
+
 /* Makes every weight usable by the filling (osv_ops.place); a tied head is placed once. */
 int osv_model_place(osv_model *m, osv_ops *o);
 

@@ -62,6 +62,17 @@ void osv_take_activations(osv_bump *b, osv_activations *a, const osv_model *m, i
     a->ffn_y = c->post_norms ? reals(b, Q, c->D) : y;
 }
 
+/* Of blocks that are computed again, one at a time: all but the input and the arena lies in the same place.
+ */
+static void share_activations(osv_activations *a, const osv_activations *again)
+{
+    const osv_activations own = *a;
+    *a = *again;
+    a->x = own.x;
+    a->k = own.k;
+    a->v = own.v;
+}
+
 osv_real *osv_take_scratch(osv_bump *b, osv_scratch *t, const osv_model *m, const osv_device_pass *p)
 {
     const osv_config *c = &m->config;
@@ -149,9 +160,15 @@ static void lay_out(osv_bump *b, osv_buffers *buffer, const osv_model *m, const 
 
     y = osv_take_scratch(b, &buffer->live.scratch, m, &buffer->live);
     take_reverse_scratch(b, &buffer->live.scratch, m, batch->live.T, batch->live.R);
+    osv_activations again = {0};
+    if (on->recompute > 0) osv_take_activations(b, &again, m, batch->live.T, y);
     for (int l = batch->first_block; l < N; l++) {
-        buffer->block[l].x = reals(b, batch->live.active[l], D);
-        osv_take_activations(b, &buffer->block[l], m, osv_queries(&buffer->live, l, N), y);
+        osv_activations *a = &buffer->block[l];
+        a->x = reals(b, batch->live.active[l], D);
+        if (osv_recomputed(batch, on, l))
+            share_activations(a, &again);
+        else
+            osv_take_activations(b, a, m, osv_queries(&buffer->live, l, N), y);
     }
     if (below.used > b->used) b->used = below.used;
 }

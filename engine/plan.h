@@ -82,6 +82,12 @@ static inline int osv_queries(const osv_device_pass *p, int l, int N)
 /* The work list of block l: only active tiles. */
 osv_worklist osv_block_work(const osv_device_pass *p, int l, int N);
 
+/* Does block l keep its input alone for the reverse pass? */
+static inline bool osv_recomputed(const osv_batch *b, const osv_switches *on, int l)
+{
+    return l >= b->first_block && l - b->first_block < on->recompute;
+}
+
 /* Bytes that the batch needs. */
 size_t osv_plan_bytes(const osv_model *m, const osv_batch *batch, const osv_switches *on, osv_error *e);
 

@@ -29,7 +29,8 @@ void osv_prefix(osv_step *s);
 /* engine/forward.c: losses at the vectors v [J, D] -> s->buffer.loss. */
 void osv_forward(osv_step *s, const osv_real *v);
 
-/* engine/backward.c: from s->buffer.w -> dv [J, D]; overwrites what forward saved. */
+/* engine/backward.c: from s->buffer.w -> dv [J, D]; overwrites what forward saved. Blocks of which only the
+ * input was kept are computed once more. */
 void osv_backward(osv_step *s, osv_real *dv);
 
 /* engine/steer.c: the residual stream enters the blocks here. */

@@ -18,6 +18,17 @@ typedef struct {
  * is OSV_DEVICE. `error` becomes the ops' sticky error. */
 int osv_backend_open(osv_ops **o, const osv_machine *machine, osv_error *error);
 
+/* What a filling takes of the memory that it computes in, known without opening it: for plans. */
+typedef struct {
+    const char *backend; /* which one it would be */
+    osv_dtype dtype;
+    size_t fixed;   /* bytes it allocates whatever the model: scratch, workspaces */
+    size_t runtime; /* bytes that the libraries under it take for themselves, about */
+} osv_footprint;
+int osv_backend_footprint(osv_footprint *f, const osv_machine *machine, osv_error *error);
+/* Bytes of a weight as `place` leaves it: in the mapped file, or a copy. */
+size_t osv_footprint_weight(const osv_footprint *f, const osv_weight *w);
+
 /* GPUs that cuda can use here; 0 in a build without it. */
 int osv_backend_gpus(void);
 

@@ -1,4 +1,5 @@
-/* The processor's name and clock: for the fillings whose ops run when they are called, and for benchmarks. */
+/* The processor's name and clock, and its memory: for the fillings whose ops run when they are called, and
+ * for benchmarks. */
 #ifndef OSV_KERNELS_HOST_H
 #define OSV_KERNELS_HOST_H
 
@@ -10,6 +11,17 @@ extern "C" {
 
 /* Seconds since some moment; never goes back. */
 double osv_host_seconds(void);
+
+/* Bytes of memory that this process could still take without anything being paged out, within the limit of
+ * its control group; the most there can be where the system does not tell. */
+size_t osv_host_available(void);
+
+/* The most memory that this process has had, mapped files included, in bytes. */
+size_t osv_host_peak(void);
+
+/* memcpy by several threads: one alone reads a mapped file at some 3 GB/s, because it meets each page for the
+ * first time. */
+void osv_host_copy(void *to, const void *from, size_t bytes);
 
 /* "AMD EPYC 9B14", as Linux tells it; "unknown" where it does not. */
 void osv_host_processor(char *name, size_t room);

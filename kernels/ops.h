@@ -274,6 +274,8 @@ struct osv_ops {
     /* At least `bytes`, aligned to 256; NULL after a failure. */
     void *(*alloc)(osv_ops *o, size_t bytes);
     void (*free)(osv_ops *o, void *p);
+    /* Bytes that alloc could still give. */
+    size_t (*available)(osv_ops *o);
     /* Ordered with the ops. Host memory of a copy is in use until sync: one TO_DEVICE is read, one TO_HOST
      * written until then. In a graph that holds for each of its runs. */
     void (*copy)(osv_ops *o, void *dst, const void *src, size_t bytes, osv_direction direction);
@@ -310,10 +312,12 @@ struct osv_ops {
 };
 
 /* Opens a filling. On failure *o is NULL and `error` says why. threads <= 0: all processors.
- * cuda is there in builds with nvcc only. */
+ * cuda is there in builds with nvcc only; its scratch and the workspace of its products are FIXED bytes of
+ * the device. */
 int osv_ref_open(osv_ops **o, osv_dtype dtype, osv_error *error);
 int osv_cpu_open(osv_ops **o, osv_dtype dtype, int threads, osv_error *error);
 int osv_cuda_open(osv_ops **o, osv_dtype dtype, int device, osv_error *error);
+enum { OSV_CUDA_SCRATCH = 64 << 20, OSV_CUDA_WORKSPACE = 32 << 20, OSV_CUDA_FIXED = 96 << 20 };
 /* Devices that can be opened here; 0 without a driver. */
 int osv_cuda_devices(void);
 

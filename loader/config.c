@@ -219,6 +219,16 @@ static int read_maths(osv_config *c, const family *f, const json_t *json, const 
     return osv_json_bool(json, "tie_word_embeddings", false, &c->tied, path, e);
 }
 
+/* Only plans read it: what the tensors are stored in stands with them. */
+static void read_format(osv_config *c, const json_t *json)
+{
+    const char *name = json_string_value(json_object_get(json, "dtype"));
+    if (!name) name = json_string_value(json_object_get(json, "torch_dtype"));
+    c->format = OSV_BF16;
+    if (name && strcmp(name, "float32") == 0) c->format = OSV_F32;
+    if (name && strcmp(name, "float16") == 0) c->format = OSV_F16;
+}
+
 /* ---- sliding window ---- */
 
 static int read_window(osv_config *c, const family *f, const json_t *json, const char *path, osv_error *e)
@@ -356,6 +366,7 @@ static int read_all(osv_config *c, const json_t *json, const char *path, osv_err
     OSV_TRY(read_maths(c, f, json, path, e));
     OSV_TRY(read_window(c, f, json, path, e));
     OSV_TRY(read_rope(c, json, path, e));
+    read_format(c, json);
     /* Some files give a list, or an id that the vocabulary does not have: then there is none. */
     const json_t *bos = json_object_get(json, "bos_token_id");
     json_int_t id = json_is_integer(bos) ? json_integer_value(bos) : -1;

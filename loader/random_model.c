@@ -108,6 +108,7 @@ int osv_random_config(osv_config *config, const char *dir, osv_error *e)
     c->rot = s->E;
     c->rope = (osv_rope){.theta = s->theta};
     c->tied = s->tied;
+    c->format = OSV_BF16;
     c->bos = -1;
     snprintf(c->family, sizeof c->family, "%s", s->family);
     if (strcmp(s->family, "llama") == 0) be_llama(c, s);

@@ -93,6 +93,17 @@ static void lay_out(osv_bin *b, osv_bump *memory)
     };
 }
 
+size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, int J, int recompute)
+{
+    osv_switches on = t->on;
+    on.recompute = recompute;
+    osv_batch counted = *batch; /* lay_out reads it alone */
+    osv_bin b = {.J = J, .C = batch->C, .D = t->model->config.D, .batch = &counted};
+    osv_bump own = {0};
+    lay_out(&b, &own);
+    return own.used + osv_plan_bytes(t->model, batch, &on, t->ops->error);
+}
+
 static int alloc_host(osv_bin *b)
 {
     size_t J = (size_t)b->J, C = (size_t)b->C;
@@ -180,7 +191,7 @@ static void iterate(osv_bin *b, int parity)
     OP(adam, b->v, b->m, b->s, b->dv, b->params, b->D, b->J);
 }
 
-void osv_bin_submit(osv_bin *b)
+void osv_bin_submit(osv_bin *b, bool op_by_op)
 {
     osv_ops *o = b->t->ops;
     int parity = b->submitted++ % 2;
@@ -189,19 +200,21 @@ void osv_bin_submit(osv_bin *b)
         bool rests = state->stopped != OSV_RUNNING;
         b->host_params[parity][i] = osv_adam_step(&b->t->job[b->job[i]].options, ++state->steps, rests);
     }
-    if (o->graph_run(o, b->graph[parity])) return;
-    b->recorded = o->graph_begin(o);
-    iterate(b, parity);
+    b->recorded = !op_by_op && (b->graph[parity] || o->graph_begin(o));
+    if (!b->graph[parity] || op_by_op) iterate(b, parity);
     if (!b->recorded) return;
-    b->graph[parity] = o->graph_end(o);
+    if (!b->graph[parity]) b->graph[parity] = o->graph_end(o);
     o->graph_run(o, b->graph[parity]);
 }
 
 /* ---- public ---- */
 
-int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, osv_job_state *state)
+int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, int recompute,
+                 osv_job_state *state)
 {
     osv_ops *o = t->ops;
+    osv_switches on = t->on;
+    on.recompute = recompute;
     *out = NULL;
     osv_bin *b = calloc(1, sizeof *b);
     if (!b) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
@@ -221,7 +234,7 @@ int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, os
 
     osv_bump bump = {0};
     if ((status = osv_bin_batch(&b->batch, t, job, J, false))) goto fail;
-    if ((status = osv_step_open(&b->step, o, t->comm, t->model, b->batch, &t->on))) goto fail;
+    if ((status = osv_step_open(&b->step, o, t->comm, t->model, b->batch, &on))) goto fail;
     lay_out(b, &bump);
     b->memory = o->alloc(o, bump.used);
     if ((status = osv_ops_status(o))) goto fail;

@@ -18,6 +18,7 @@ typedef struct {
     int steps;       /* taken (or enqueued) so far */
     osv_stop_state stop;
     osv_stop stopped;
+    int stopped_at; /* iteration of the bin whose measurement ended it */
     /* the last finite measurement */
     int iter;
     double loss, norm;
@@ -26,14 +27,16 @@ typedef struct {
 
 typedef struct osv_bin osv_bin;
 
-/* The jobs job[0 .. J) (indexes of t->job); state [t->jobs]. */
-int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, osv_job_state *state);
+/* The jobs job[0 .. J) (indexes of t->job); state [t->jobs]. recompute: osv_switches.recompute. */
+int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, int recompute,
+                 osv_job_state *state);
 /* Saves vectors and moments into the states. */
 void osv_bin_close(osv_bin *b);
 
-/* Enqueues one iteration: forward, objective, backward, Adam. Counts the step in each job's state. */
-void osv_bin_submit(osv_bin *b);
-/* True where the filling records graphs: then osv_bin_submit returns before the iteration is done. */
+/* Enqueues one iteration: forward, objective, backward, Adam. Counts the step in each job's state. op_by_op:
+ * not as a recorded graph, so that a profiler sees the ops. */
+void osv_bin_submit(osv_bin *b, bool op_by_op);
+/* True where the last iteration was a recorded graph: then osv_bin_submit returns before it is done. */
 bool osv_bin_recorded(const osv_bin *b);
 
 /* What iteration number `iteration` (of this bin, from 0; one of the last two) measured for the i-th job,
@@ -46,6 +49,10 @@ void osv_bin_vector(osv_bin *b, int i, int ago, osv_real *out);
 /* Of the batch: rows of the i-th job, rows in all. */
 int osv_bin_rows(const osv_bin *b, int i);
 int osv_bin_all_rows(const osv_bin *b);
+
+/* Bytes of memory that a bin of J jobs with this batch allocates, in one piece for the step and one for
+ * itself. Pure. */
+size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, int J, int recompute);
 
 /* The sequences of some jobs in one array, renumbered; also for osv_evaluate. *batch is made from them. */
 int osv_bin_batch(osv_batch **batch, const osv_training *t, const int *job, int J, bool as_probability);

@@ -3,29 +3,31 @@
 #include <stdlib.h>
 
 #include "optim/bin.h"
+#include "optim/pack.h"
 
-int osv_evaluate(const osv_training *t, const osv_real *const *vector, double *logprob)
+/* ln P of the completions of the jobs job[0 .. J), which are evaluated together. */
+static int evaluate_bin(const osv_training *t, const int *job, int J, const osv_real *const *vector,
+                        double *logprob)
 {
     osv_ops *o = t->ops;
     osv_batch *batch = NULL;
     osv_step *step = NULL;
     osv_real *loss = NULL, *v = NULL;
     size_t D = (size_t)t->model->config.D, bytes = D * sizeof(osv_real);
-    int *job = malloc((size_t)t->jobs * sizeof *job + 1);
-    int status = job ? OSV_OK : OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
+    int status = osv_bin_batch(&batch, t, job, J, true);
     if (status) goto done;
-    for (int j = 0; j < t->jobs; j++) job[j] = j;
-    if ((status = osv_bin_batch(&batch, t, job, t->jobs, true))) goto done;
-    if ((status = osv_step_open(&step, o, t->comm, t->model, batch, &t->on))) goto done;
+    osv_switches on = t->on;
+    on.recompute = batch->N; /* nothing is kept for a reverse pass */
+    if ((status = osv_step_open(&step, o, t->comm, t->model, batch, &on))) goto done;
     int scores = batch->live.scores.S + batch->base.scores.S;
     loss = malloc((size_t)scores * sizeof *loss + 1);
-    v = o->alloc(o, (size_t)t->jobs * bytes);
+    v = o->alloc(o, (size_t)J * bytes);
     if (!loss) OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
     if ((status = osv_ops_status(o))) goto done;
 
-    o->zero(o, v, (size_t)t->jobs * bytes);
-    for (int j = 0; vector && j < t->jobs; j++)
-        if (vector[j]) o->copy(o, v + (size_t)j * D, vector[j], bytes, OSV_TO_DEVICE);
+    o->zero(o, v, (size_t)J * bytes);
+    for (int i = 0; vector && i < J; i++)
+        if (vector[job[i]]) o->copy(o, v + (size_t)i * D, vector[job[i]], bytes, OSV_TO_DEVICE);
     osv_prefix(step);
     osv_forward(step, v);
     o->copy(o, loss, step->buffer.loss, (size_t)scores * sizeof *loss, OSV_TO_HOST);
@@ -39,8 +41,24 @@ int osv_evaluate(const osv_training *t, const osv_real *const *vector, double *l
 done:
     if (v) o->free(o, v);
     free(loss);
-    free(job);
     osv_step_close(step);
     osv_batch_free(batch);
+    return status;
+}
+
+int osv_evaluate(const osv_training *t, const osv_real *const *vector, double *logprob)
+{
+    int *all = malloc(2 * (size_t)t->jobs * sizeof *all + 1), *job = all + t->jobs;
+    if (!all) return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
+    for (int j = 0; j < t->jobs; j++) all[j] = j;
+    int status = OSV_OK;
+    for (int first = 0, J; first < t->jobs && !status; first += J) {
+        osv_bin_size size;
+        J = 0;
+        status = osv_pack_fill(&size, t, job, &J, all + first, t->jobs - first);
+        if (!status) status = evaluate_bin(t, job, J, vector, logprob);
+        for (int i = 0; i < J && !status; i++) logprob += t->job[job[i]].completions;
+    }
+    free(all);
     return status;
 }

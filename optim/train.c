@@ -5,20 +5,34 @@
 #include <string.h>
 
 #include "optim/bin.h"
+#include "optim/pack.h"
+#include "optim/profile.h"
 #include "optim/random.h"
 
 /* Measurements reach the host `lag` iterations after they were enqueued: 1 where the filling records graphs,
- * so that the device never waits for the host, else 0. What a job's final vector is does not depend on it. */
+ * so that the device never waits for the host, else 0. Neither what a job's final vector is nor which jobs
+ * share a bin when depends on it: a bin is packed anew two iterations after the one whose measurement ended
+ * enough of its jobs, which is when it is known in any case. */
+enum { KNOWN_AFTER = 2 };
+
 typedef struct {
     const osv_training *t;
     osv_job_state *state; /* [jobs] */
     osv_bin *bin;
-    int *in_bin; /* [bin_jobs] indexes of jobs */
+    int *in_bin; /* [bin_jobs] indexes of jobs; room for all */
     int bin_jobs;
+    int *queue;               /* [jobs] */
+    int next;                 /* queue[next] is the first that has not begun */
     int submitted, processed; /* iterations of this bin */
-    double *losses;           /* of the job at hand */
-    osv_real *vector;         /* [D] likewise */
+    osv_profile profile;
+    double *losses;   /* of the job at hand */
+    osv_real *vector; /* [D] likewise */
 } training;
+
+static bool interrupted(const training *r)
+{
+    return r->t->interrupted && *r->t->interrupted;
+}
 
 static int running(const training *r)
 {
@@ -27,11 +41,10 @@ static int running(const training *r)
     return n;
 }
 
-static int report(const training *r, int job, const osv_report *report)
+static int report(const training *r, const osv_report *report)
 {
     osv_error *e = r->t->ops->error;
     const osv_observer *o = &r->t->observer;
-    (void)job;
     return o->report ? o->report(o->context, report, e) : OSV_OK;
 }
 
@@ -64,13 +77,13 @@ static int finish(training *r, int i, int iter, int behind, osv_stop stop, doubl
     state->stopped = stop;
     osv_bin_vector(r->bin, i, behind + (lost ? 1 : 0), r->vector);
     OSV_TRY(osv_ops_status(r->t->ops));
-    return report(r, job, &final);
+    return report(r, &final);
 }
 
 /* Looks at what iteration `iteration` of the bin measured; `behind`: steps that v has taken since then. */
 static int process(training *r, int iteration, int behind)
 {
-    bool interrupted = r->t->interrupted && *r->t->interrupted;
+    bool now = interrupted(r);
     for (int i = 0; i < r->bin_jobs; i++) {
         int job = r->in_bin[i];
         osv_job_state *state = &r->state[job];
@@ -81,7 +94,7 @@ static int process(training *r, int iteration, int behind)
         osv_bin_measurement(r->bin, iteration, i, r->losses, &norm, &grad_norm);
         for (int c = 0; c < j->completions; c++) loss += r->losses[c];
 
-        osv_stop stop = osv_stop_check(&state->stop, j, iter, loss, r->losses, interrupted);
+        osv_stop stop = osv_stop_check(&state->stop, j, iter, loss, r->losses, now);
         if (stop != OSV_STOP_NAN) {
             state->iter = iter;
             state->loss = loss;
@@ -89,20 +102,20 @@ static int process(training *r, int iteration, int behind)
             memcpy(state->losses, r->losses, (size_t)j->completions * sizeof *state->losses);
         }
         if (stop != OSV_RUNNING) {
+            state->stopped_at = iteration;
             OSV_TRY(finish(r, i, iter, behind, stop, norm));
             continue;
         }
-        OSV_TRY(report(r, job,
-                       &(osv_report){.job = job,
-                                     .iter = iter,
-                                     .loss = loss,
-                                     .norm = norm,
-                                     .grad_norm = grad_norm,
-                                     .completions = j->completions,
-                                     .losses = r->losses,
-                                     .stopped = OSV_RUNNING,
-                                     .nan_iter = -1,
-                                     .D = r->t->model->config.D}));
+        OSV_TRY(report(r, &(osv_report){.job = job,
+                                        .iter = iter,
+                                        .loss = loss,
+                                        .norm = norm,
+                                        .grad_norm = grad_norm,
+                                        .completions = j->completions,
+                                        .losses = r->losses,
+                                        .stopped = OSV_RUNNING,
+                                        .nan_iter = -1,
+                                        .D = r->t->model->config.D}));
     }
     return OSV_OK;
 }
@@ -120,17 +133,57 @@ static int catch_up(training *r, int lag)
     return OSV_OK;
 }
 
-/* A bin of the jobs that still run. */
+/* ---- bins ---- */
+
+/* What a job needs while it is in a bin; before it begins: its start vector. */
+static int open_state(training *r, int j)
+{
+    const osv_job *job = &r->t->job[j];
+    osv_job_state *s = &r->state[j];
+    int D = r->t->model->config.D;
+    s->vector = calloc((size_t)D * (OSV_HISTORY + 2), sizeof *s->vector);
+    s->losses = calloc((size_t)job->completions + 1, sizeof *s->losses);
+    if (!s->vector || !s->losses) return OSV_FAIL(r->t->ops->error, OSV_DEVICE, "out of memory");
+    s->m = s->vector + (size_t)D * OSV_HISTORY;
+    s->s = s->m + D;
+    if (job->options.init)
+        for (int i = 0; i < D; i++) s->vector[i] = (osv_real)job->options.init[i];
+    else
+        osv_random_direction(s->vector, D, job->options.init_norm, job->options.seed, job->name);
+    return OSV_OK;
+}
+
+static void close_state(osv_job_state *s)
+{
+    free(s->vector);
+    free(s->losses);
+    s->vector = NULL;
+    s->losses = NULL;
+}
+
+/* A bin of the jobs that still run and of the next ones that find room; none where nothing is left. */
 static int pack(training *r)
 {
-    int n = 0;
+    const osv_training *t = r->t;
+    osv_bin_size size;
     osv_bin_close(r->bin);
     r->bin = NULL;
-    for (int i = 0; i < r->bin_jobs; i++)
-        if (r->state[r->in_bin[i]].stopped == OSV_RUNNING) r->in_bin[n++] = r->in_bin[i];
-    r->bin_jobs = n;
+    int jobs = r->bin_jobs, waiting = interrupted(r) ? 0 : t->jobs - r->next;
+    r->bin_jobs = 0;
+    for (int i = 0; i < jobs; i++) {
+        int job = r->in_bin[i];
+        if (r->state[job].stopped == OSV_RUNNING)
+            r->in_bin[r->bin_jobs++] = job;
+        else
+            close_state(&r->state[job]);
+    }
+    if (r->bin_jobs + waiting == 0) return OSV_OK;
+    jobs = r->bin_jobs;
+    OSV_TRY(osv_pack_fill(&size, t, r->in_bin, &r->bin_jobs, r->queue + r->next, waiting));
+    r->next += r->bin_jobs - jobs;
+    for (; jobs < r->bin_jobs; jobs++) OSV_TRY(open_state(r, r->in_bin[jobs]));
     r->submitted = r->processed = 0;
-    return osv_bin_open(&r->bin, r->t, r->in_bin, n, r->state);
+    return osv_bin_open(&r->bin, t, r->in_bin, r->bin_jobs, size.recompute, r->state);
 }
 
 /* Jobs that have ended keep their place, at rest, until a quarter of the rows is idle: packing anew costs an
@@ -138,66 +191,67 @@ static int pack(training *r)
 static bool is_idle(const training *r)
 {
     int idle = 0;
-    for (int i = 0; i < r->bin_jobs; i++)
-        if (r->state[r->in_bin[i]].stopped != OSV_RUNNING) idle += osv_bin_rows(r->bin, i);
+    for (int i = 0; i < r->bin_jobs; i++) {
+        const osv_job_state *s = &r->state[r->in_bin[i]];
+        if (s->stopped != OSV_RUNNING && s->stopped_at + KNOWN_AFTER <= r->submitted)
+            idle += osv_bin_rows(r->bin, i);
+    }
     return 4 * (long)idle >= osv_bin_all_rows(r->bin);
+}
+
+static int iterate(training *r)
+{
+    if (osv_profile_turns(&r->profile)) OSV_TRY(catch_up(r, 0)); /* sync counts recorded iterations alone */
+    bool op_by_op = osv_profile_begin(&r->profile);
+    osv_bin_submit(r->bin, op_by_op);
+    osv_profile_end(&r->profile);
+    r->submitted++;
+    return catch_up(r, osv_bin_recorded(r->bin) ? 1 : 0);
 }
 
 static int loop(training *r)
 {
     OSV_TRY(pack(r));
-    while (running(r) > 0) {
-        osv_bin_submit(r->bin);
-        r->submitted++;
-        OSV_TRY(catch_up(r, osv_bin_recorded(r->bin) ? 1 : 0));
-        if (running(r) > 0 && is_idle(r)) {
-            OSV_TRY(catch_up(r, 0));
-            if (running(r) > 0) OSV_TRY(pack(r));
-        }
+    while (r->bin) {
+        OSV_TRY(iterate(r));
+        if (running(r) > 0 && !is_idle(r)) continue;
+        OSV_TRY(catch_up(r, 0));
+        OSV_TRY(pack(r));
     }
     return OSV_OK;
 }
 
+/* ---- all of it ---- */
+
 static int start(training *r)
 {
     const osv_training *t = r->t;
-    int D = t->model->config.D, most = 0;
-    r->state = calloc((size_t)t->jobs, sizeof *r->state);
-    r->in_bin = malloc((size_t)t->jobs * sizeof *r->in_bin);
-    if (!r->state || !r->in_bin) return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
+    int most = 0;
+    r->state = calloc((size_t)t->jobs + 1, sizeof *r->state);
+    r->in_bin = malloc((size_t)t->jobs * sizeof *r->in_bin + 1);
+    r->queue = malloc((size_t)t->jobs * sizeof *r->queue + 1);
+    if (!r->state || !r->in_bin || !r->queue) return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
     for (int j = 0; j < t->jobs; j++) {
-        const osv_job *job = &t->job[j];
-        osv_job_state *s = &r->state[j];
-        r->in_bin[r->bin_jobs++] = j;
-        if (job->completions > most) most = job->completions;
-        s->vector = calloc((size_t)D * (OSV_HISTORY + 2), sizeof *s->vector);
-        s->losses = calloc((size_t)job->completions + 1, sizeof *s->losses);
-        if (!s->vector || !s->losses) return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
-        s->m = s->vector + (size_t)D * OSV_HISTORY;
-        s->s = s->m + D;
-        if (job->options.init)
-            for (int i = 0; i < D; i++) s->vector[i] = (osv_real)job->options.init[i];
-        else
-            osv_random_direction(s->vector, D, job->options.init_norm, job->options.seed, job->name);
+        r->queue[j] = j;
+        if (t->job[j].completions > most) most = t->job[j].completions;
     }
     r->losses = calloc((size_t)most + 1, sizeof *r->losses);
-    r->vector = calloc((size_t)D, sizeof *r->vector);
+    r->vector = calloc((size_t)t->model->config.D, sizeof *r->vector);
     if (!r->losses || !r->vector) return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
     return OSV_OK;
 }
 
 int osv_train(const osv_training *t)
 {
-    training r = {.t = t};
+    training r = {.t = t, .profile = {.o = t->ops, .count = t->profile}};
     int status = start(&r);
     if (!status) status = loop(&r);
+    osv_profile_close(&r.profile);
     if (r.bin) osv_bin_close(r.bin);
-    for (int j = 0; r.state && j < t->jobs; j++) {
-        free(r.state[j].vector);
-        free(r.state[j].losses);
-    }
+    for (int j = 0; r.state && j < t->jobs; j++) close_state(&r.state[j]);
     free(r.state);
     free(r.in_bin);
+    free(r.queue);
     free(r.losses);
     free(r.vector);
     return status ? status : osv_ops_status(t->ops);

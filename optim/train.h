@@ -37,15 +37,19 @@ typedef struct {
     osv_ops *ops;
     osv_comm *comm;
     const osv_model *model; /* placed */
-    osv_switches on;
+    osv_switches on;        /* but `recompute`, which the memory decides */
     const osv_job *job;
     int jobs;
+    size_t memory; /* bytes that a bin may take, beside the weights; 0: no limit */
     osv_observer observer;
     const volatile sig_atomic_t
         *interrupted; /* nonzero: end after the current iteration, keep the vectors; may be NULL */
+    int profile;      /* > 0: for an attached profiler, see optim/profile.h */
 } osv_training;
 
-/* Trains all jobs together. The ops' sticky error says what went wrong. */
+/* Trains all jobs, in the order given: as many together as the memory holds; where some have ended, the next
+ * ones take their place (optim/pack.h). Interrupted, those that have not begun get no report. The ops' sticky
+ * error says what went wrong. */
 int osv_train(const osv_training *t);
 
 #endif

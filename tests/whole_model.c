@@ -181,10 +181,13 @@ Test(whole_model, dv_against_finite_differences)
 
 Test(whole_model, switches_change_nothing)
 {
-    const osv_switches without[] = {{false, true, true, true, true},  {true, false, true, true, true},
-                                    {true, true, false, true, true},  {true, true, true, false, true},
-                                    {true, true, true, true, false},  {false, false, false, false, false},
-                                    {true, false, false, true, false}};
+    const osv_switches without[] = {
+        {false, true, true, true, true, 0},   {true, false, true, true, true, 0},
+        {true, true, false, true, true, 0},   {true, true, true, false, true, 0},
+        {true, true, true, true, false, 0},   {false, false, false, false, false, 0},
+        {true, false, false, true, false, 0}, {true, true, true, true, true, 1},
+        {true, true, true, true, true, 2},    {true, true, true, true, true, 9},
+        {true, true, false, true, false, 3}};
     for (unsigned seed = 1; seed <= 24; seed++) {
         int N = 1 + (int)(seed % 4);
         toy t = toy_make(seed % 2 ? TOY_GEMMA2 : TOY_LLAMA, N, seed);

@@ -19,6 +19,27 @@ bool osv_parse_number(const char *text, double *x)
     return end != text && *end == '\0' && isfinite(*x);
 }
 
+bool osv_parse_bytes(const char *text, size_t *bytes)
+{
+    static const char units[] = "KMGTP";
+    char number[32];
+    double x;
+    size_t length = strspn(text, "0123456789.");
+    if (length >= sizeof number) return false;
+    memcpy(number, text, length);
+    number[length] = '\0';
+    if (!osv_parse_number(number, &x)) return false;
+    const char *end = text + length, *unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+    if (unit) {
+        for (const char *u = units; u <= unit; u++) x *= 1024;
+        end += end[1] == 'i' ? 2 : 1;
+    }
+    end += *end == 'B';
+    if (*end || x >= 0x1p62) return false;
+    *bytes = (size_t)x;
+    return true;
+}
+
 bool osv_parse_int(const char *text, long low, long high, int *i)
 {
     if (!isdigit((unsigned char)*text) && !(*text == '-' && isdigit((unsigned char)text[1]))) return false;
@@ -89,6 +110,9 @@ static int set(const osv_option *o, const char *text, void *values, osv_error *e
     case OSV_OPTION_LIST: return add_item(o, text, field, e);
     case OSV_OPTION_INT: return parse_int(o, text, field, e);
     case OSV_OPTION_NUMBER: return parse_number(o, text, field, e);
+    case OSV_OPTION_BYTES:
+        if (osv_parse_bytes(text, field)) return OSV_OK;
+        return OSV_FAIL(e, OSV_USAGE, "--%s %s: must be a size such as 500M or 20G", o->name, text);
     case OSV_OPTION_SEED:
         if (parse_seed(text, field)) return OSV_OK;
         return OSV_FAIL(e, OSV_USAGE, "--%s %s: must be a whole number from 0 to %llu", o->name, text,
@@ -191,6 +215,10 @@ static json_t *value_json(const osv_option *o, const void *values)
         x = *(const int *)field;
         return x < o->low ? json_null() : json_integer((json_int_t)x);
     case OSV_OPTION_NUMBER: x = *(const double *)field; return x < o->low ? json_null() : osv_number_json(x);
+    case OSV_OPTION_BYTES: {
+        size_t bytes = *(const size_t *)field;
+        return bytes == 0 ? json_null() : json_integer((json_int_t)bytes);
+    }
     case OSV_OPTION_SEED: {
         unsigned long long seed = *(const unsigned long long *)field;
         char text[24];

@@ -17,6 +17,7 @@ typedef enum {
     OSV_OPTION_TEXT,   /* const char * */
     OSV_OPTION_INT,    /* int in [low, high] */
     OSV_OPTION_SEED,   /* unsigned long long, all of it */
+    OSV_OPTION_BYTES,  /* size_t; "500M", "20G", "1.5T": powers of 1024; 0 is "not given" */
     OSV_OPTION_NUMBER, /* double in [low, high], or (low, high] where `above` */
     OSV_OPTION_LIST,   /* osv_option_list: may be given several times */
     OSV_OPTION_CHOICE, /* int: index of the word in `argument`, which lists them as "a|b|c" */
@@ -54,5 +55,7 @@ json_t *osv_options_json(const osv_option *table, const void *values);
 /* Strict numbers: the whole text, finite, no leading blanks. */
 bool osv_parse_number(const char *text, double *x);
 bool osv_parse_int(const char *text, long low, long high, int *i);
+/* "20G", "20GiB" or "20GB", "1.5M", "4096": powers of 1024. */
+bool osv_parse_bytes(const char *text, size_t *bytes);
 
 #endif

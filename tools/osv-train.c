@@ -3,6 +3,7 @@
 
 #include "optim/evaluate.h"
 #include "tools/program.h"
+#include "tools/train_plan.h"
 #include "tools/train_result.h"
 
 static const char program[] = "osv-train";
@@ -66,8 +67,10 @@ static int train(const train_setup *s, train_report *r, double *before, double *
                              .on = osv_all_on,
                              .job = s->jobs.job,
                              .jobs = s->jobs.jobs,
+                             .memory = s->memory.bin,
                              .observer = {r, train_report_observe},
-                             .interrupted = &osv_program_signal};
+                             .interrupted = &osv_program_signal,
+                             .profile = s->options->profile};
     /* Before the run directory exists: a job that cannot be trained, or too little memory, shows here. */
     OSV_TRY(osv_evaluate(&training, NULL, before));
     osv_run_directory run;
@@ -92,11 +95,12 @@ static int run(const train_options *o, osv_error *e)
     int status = train_setup_open(&s, o, e);
     double *logprob = calloc(2 * (size_t)s.jobs.completions + 1, sizeof *logprob); /* before, after */
     if (!logprob) status = OSV_FAIL(e, OSV_DEVICE, "out of memory");
-    if (!status) print_notes(&s);
+    if (!status && !o->plan) print_notes(&s);
     if (!status && o->plan) {
         status = train_plan_print(&s);
         if (!status) status = osv_program_flush(e);
-    } else if (!status && !(status = tool_model_weights(&s.m))) {
+    } else if (!status && !(status = tool_model_weights(&s.m)) &&
+               !(status = train_memory_find(&s.memory, o->memory, &s.m.footprint, &s.m.model, s.m.ops))) {
         status = train(&s, &report, logprob, logprob + s.jobs.completions);
     }
     train_report_close(&report);

@@ -134,3 +134,16 @@ const char *osv_show_ids(char *out, size_t room, const int *ids, int count, int 
     snprintf(out + used, room - used, "]");
     return out;
 }
+
+const char *osv_show_bytes(char *out, size_t room, size_t bytes)
+{
+    static const char units[] = "kMGTP";
+    double x = (double)bytes;
+    int unit = -1;
+    while (x >= 999.95 && units[unit + 1]) x /= 1000, unit++;
+    if (unit < 0)
+        snprintf(out, room, "%zu B", bytes);
+    else
+        snprintf(out, room, x < 9.995 ? "%.2f %cB" : "%.1f %cB", x, units[unit]);
+    return out;
+}

@@ -27,6 +27,9 @@ char *osv_text_plain(const char *text, size_t bytes, size_t *out_bytes);
 /* JSON has no NaN and no infinity: they are null. */
 json_t *osv_number_json(double x);
 
+/* "512 B", "3.6 MB", "80.0 GB": powers of 1000, as memory is sold. */
+const char *osv_show_bytes(char *out, size_t room, size_t bytes);
+
 /* "[5, 17, 3, ...]" */
 const char *osv_show_ids(char *out, size_t room, const int *ids, int count, int most);
 

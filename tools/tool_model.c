@@ -44,14 +44,10 @@ static int name_model(tool_model *m)
     return m->name ? OSV_OK : OSV_FAIL(m->error, OSV_DEVICE, "out of memory");
 }
 
-int tool_model_open(tool_model *m, const char *dir, const char *chat, const osv_machine *machine,
-                    osv_error *e)
+static int open_parts(tool_model *m, const char *chat)
 {
-    *m = (tool_model){
-        .dir = dir, .error = e, .threads = machine->threads > 0 ? machine->threads : processors()};
-    osv_machine resolved = *machine;
-    resolved.threads = m->threads;
-    OSV_TRY(osv_backend_open(&m->ops, &resolved, e));
+    osv_error *e = m->error;
+    const char *dir = m->dir;
     OSV_TRY(osv_comm_self_open(&m->comm, e));
     OSV_TRY(name_model(m));
     OSV_TRY(osv_config_read(&m->config, dir, e));
@@ -59,6 +55,32 @@ int tool_model_open(tool_model *m, const char *dir, const char *chat, const osv_
     bool named = strcmp(chat, "auto") != 0;
     int status = osv_chat_open(&m->chat, dir, chat, named ? e : &m->error_of_chat);
     return named ? status : OSV_OK;
+}
+
+static void start(tool_model *m, const char *dir, const osv_machine *machine, osv_error *e)
+{
+    *m = (tool_model){
+        .dir = dir, .error = e, .threads = machine->threads > 0 ? machine->threads : processors()};
+}
+
+int tool_model_open(tool_model *m, const char *dir, const char *chat, const osv_machine *machine,
+                    osv_error *e)
+{
+    start(m, dir, machine, e);
+    osv_machine resolved = *machine;
+    resolved.threads = m->threads;
+    OSV_TRY(osv_backend_footprint(&m->footprint, machine, e));
+    OSV_TRY(osv_backend_open(&m->ops, &resolved, e));
+    return open_parts(m, chat);
+}
+
+int tool_model_plan(tool_model *m, const char *dir, const char *chat, const osv_machine *machine,
+                    osv_error *e)
+{
+    start(m, dir, machine, e);
+    OSV_TRY(osv_backend_footprint(&m->footprint, machine, e));
+    OSV_TRY(osv_ref_open(&m->ops, OSV_DTYPE_F32, e)); /* it needs nothing, and holds the error */
+    return open_parts(m, chat);
 }
 
 int tool_model_weights(tool_model *m)

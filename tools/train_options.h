@@ -19,6 +19,8 @@ typedef struct {
     const char *chat;
     int boundary; /* osv_boundary */
     osv_machine machine;
+    size_t memory; /* 0: not given */
+    int profile;
     bool plan, json, quiet, help, version;
 
     const char *layer_text, *betas; /* as given; read into `layer` and `job` */

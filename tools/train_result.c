@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "kernels/host.h"
 #include "tools/text.h"
 
 enum { PROMPT_CHARACTERS = 72, COMPLETION_CHARACTERS = 40, IDS_SHOWN = 12, SHOWN_ROOM = 512 };
@@ -96,8 +97,9 @@ int train_result_json(const train_report *r, const double *before, const double 
         json_array_append_new(jobs, job_json(r, j, before + c, after + c));
         c += r->setup->jobs.job[j].completions;
     }
-    json_t *all = json_pack("{s:o, s:f, s:o}", "run", osv_text_json(r->run->path), "coldness",
-                            r->setup->options->job.coldness, "jobs", jobs);
+    json_t *all = json_pack("{s:o, s:f, s:I, s:o}", "run", osv_text_json(r->run->path), "coldness",
+                            r->setup->options->job.coldness, "host_peak_bytes", (json_int_t)osv_host_peak(),
+                            "jobs", jobs);
     if (!all) return OSV_FAIL(e, OSV_DEVICE, "out of memory for the results");
     json_dumpf(all, stdout, JSON_REAL_PRECISION(9));
     putchar('\n');

@@ -13,7 +13,4 @@ int train_result_json(const train_report *r, const double *before, const double 
 /* run.json: all arguments as they were resolved, model, tokenizer and data, build, hardware, units. */
 int train_run_json(json_t **out, const train_setup *s);
 
-/* --plan: tokens and bytes. */
-int train_plan_print(const train_setup *s);
-
 #endif

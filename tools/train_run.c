@@ -9,6 +9,7 @@
 #include "loader/file.h"
 #include "tools/program.h"
 #include "tools/text.h"
+#include "tools/train_memory.h"
 #include "tools/train_result.h"
 
 /* ---- run.json ---- */
@@ -95,6 +96,7 @@ int train_run_json(json_t **out, const train_setup *s)
         {"tokenizer_sha256", file_sha256(tokenizer)},
         {"data_sha256", file_sha256(s->options->data)},
         {"jobs", jobs_json(s)},
+        {"memory", train_memory_json(&s->memory)},
         {"hardware", hardware_json(s)},
         {"units", json_pack("{s:s, s:s, s:s}", "loss", "nats, natural logarithm", "norm",
                             "euclidean, in units of the residual stream", "site",
@@ -110,65 +112,5 @@ int train_run_json(json_t **out, const train_setup *s)
         return OSV_FAIL(s->error, OSV_DEVICE, "out of memory for run.json");
     }
     *out = run;
-    return OSV_OK;
-}
-
-/* ---- --plan ---- */
-
-typedef struct {
-    int live, frozen, scored;
-    size_t bytes;
-} work_plan;
-
-static int plan(work_plan *p, const train_setup *s)
-{
-    const train_jobs *t = &s->jobs;
-    osv_error *e = s->error;
-    osv_shard shard;
-    osv_model model;
-    osv_batch *batch = NULL;
-    int bad_job = -1;
-    OSV_TRY(osv_shard_make(&shard, &s->m.config, s->m.comm->rank, s->m.comm->size, e));
-    OSV_TRY(osv_model_alloc(&model, &s->m.config, &shard, e));
-    osv_batch_job *job = calloc((size_t)t->jobs + 1, sizeof *job);
-    int status = job ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory");
-    for (int j = 0; job && j < t->jobs; j++)
-        job[j] = (osv_batch_job){t->job[j].layer, t->job[j].options.coldness, t->job[j].options.eps};
-    osv_error of_batch = {0};
-    if (!status && osv_batch_build(&batch, t->sequence, t->completions, job, t->jobs, s->m.config.N,
-                                   &osv_all_on, &bad_job, &of_batch))
-        status = bad_job < 0
-                     ? OSV_FAIL(e, of_batch.status, "%s", of_batch.text)
-                     : OSV_FAIL(e, of_batch.status, "job \"%s\": %s", t->job[bad_job].name, of_batch.text);
-    if (!status) {
-        *p = (work_plan){.live = batch->live.T,
-                         .frozen = batch->frozen,
-                         .scored = batch->completion_tokens,
-                         .bytes = osv_plan_bytes(&model, batch, &osv_all_on, e)};
-        status = e->status;
-    }
-    osv_batch_free(batch);
-    free(job);
-    osv_model_free(&model);
-    return status;
-}
-
-int train_plan_print(const train_setup *s)
-{
-    work_plan p;
-    OSV_TRY(plan(&p, s));
-    if (s->options->json)
-        printf("{\"jobs\": %d, \"completions\": %d, \"live_tokens\": %d, \"frozen_tokens\": %d, "
-               "\"scored_tokens\": %d, "
-               "\"bytes\": %zu}\n",
-               s->jobs.jobs, s->jobs.completions, p.live, p.frozen, p.scored, p.bytes);
-    else
-        printf("jobs           %d\n"
-               "completions    %d\n"
-               "live tokens    %d (computed in each iteration)\n"
-               "frozen tokens  %d (computed once)\n"
-               "scored tokens  %d\n"
-               "memory         %zu bytes for activations, keys and values, beside the weights\n",
-               s->jobs.jobs, s->jobs.completions, p.live, p.frozen, p.scored, p.bytes);
     return OSV_OK;
 }

@@ -45,7 +45,7 @@ int train_setup_open(train_setup *s, const train_options *o, osv_error *e)
 {
     *s = (train_setup){.options = o, .error = e};
     if (!o->plan) OSV_TRY(osv_run_check(o->out, o->force, e));
-    OSV_TRY(tool_model_open(&s->m, o->model, o->chat, &o->machine, e));
+    OSV_TRY((o->plan ? tool_model_plan : tool_model_open)(&s->m, o->model, o->chat, &o->machine, e));
     OSV_TRY(check_layers(s));
     OSV_TRY(read_init(s));
     OSV_TRY(read_data(s));

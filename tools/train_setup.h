@@ -6,6 +6,7 @@
 
 #include "tools/tool_model.h"
 #include "tools/train_jobs.h"
+#include "tools/train_memory.h"
 
 typedef struct {
     const train_options *options;
@@ -14,6 +15,7 @@ typedef struct {
     osv_dataset *data;
     float *init; /* [D] or NULL */
     train_jobs jobs;
+    train_memory memory; /* found when the weights are there */
 } train_setup;
 
 /* All but the weights (tool_model_weights). */

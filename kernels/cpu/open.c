@@ -93,6 +93,12 @@ static void cpu_free(osv_ops *o, void *p)
     free(p);
 }
 
+static size_t cpu_available(osv_ops *o)
+{
+    (void)o;
+    return osv_host_available();
+}
+
 static void cpu_copy(osv_ops *o, void *dst, const void *src, size_t bytes, osv_direction direction)
 {
     (void)direction; /* everything is host memory */
@@ -289,6 +295,7 @@ static const osv_ops table = {
     .norm = osv_cpu_norm,
     .alloc = cpu_alloc,
     .free = cpu_free,
+    .available = cpu_available,
     .copy = cpu_copy,
     .zero = cpu_zero,
     .gather_rows = cpu_gather_rows,

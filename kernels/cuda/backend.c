@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kernels/cuda/cuda.h"
+#include "kernels/host.h"
 
 _Static_assert(sizeof(osv_real) == sizeof(float), "cuda computes in float");
 
@@ -59,6 +60,13 @@ static void *take(osv_ops *o, size_t bytes, const char *what)
 static void *cuda_alloc(osv_ops *o, size_t bytes)
 {
     return take(o, bytes, "activations, keys and values");
+}
+
+static size_t cuda_available(osv_ops *o)
+{
+    size_t available, total;
+    osv_device_memory(osv_cuda_device(o), &available, &total);
+    return available;
 }
 
 static void cuda_free(osv_ops *o, void *p)
@@ -238,7 +246,7 @@ static void cuda_place(osv_ops *o, osv_weight *w)
         int turn = cuda->turn = !cuda->turn; /* goes on from the last weight, whose copy may be under way */
         size_t count = n - i < at_once ? n - i : at_once;
         wait(o, 1);
-        memcpy(cuda->pinned[turn], (const char *)w->data + i * from, count * from);
+        osv_host_copy(cuda->pinned[turn], (const char *)w->data + i * from, count * from);
         if (w->format == format) {
             osv_device_copy(cuda->device, data + i * to, cuda->pinned[turn], count * from, OSV_TO_DEVICE);
         } else {
@@ -330,6 +338,7 @@ static const osv_ops table = {
     .norm = osv_cuda_norm,
     .alloc = cuda_alloc,
     .free = cuda_free,
+    .available = cuda_available,
     .copy = cuda_copy,
     .zero = cuda_zero,
     .gather_rows = osv_cuda_gather_rows,

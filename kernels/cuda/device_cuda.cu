@@ -12,9 +12,8 @@
 #include "kernels/cuda/device.h"
 
 enum {
-    WORKSPACE_BYTES = 32 << 20, /* what NVIDIA advises for Hopper */
-    SCRATCH_BYTES = 64 << 20,
-    STATIC_SHARED = 48 << 10, /* more dynamic shared memory has to be asked for */
+    WORKSPACE_BYTES = OSV_CUDA_WORKSPACE, /* what NVIDIA advises for Hopper */
+    STATIC_SHARED = 48 << 10,             /* more dynamic shared memory has to be asked for */
     PLANS = 256,
 };
 
@@ -160,7 +159,7 @@ int osv_device_processors(const osv_device *d)
 size_t osv_device_scratch(const osv_device *d)
 {
     (void)d;
-    return SCRATCH_BYTES;
+    return OSV_CUDA_SCRATCH;
 }
 
 /* ---- memory ---- */

@@ -38,6 +38,12 @@ static void ref_free(osv_ops *o, void *p)
     free(p);
 }
 
+static size_t ref_available(osv_ops *o)
+{
+    (void)o;
+    return osv_host_available();
+}
+
 static void ref_copy(osv_ops *o, void *dst, const void *src, size_t bytes, osv_direction direction)
 {
     (void)direction; /* everything is host memory */
@@ -166,6 +172,7 @@ static const osv_ops table = {
     .norm = osv_ref_norm,
     .alloc = ref_alloc,
     .free = ref_free,
+    .available = ref_available,
     .copy = ref_copy,
     .zero = ref_zero,
     .gather_rows = ref_gather_rows,

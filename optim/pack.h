@@ -1,0 +1,35 @@
+/* Which jobs are trained together: a bin takes from the queue, in its order, what fits into the memory. Pure:
+ * it looks at shapes alone, so bins can be planned without weights and without a device. */
+#ifndef OSV_OPTIM_PACK_H
+#define OSV_OPTIM_PACK_H
+
+#include "optim/train.h"
+
+enum {
+    /* With fewer rows than this a product waits for its weights, not for arithmetic (a GPU makes about 300
+     * multiplications of bf16 in the time that it reads one): more jobs are then worth computing again what
+     * the memory cannot keep for the reverse pass. */
+    OSV_FEW_ROWS = 256,
+    /* Past this many rows a bin gains nothing from being larger. */
+    OSV_MOST_ROWS = 2048,
+};
+
+typedef struct {
+    int jobs;
+    int rows, frozen, scored; /* live tokens, those computed once, loss terms */
+    int recompute;            /* osv_switches.recompute */
+    size_t bytes;             /* of memory while the bin lives, beside the weights */
+} osv_bin_size;
+
+/* What the jobs job[0 .. J) need together, recomputing no more than makes them fit into `memory` (0: as much
+ * as there is). `fits` false: they do not; then size->bytes is the least they need. */
+int osv_pack_measure(osv_bin_size *size, bool *fits, const osv_training *t, const int *job, int J,
+                     size_t memory);
+
+/* Appends jobs queue[0], queue[1], ... to the *jobs jobs in `job` (room for all) as long as they fit into
+ * t->memory. A bin without jobs takes at least one; where even that does not fit it is OSV_DEVICE, with what
+ * to do. */
+int osv_pack_fill(osv_bin_size *size, const osv_training *t, int *job, int *jobs, const int *queue,
+                  int waiting);
+
+#endif
