@@ -21,8 +21,8 @@ static double directly(osv_ops *o, const bench_work *w, double seconds)
     enum { MOST_CALLS = 4096, FEWEST_ROUNDS = 3 };
     double least = INFINITY, begin = osv_host_seconds();
     int turn = 0, calls = 1;
-    for (long done = 0; !osv_ops_status(o) &&
-                        (done < (long)FEWEST_ROUNDS * w->copies || osv_host_seconds() - begin < seconds);) {
+    for (long done = 0; !osv_ops_status(o) && (!isfinite(least) || done < (long)FEWEST_ROUNDS * w->copies ||
+                                               osv_host_seconds() - begin < seconds);) {
         o->stamp(o, 0);
         for (int i = 0; i < calls; i++, turn = (turn + 1) % w->copies) w->run(o, w->state, turn);
         o->stamp(o, 1);
