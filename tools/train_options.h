@@ -9,7 +9,7 @@
 #include "tools/tool_model.h"
 
 typedef struct {
-    const char *model, *data, *out, *init; /* NULL: not given */
+    const char *model, *data, *out, *init, *dump; /* NULL: not given */
     bool force;
     int layer[OSV_MAX_BLOCKS]; /* [layers] in the order given, no number twice */
     int layers;

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "optim/dump.h"
 #include "optim/run_directory.h"
 #include "optim/vector_file.h"
 
@@ -44,7 +45,10 @@ static int read_init(train_setup *s)
 int train_setup_open(train_setup *s, const train_options *o, osv_error *e)
 {
     *s = (train_setup){.options = o, .error = e};
-    if (!o->plan) OSV_TRY(osv_run_check(o->out, o->force, e));
+    if (o->dump)
+        OSV_TRY(osv_dump_check(o->dump, o->force, e));
+    else if (!o->plan)
+        OSV_TRY(osv_run_check(o->out, o->force, e));
     OSV_TRY((o->plan ? tool_model_plan : tool_model_open)(&s->m, o->model, o->chat, &o->machine, e));
     OSV_TRY(check_layers(s));
     OSV_TRY(read_init(s));
