@@ -313,8 +313,9 @@ def main():
     if not first:
         print("all blocks within budget")
         return 0
+    follows = ", which may follow from it" if len(first) == 2 else ""
     print("first out of budget: forward " + first.get("forward", "none")
-          + "; backward " + first.get("backward", "none"))
+          + "; backward " + first.get("backward", "none") + follows)
     return 1
 
 
