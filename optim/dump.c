@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/bump.h"
 #include "loader/file.h"
@@ -229,6 +230,7 @@ static int write_files(const dump *d, const json_t *rows, const char *path)
     if (!status) status = osv_path_join(&rows_path, path, rows_name, e);
     if (!status) status = write_activations(d, activations_path);
     if (!status) status = write_rows(rows, rows_path, e);
+    if (status) rmdir(path); /* refused where something is in it */
     free(activations_path);
     free(rows_path);
     return status;
