@@ -12,6 +12,7 @@
 #include "optim/dump_rows.h"
 #include "optim/objective.h"
 #include "optim/output_folder.h"
+#include "optim/pack.h"
 
 static const char activations_name[] = "activations.safetensors", rows_name[] = "rows.json";
 static const char *const dump_names[] = {activations_name, rows_name};
@@ -30,6 +31,7 @@ typedef struct {
     osv_batch *batch;
     osv_step *step;
     enum { ELSEWHERE, UNSTEERED, FORWARD, BACKWARD } part;
+    bool again;     /* going back, the block at hand has been computed once more: its reverse follows */
     tensor *tensor; /* [tensors] */
     int tensors, room;
     size_t bytes;
@@ -96,7 +98,9 @@ static void end_block(dump *d, int l)
              osv_queries(&b->base, l, N), D);
     if (d->part == FORWARD && last)
         take(d, "live.x", N, b->live.scratch.x_out, 2, osv_queries(&b->live, l, N), D);
-    if (d->part == BACKWARD) take(d, "live.dx", l, b->live.scratch.dx, 2, osv_rows(&b->live, l), D);
+    if (d->part != BACKWARD) return;
+    d->again = !d->again && osv_recomputed(d->batch, &d->step->on, l);
+    if (!d->again) take(d, "live.dx", l, b->live.scratch.dx, 2, osv_rows(&b->live, l), D);
 }
 
 static void end(void *context, osv_ops *o, const char *name, int number)
@@ -243,30 +247,48 @@ int osv_dump_check(const char *path, bool force, osv_error *e)
     return osv_output_check(&dump_output, path, force, e);
 }
 
-int osv_dump(const osv_training *t, const char *path, bool force, const char *model, osv_dump_size *size)
+static void release(dump *d)
 {
-    osv_ops *o = t->ops;
+    osv_ops *o = d->t->ops;
+    if (osv_ops_status(o)) o->sync(o, 0); /* copies into the tensors have ended */
+    for (int i = 0; i < d->tensors; i++) free(d->tensor[i].data);
+    free(d->tensor);
+    if (d->memory) o->free(o, d->memory);
+    osv_step_close(d->step);
+    osv_batch_free(d->batch);
+}
+
+/* The jobs of t are one bin. */
+static int dump_bin(const osv_training *t, const int *job, const char *path, const char *model,
+                    osv_dump_size *size)
+{
     dump d = {.t = t};
     json_t *rows = NULL;
-    OSV_TRY(osv_dump_check(path, force, o->error));
-    int *job = malloc((size_t)t->jobs * sizeof *job + 1);
-    int status = job ? OSV_OK : OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
-    for (int j = 0; job && j < t->jobs; j++) job[j] = j;
-    if (!status) status = osv_bin_batch(&d.batch, t, job, t->jobs, false);
+    int status = osv_bin_batch(&d.batch, t, job, t->jobs, false);
     if (!status) status = osv_dump_rows(&rows, t, d.batch, model);
-    if (!status) status = osv_step_open(&d.step, o, t->comm, t->model, d.batch, &t->on);
+    if (!status) status = osv_step_open(&d.step, t->ops, t->comm, t->model, d.batch, &t->on);
     if (!status) status = upload(&d);
     if (!status) status = run(&d);
     if (!status) status = write_files(&d, rows, path);
-    if (!status && size) *size = (osv_dump_size){d.batch->base.T, d.batch->live.T, d.tensors, d.bytes};
-
-    if (status) o->sync(o, 0); /* copies into the tensors have ended */
-    for (int i = 0; i < d.tensors; i++) free(d.tensor[i].data);
-    free(d.tensor);
-    if (d.memory) o->free(o, d.memory);
-    osv_step_close(d.step);
-    osv_batch_free(d.batch);
+    if (!status) *size = (osv_dump_size){t->jobs, d.batch->base.T, d.batch->live.T, d.tensors, d.bytes};
+    release(&d);
     json_decref(rows);
-    free(job);
+    return status;
+}
+
+int osv_dump(const osv_training *t, const char *path, bool force, const char *model, osv_dump_size *size)
+{
+    osv_error *e = t->ops->error;
+    osv_bin_size bin;
+    OSV_TRY(osv_dump_check(path, force, e));
+    int *all = malloc(2 * (size_t)t->jobs * sizeof *all + 1), *job = all + t->jobs, J = 0;
+    if (!all) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
+    for (int j = 0; j < t->jobs; j++) all[j] = j;
+    int status = osv_pack_fill(&bin, t, job, &J, all, t->jobs);
+    osv_training first = *t;
+    first.jobs = J;
+    first.on.recompute = bin.recompute;
+    if (!status) status = dump_bin(&first, job, path, model, size);
+    free(all);
     return status;
 }

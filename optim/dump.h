@@ -18,8 +18,9 @@
 
 #include "optim/train.h"
 
-/* How much was written. */
+/* What was written. */
 typedef struct {
+    int jobs;       /* the first ones, which training packs into the first bin */
     int base, live; /* rows */
     int tensors;
     size_t bytes;
@@ -28,8 +29,9 @@ typedef struct {
 /* As osv_run_check. */
 int osv_dump_check(const char *path, bool force, osv_error *e);
 
-/* One unsteered, one forward and one reverse pass; then the folder `path` is made and written. `model`: its
- * name, UTF-8. Sequences have to share rows (osv_switches.share). `size` may be NULL. */
+/* One unsteered, one forward and one reverse pass of the first bin, recomputing what training would recompute
+ * in t->memory; then the folder `path` is made and written. `model`: its name, UTF-8. Sequences have to share
+ * rows (osv_switches.share). */
 int osv_dump(const osv_training *t, const char *path, bool force, const char *model, osv_dump_size *size);
 
 #endif

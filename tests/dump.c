@@ -9,6 +9,7 @@
 #include "loader/safetensors.h"
 #include "optim/bin.h"
 #include "optim/dump.h"
+#include "optim/pack.h"
 
 enum { SEQUENCES = 7, TOKENS = 9, JOBS = 2 };
 
@@ -337,6 +338,30 @@ Test(dump, cpu_against_ref, .init = temp_open, .fini = temp_close)
     }
 }
 
+/* In a memory that cannot keep all of a bin for its reverse pass: the same bytes. */
+Test(dump, recomputing, .init = temp_open, .fini = temp_close)
+{
+    subject s;
+    osv_bin_size least, size;
+    bool fits;
+    const int job[JOBS] = {0, 1};
+    open_subject(&s, "llama-tiny", true, osv_all_on);
+    check(&s, osv_pack_measure(&least, &fits, &s.training, job, JOBS, 0));
+    written kept = dump_of(&s, temp_path("kept"));
+    s.training.memory = least.bytes - 1;
+    check(&s, osv_pack_measure(&size, &fits, &s.training, job, JOBS, s.training.memory));
+    cr_assert(fits && size.recompute > 0);
+    written again = dump_of(&s, temp_path("again"));
+    cr_expect_eq(osv_safetensors_count(again.tensors), osv_safetensors_count(kept.tensors));
+    for (int i = 0; i < osv_safetensors_count(kept.tensors); i++) {
+        const osv_tensor *a = osv_safetensors_at(kept.tensors, i), *b = osv_safetensors_at(again.tensors, i);
+        cr_expect(a->bytes == b->bytes && memcmp(a->data, b->data, a->bytes) == 0, "%s", a->name);
+    }
+    close_written(&kept);
+    close_written(&again);
+    close_subject(&s);
+}
+
 Test(dump, vectors_are_those_of_iteration_0, .init = temp_open, .fini = temp_close)
 {
     subject s;
@@ -358,6 +383,7 @@ Test(dump, vectors_are_those_of_iteration_0, .init = temp_open, .fini = temp_clo
 Test(dump, refusals, .init = temp_open, .fini = temp_close)
 {
     subject s;
+    osv_dump_size size;
     osv_error e = {0};
     osv_switches alone = osv_all_on;
     alone.share = false;
@@ -365,13 +391,13 @@ Test(dump, refusals, .init = temp_open, .fini = temp_close)
     check_failure("a file", osv_dump_check(temp_text("file", ""), true, &e), &e, OSV_USAGE, "is a file");
     open_subject(&s, "llama-tiny", true, osv_all_on);
     check(&s, osv_dump_check(dir, false, &s.error));
-    check(&s, osv_dump(&s.training, dir, false, "a model", NULL));
-    check(&s, osv_dump(&s.training, dir, true, "a model", NULL));
-    check_failure("a dump", osv_dump(&s.training, dir, false, "a model", NULL), &s.error, OSV_USAGE,
+    check(&s, osv_dump(&s.training, dir, false, "a model", &size));
+    check(&s, osv_dump(&s.training, dir, true, "a model", &size));
+    check_failure("a dump", osv_dump(&s.training, dir, false, "a model", &size), &s.error, OSV_USAGE,
                   "holds a dump already");
     close_subject(&s);
     open_subject(&s, "llama-tiny", true, alone);
-    check_failure("no sharing", osv_dump(&s.training, temp_path("alone"), false, "a model", NULL), &s.error,
+    check_failure("no sharing", osv_dump(&s.training, temp_path("alone"), false, "a model", &size), &s.error,
                   OSV_USAGE, "share their rows");
     cr_expect(access(temp_path("alone"), F_OK) != 0, "nothing is left of it");
     close_subject(&s);

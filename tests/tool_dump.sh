@@ -62,7 +62,7 @@ done
 
 dump again "$train" llama-2m --backend cpu --dtype f32 --json --quiet
 check 'the same bytes again' diff -r llama-2m.cpu.dump again.dump
-check 'JSON' says again.out '{"unsteered_rows": '
+check 'JSON' says again.out '{"jobs": 4, "unsteered_rows": '
 check 'quiet' test ! -s again.err
 dump again "$train" llama-2m --backend ref
 check 'a dump is not overwritten' ended 2

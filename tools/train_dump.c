@@ -13,15 +13,17 @@ int train_dump(const train_setup *s)
                                    .model = &s->m.model,
                                    .on = osv_all_on,
                                    .job = s->jobs.job,
-                                   .jobs = s->jobs.jobs};
+                                   .jobs = s->jobs.jobs,
+                                   .memory = s->memory.bin};
     osv_dump_size size;
     OSV_TRY(osv_dump(&training, o->dump, o->force, s->m.name, &size));
     if (o->json)
-        printf("{\"unsteered_rows\": %d, \"steered_rows\": %d, \"tensors\": %d, \"bytes\": %zu}\n", size.base,
-               size.live, size.tensors, size.bytes);
+        printf(
+            "{\"jobs\": %d, \"unsteered_rows\": %d, \"steered_rows\": %d, \"tensors\": %d, \"bytes\": %zu}\n",
+            size.jobs, size.base, size.live, size.tensors, size.bytes);
     else
-        printf("dump of one forward and one reverse pass: %d unsteered rows, %d steered rows, %d tensors, "
-               "%zu bytes\n",
-               size.base, size.live, size.tensors, size.bytes);
+        printf("dump of one forward and one reverse pass: %d of %d jobs, %d unsteered rows, %d steered rows, "
+               "%d tensors, %zu bytes\n",
+               size.jobs, s->jobs.jobs, size.base, size.live, size.tensors, size.bytes);
     return osv_program_flush(s->error);
 }
