@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "optim/random.h"
+
 osv_job_options osv_job_defaults(void)
 {
     return (osv_job_options){
@@ -20,6 +22,13 @@ osv_job_options osv_job_defaults(void)
         .plateau_eps = 1e-6,
         .plateau_iters = 1,
     };
+}
+
+void osv_job_start(osv_real *vector, const osv_job *job, int D)
+{
+    const osv_job_options *o = &job->options;
+    if (!o->init) osv_random_direction(vector, D, o->init_norm, o->seed, job->start ? job->start : job->name);
+    for (int i = 0; o->init && i < D; i++) vector[i] = (osv_real)o->init[i];
 }
 
 const char *osv_stop_name(osv_stop stop)

@@ -40,6 +40,9 @@ typedef struct {
     const double *target;         /* [completions] nats, of each completion; NaN: options.target_loss */
 } osv_job;
 
+/* The vector before the first step [D]: the given one, or a random one that depends on seed and name. */
+void osv_job_start(osv_real *vector, const osv_job *job, int D);
+
 typedef enum {
     OSV_RUNNING,
     OSV_STOP_NAN,

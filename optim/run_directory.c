@@ -9,16 +9,12 @@
 #include <unistd.h>
 
 #include "loader/file.h"
+#include "optim/output_folder.h"
 
-/* What a run consists of besides vectors/. */
-static const char *const run_files[] = {"run.json", "trace.jsonl", "checkpoint.safetensors"};
-enum { RUN_FILES = sizeof run_files / sizeof *run_files };
-
-static bool is_folder(const char *path)
-{
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-}
+/* What a run consists of: files, and vectors/. */
+static const char *const run_names[] = {"run.json", "trace.jsonl", "checkpoint.safetensors", "vectors"};
+enum { RUN_NAMES = sizeof run_names / sizeof *run_names, RUN_FILES = RUN_NAMES - 1 };
+static const osv_output run_output = {"--out", "run", run_names, RUN_NAMES};
 
 /* The same words for every file of the run, so that a full disk reads the same wherever it is met. */
 static int write_failed(const char *path, osv_error *e)
@@ -28,60 +24,13 @@ static int write_failed(const char *path, osv_error *e)
 
 int osv_run_check(const char *path, bool force, osv_error *e)
 {
-    if (!*path) return OSV_FAIL(e, OSV_USAGE, "--out needs the name of a folder, not an empty one");
-    if (!osv_path_exists(path)) return OSV_OK;
-    if (!is_folder(path))
-        return OSV_FAIL(e, OSV_USAGE, "--out %s: is a file; expected a folder, or a name that is free", path);
-    if (force) return OSV_OK;
-    for (int i = 0; i <= RUN_FILES; i++) {
-        char *file;
-        const char *name = i < RUN_FILES ? run_files[i] : "vectors";
-        OSV_TRY(osv_path_join(&file, path, name, e));
-        bool there = osv_path_exists(file);
-        free(file);
-        if (there)
-            return OSV_FAIL(
-                e, OSV_USAGE,
-                "--out %s: holds a run already (%s); choose another folder, or replace it with --force", path,
-                name);
-    }
-    return OSV_OK;
-}
-
-/* mkdir -p */
-static int make_folders(const char *path, osv_error *e)
-{
-    char *part = strdup(path);
-    if (!part) return OSV_FAIL(e, OSV_DEVICE, "%s: no memory for its name", path);
-    int status = OSV_OK;
-    for (char *slash = part + 1; !status; slash++) {
-        char c = *slash;
-        if (c != '/' && c != '\0') continue;
-        *slash = '\0';
-        if (mkdir(part, 0777) && !(errno == EEXIST && is_folder(part)))
-            status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot make the folder: %s", part, strerror(errno));
-        *slash = c;
-        if (c == '\0') break;
-    }
-    free(part);
-    return status;
-}
-
-static int remove_file(const char *dir, const char *name, osv_error *e)
-{
-    char *path;
-    OSV_TRY(osv_path_join(&path, dir, name, e));
-    int status = OSV_OK;
-    if (unlink(path) && errno != ENOENT)
-        status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot remove: %s", path, strerror(errno));
-    free(path);
-    return status;
+    return osv_output_check(&run_output, path, force, e);
 }
 
 /* Only what a run writes is removed: a user may keep notes in the folder. */
 static int remove_run(const char *path, const char *vectors, osv_error *e)
 {
-    for (int i = 0; i < RUN_FILES; i++) OSV_TRY(remove_file(path, run_files[i], e));
+    for (int i = 0; i < RUN_FILES; i++) OSV_TRY(osv_output_remove(path, run_names[i], e));
     DIR *dir = opendir(vectors);
     if (!dir)
         return errno == ENOENT ? OSV_OK : OSV_FAIL(e, OSV_BAD_INPUT, "%s: %s", vectors, strerror(errno));
@@ -89,7 +38,7 @@ static int remove_run(const char *path, const char *vectors, osv_error *e)
     for (struct dirent *entry; !status && (entry = readdir(dir));) {
         const char *dot = strrchr(entry->d_name, '.');
         if (dot && (strcmp(dot, ".safetensors") == 0 || strcmp(dot, ".tmp") == 0))
-            status = remove_file(vectors, entry->d_name, e);
+            status = osv_output_remove(vectors, entry->d_name, e);
     }
     closedir(dir);
     return status;
@@ -99,8 +48,8 @@ static int remove_run(const char *path, const char *vectors, osv_error *e)
 static void remove_new(const char *path)
 {
     osv_error ignored = {0};
-    remove_file(path, "trace.jsonl", &ignored);
-    remove_file(path, "run.json", &ignored);
+    osv_output_remove(path, "trace.jsonl", &ignored);
+    osv_output_remove(path, "run.json", &ignored);
     char *vectors;
     if (osv_path_join(&vectors, path, "vectors", &ignored)) return;
     rmdir(vectors);
@@ -118,7 +67,7 @@ int osv_run_create(osv_run_directory *r, const char *path, bool force, osv_error
     if (!status) status = osv_path_join(&trace, path, "trace.jsonl", e);
     if (!status && !(r->path = strdup(path)))
         status = OSV_FAIL(e, OSV_DEVICE, "%s: no memory for its name", path);
-    if (!status) status = make_folders(vectors, e);
+    if (!status) status = osv_output_make(vectors, e);
     if (!status && !(r->trace = fopen(trace, "we")))
         status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot create: %s", trace, strerror(errno));
     if (status) {

@@ -7,7 +7,6 @@
 #include "optim/bin.h"
 #include "optim/pack.h"
 #include "optim/profile.h"
-#include "optim/random.h"
 
 /* Measurements reach the host `lag` iterations after they were enqueued: 1 where the filling records graphs,
  * so that the device never waits for the host, else 0. Neither what a job's final vector is nor which jobs
@@ -146,11 +145,7 @@ static int open_state(training *r, int j)
     if (!s->vector || !s->losses) return OSV_FAIL(r->t->ops->error, OSV_DEVICE, "out of memory");
     s->m = s->vector + (size_t)D * OSV_HISTORY;
     s->s = s->m + D;
-    if (job->options.init)
-        for (int i = 0; i < D; i++) s->vector[i] = (osv_real)job->options.init[i];
-    else
-        osv_random_direction(s->vector, D, job->options.init_norm, job->options.seed,
-                             job->start ? job->start : job->name);
+    osv_job_start(s->vector, job, D);
     return OSV_OK;
 }
 

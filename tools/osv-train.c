@@ -3,6 +3,7 @@
 
 #include "optim/evaluate.h"
 #include "tools/program.h"
+#include "tools/train_dump.h"
 #include "tools/train_list.h"
 #include "tools/train_plan.h"
 #include "tools/train_result.h"
@@ -104,7 +105,7 @@ static int run(const train_options *o, osv_error *e)
         status = train_list_print(&s.jobs, o->json, e);
     } else if (!status && !(status = tool_model_weights(&s.m)) &&
                !(status = train_memory_find(&s.memory, o->memory, &s.m.footprint, &s.m.model, s.m.ops))) {
-        status = train(&s, &report, logprob, logprob + s.jobs.completions);
+        status = o->dump ? train_dump(&s) : train(&s, &report, logprob, logprob + s.jobs.completions);
     }
     train_report_close(&report);
     free(logprob);

@@ -19,7 +19,8 @@ const osv_option train_option_table[] = {
      FIELD(data)},
     {"layer", "L", NULL, "the vector enters block L: 12 | 10,12 | 8-14", OSV_OPTION_TEXT, FIELD(layer_text)},
     {"out", "DIR", NULL, "folder of the run: vectors/, trace.jsonl, run.json", OSV_OPTION_TEXT, FIELD(out)},
-    {"force", NULL, NULL, "replace a run that is in --out already", OSV_OPTION_FLAG, FIELD(force)},
+    {"force", NULL, NULL, "replace a run, or a dump, that is in the folder already", OSV_OPTION_FLAG,
+     FIELD(force)},
     {"init", "FILE", NULL, "start from this vector file, taken as it is, instead of a random one",
      OSV_OPTION_TEXT, FIELD(init)},
     {"init-norm", "X", "1", "norm of the random start vector", OSV_OPTION_NUMBERS, FIELD(init_norm),
@@ -73,6 +74,8 @@ const osv_option train_option_table[] = {
      FIELD(memory)},
     {"profile", "N", NULL, "an attached profiler sees N iterations op by op, then N as they run",
      OSV_OPTION_INT, FIELD(profile), .low = 1, .high = 1000},
+    {"dump", "DIR", NULL, "no training: what every block computes at the start vectors, and its gradients",
+     OSV_OPTION_TEXT, FIELD(dump)},
     {"plan", NULL, NULL, "print tokens, work and memory of each bin of jobs, and run nothing",
      OSV_OPTION_FLAG, FIELD(plan)},
     {"list", NULL, NULL, "print the jobs, with --json one object a line, and run nothing", OSV_OPTION_FLAG,
@@ -144,7 +147,7 @@ static int check_required(const train_options *o, osv_error *e)
         {o->model, "model", "the folder of the model"},
         {o->data, "data", "the file of datapoints"},
         {o->sweep ? "" : o->layer_text, "layer", "the block that the vector enters"},
-        {o->plan || o->list ? "" : o->out, "out", "the folder of the run"},
+        {o->plan || o->list || o->dump ? "" : o->out, "out", "the folder of the run"},
     };
     for (size_t i = 0; i < sizeof required / sizeof *required; i++)
         if (!required[i].value)
@@ -174,6 +177,11 @@ int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
     OSV_TRY(check_required(o, e));
     OSV_TRY(train_options_resolve(o, e));
     OSV_TRY(osv_positions_check(o->positions, "--positions", e));
+    if (o->dump && (o->out || o->plan || o->profile > 0))
+        return OSV_FAIL(e, OSV_USAGE, "--dump %s: it trains nothing, so leave out --%s", o->dump,
+                        o->out    ? "out"
+                        : o->plan ? "plan"
+                                  : "profile");
     if (o->profile > 0 && o->job.max_iters < OSV_PROFILE_WARM + 2 * o->profile)
         return OSV_FAIL(e, OSV_USAGE,
                         "--profile %d needs --max-iters %d or more: %d to warm up, and twice %d", o->profile,
@@ -200,6 +208,9 @@ void train_options_help(FILE *out)
         "the data; \"name\": in place of the name above.\n"
         "A start vector is drawn by seed and \"job\", and by layer where --layer names several: it is the\n"
         "same whatever else is in the run.\n"
+        "\n--dump goes instead of --out, --plan and --profile; scripts/first_wrong_block.py compares what "
+        "it\n"
+        "writes with transformers.\n"
         "\nExit status: 0 done, 2 usage, 3 bad input, 4 device or memory, 130 interrupted and 143\n"
         "terminated (after saving). Ctrl-C saves the vectors when the iteration has ended; the second one\n"
         "does not wait for that, but neither does it cut off files that are being written.\n");

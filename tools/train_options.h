@@ -11,7 +11,7 @@
 enum { TRAIN_MOST_JOBS = 100000 };
 
 typedef struct {
-    const char *model, *data, *out, *init, *sweep; /* NULL: not given */
+    const char *model, *data, *out, *init, *sweep, *dump; /* NULL: not given */
     bool force;
     int layer[OSV_MAX_BLOCKS]; /* [layers] in the order given, no number twice */
     int layers;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "optim/dump.h"
 #include "optim/run_directory.h"
 #include "optim/vector_file.h"
 
@@ -66,7 +67,10 @@ int train_setup_open(train_setup *s, const train_options *o, osv_error *e)
 {
     *s = (train_setup){.options = o, .error = e};
     bool computes = !o->plan && !o->list;
-    if (computes) OSV_TRY(osv_run_check(o->out, o->force, e));
+    if (o->dump)
+        OSV_TRY(osv_dump_check(o->dump, o->force, e));
+    else if (computes)
+        OSV_TRY(osv_run_check(o->out, o->force, e));
     OSV_TRY(train_sweep_open(&s->sweep, o, e));
     OSV_TRY((computes ? tool_model_open : tool_model_plan)(&s->m, o->model, o->chat, &o->machine, e));
     OSV_TRY(check_layers(s));

@@ -1,0 +1,294 @@
+#include "optim/dump.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/bump.h"
+#include "loader/file.h"
+#include "loader/safetensors.h"
+#include "optim/bin.h"
+#include "optim/dump_rows.h"
+#include "optim/objective.h"
+#include "optim/output_folder.h"
+#include "optim/pack.h"
+
+static const char activations_name[] = "activations.safetensors", rows_name[] = "rows.json";
+static const char *const dump_names[] = {activations_name, rows_name};
+static const osv_output dump_output = {"--dump", "dump", dump_names, 2};
+
+typedef struct {
+    char name[32];
+    int rank, rows, cols;
+    osv_real *data; /* host; complete after a sync */
+} tensor;
+
+/* Looks on while the passes run. Copies are ordered with the ops, so each takes its buffer as it is between
+ * the two ops where the watch is told. */
+typedef struct {
+    const osv_training *t;
+    osv_batch *batch;
+    osv_step *step;
+    enum { ELSEWHERE, UNSTEERED, FORWARD, BACKWARD } part;
+    bool again;     /* going back, the block at hand has been computed once more: its reverse follows */
+    tensor *tensor; /* [tensors] */
+    int tensors, room;
+    size_t bytes;
+
+    void *memory;       /* device: all below */
+    osv_real *v, *dv;   /* [J, D] */
+    osv_real *loss;     /* [C] */
+    osv_real *constant; /* [2, C] scale and target of the objective */
+    osv_objective objective;
+} dump;
+
+/* rows x cols numbers; rank 1: cols is 1. */
+static void take(dump *d, const char *name, int number, const osv_real *device, int rank, int rows, int cols)
+{
+    osv_ops *o = d->t->ops;
+    if (osv_ops_status(o) || rows == 0) return;
+    if (d->tensors == d->room) {
+        int room = d->room ? 2 * d->room : 64;
+        tensor *wider = realloc(d->tensor, (size_t)room * sizeof *wider);
+        if (!wider) {
+            OSV_FAIL(o->error, OSV_DEVICE, "out of memory for the list of a dump's tensors");
+            return;
+        }
+        d->tensor = wider;
+        d->room = room;
+    }
+    tensor *x = &d->tensor[d->tensors];
+    size_t bytes = (size_t)rows * (size_t)cols * sizeof *x->data;
+    *x = (tensor){.rank = rank, .rows = rows, .cols = cols, .data = malloc(bytes)};
+    if (!x->data) {
+        OSV_FAIL(o->error, OSV_DEVICE, "out of memory for %zu bytes of a dump", bytes);
+        return;
+    }
+    if (number < 0)
+        snprintf(x->name, sizeof x->name, "%s", name);
+    else
+        snprintf(x->name, sizeof x->name, "%s.%d", name, number);
+    d->tensors++;
+    d->bytes += bytes;
+    o->copy(o, x->data, device, bytes, OSV_TO_HOST);
+}
+
+static void begin(void *context, osv_ops *o, const char *name, int number)
+{
+    dump *d = context;
+    const osv_buffers *b = &d->step->buffer;
+    int D = d->t->model->config.D;
+    (void)o;
+    if (strcmp(name, "prefix") == 0) d->part = UNSTEERED;
+    if (strcmp(name, "forward") == 0) d->part = FORWARD;
+    if (strcmp(name, "backward") == 0) d->part = BACKWARD;
+    if (strcmp(name, "block") != 0) return;
+    if (d->part == UNSTEERED && number == 0) take(d, "base.x", 0, b->below_x[0], 2, b->base.host->T, D);
+    if (d->part == FORWARD) take(d, "live.x", number, b->block[number].x, 2, osv_rows(&b->live, number), D);
+}
+
+static void end_block(dump *d, int l)
+{
+    const osv_buffers *b = &d->step->buffer;
+    int N = d->t->model->config.N, D = d->t->model->config.D;
+    bool last = l == N - 1;
+    if (d->part == UNSTEERED) /* the pass's two streams swap from block to block: engine/prefix.c */
+        take(d, "base.x", l + 1, last ? b->base.scratch.x_out : b->below_x[(l + 1) % 2], 2,
+             osv_queries(&b->base, l, N), D);
+    if (d->part == FORWARD && last)
+        take(d, "live.x", N, b->live.scratch.x_out, 2, osv_queries(&b->live, l, N), D);
+    if (d->part != BACKWARD) return;
+    d->again = !d->again && osv_recomputed(d->batch, &d->step->on, l);
+    if (!d->again) take(d, "live.dx", l, b->live.scratch.dx, 2, osv_rows(&b->live, l), D);
+}
+
+static void end(void *context, osv_ops *o, const char *name, int number)
+{
+    dump *d = context;
+    const osv_buffers *b = &d->step->buffer;
+    const osv_config *c = &d->t->model->config;
+    bool unsteered = d->part == UNSTEERED;
+    (void)o;
+    if (strcmp(name, "block") == 0) end_block(d, number);
+    if (strcmp(name, "logits") == 0) {
+        const osv_device_pass *p = unsteered ? &b->base : &b->live;
+        take(d, unsteered ? "base.z" : "live.z", -1, p->scratch.z, 2, p->host->R, d->t->model->shard.V);
+    }
+    if (strcmp(name, "head") == 0) {
+        const osv_scratch *s = &b->live.scratch;
+        take(d, "live.dx", c->N, b->live.narrow ? s->dxq : s->dx, 2, osv_queries(&b->live, c->N - 1, c->N),
+             c->D);
+    }
+    if (unsteered && strcmp(name, "prefix") == 0 && d->tensors == 0) /* no block had to run */
+        take(d, "base.x", 0, b->below_x[0], 2, b->base.host->T, c->D);
+    if (strcmp(name, "prefix") == 0 || strcmp(name, "forward") == 0 || strcmp(name, "backward") == 0)
+        d->part = ELSEWHERE;
+}
+
+/* ---- the passes ---- */
+
+static void lay_out(dump *d, osv_bump *memory)
+{
+    const osv_batch *b = d->batch;
+    size_t C = (size_t)b->C, vectors = (size_t)b->J * (size_t)d->t->model->config.D;
+    d->v = osv_take(memory, vectors, sizeof *d->v);
+    d->dv = osv_take(memory, vectors, sizeof *d->dv);
+    d->loss = osv_take(memory, C, sizeof *d->loss);
+    d->constant = osv_take(memory, 2 * C, sizeof *d->constant);
+    d->objective = (osv_objective){
+        .C = b->C,
+        .first = osv_put(memory, b->completion_first, C + 1, sizeof(int)),
+        .score = osv_put(memory, b->completion_score, (size_t)b->completion_tokens, sizeof(int)),
+        .scale = d->constant,
+        .target = d->constant ? d->constant + C : NULL,
+    };
+}
+
+/* The start vectors and the objective's constants. */
+static int upload(dump *d)
+{
+    const osv_training *t = d->t;
+    osv_ops *o = t->ops;
+    size_t C = (size_t)d->batch->C, D = (size_t)t->model->config.D, vectors = (size_t)t->jobs * D;
+    osv_bump bump = {0};
+    lay_out(d, &bump);
+    d->memory = o->alloc(o, bump.used);
+    OSV_TRY(osv_ops_status(o));
+    lay_out(d, &(osv_bump){.memory = d->memory, .o = o});
+    osv_real *host = calloc(vectors + 2 * C + 1, sizeof *host), *constant = host + vectors;
+    if (!host) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
+    for (int j = 0, c = 0; j < t->jobs; j++) {
+        osv_job_start(host + (size_t)j * D, &t->job[j], (int)D);
+        for (int k = 0; k < t->job[j].completions; k++, c++) {
+            double scale, target;
+            osv_objective_of(&t->job[j], k, &scale, &target);
+            constant[c] = (osv_real)scale;
+            constant[C + (size_t)c] = (osv_real)target;
+        }
+    }
+    o->copy(o, d->v, host, vectors * sizeof *host, OSV_TO_DEVICE);
+    o->copy(o, d->constant, constant, 2 * C * sizeof *host, OSV_TO_DEVICE);
+    o->sync(o, 0);
+    free(host);
+    return osv_ops_status(o);
+}
+
+static int run(dump *d)
+{
+    const osv_training *t = d->t;
+    osv_ops *o = t->ops;
+    int S = d->batch->live.scores.S, D = t->model->config.D;
+    const osv_watch *before = o->watch;
+    o->watch = &(osv_watch){.context = d, .begin = begin, .end = end};
+    osv_prefix(d->step);
+    osv_forward(d->step, d->v);
+    o->objective(o, d->step->buffer.w, d->loss, d->step->buffer.loss, &d->objective, S);
+    osv_backward(d->step, d->dv);
+    o->watch = before;
+    take(d, "w", -1, d->step->buffer.w, 1, S, 1);
+    take(d, "loss", -1, d->loss, 1, d->batch->C, 1);
+    take(d, "v", -1, d->v, 2, t->jobs, D);
+    take(d, "dv", -1, d->dv, 2, t->jobs, D);
+    o->sync(o, 0);
+    return osv_ops_status(o);
+}
+
+/* ---- the files ---- */
+
+static int write_activations(const dump *d, const char *path)
+{
+    osv_error *e = d->t->ops->error;
+    osv_tensor_out *out = calloc((size_t)d->tensors + 1, sizeof *out);
+    if (!out) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
+    for (int i = 0; i < d->tensors; i++) {
+        const tensor *x = &d->tensor[i];
+        out[i] = (osv_tensor_out){
+            .name = x->name, .dtype = "F32", .rank = x->rank, .shape = {x->rows, x->cols}, .data = x->data};
+    }
+    const osv_metadata metadata[] = {{"format", "osv-dump/1"}};
+    int status = osv_safetensors_write(path, out, d->tensors, metadata, 1, e);
+    free(out);
+    return status;
+}
+
+static int write_rows(const json_t *rows, const char *path, osv_error *e)
+{
+    /* 17 digits: the script computes with what was computed with here. */
+    char *text = json_dumps(rows, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    if (!text) return OSV_FAIL(e, OSV_DEVICE, "%s: no memory for its text", path);
+    const osv_piece piece[] = {{text, strlen(text)}, {"\n", 1}};
+    int status = osv_file_write(path, piece, 2, e);
+    free(text);
+    return status;
+}
+
+/* rows.json goes first and comes last: a folder that has it holds a whole dump. */
+static int write_files(const dump *d, const json_t *rows, const char *path)
+{
+    osv_error *e = d->t->ops->error;
+    char *activations_path = NULL, *rows_path = NULL;
+    OSV_TRY(osv_output_make(path, e));
+    OSV_TRY(osv_output_remove(path, rows_name, e));
+    int status = osv_path_join(&activations_path, path, activations_name, e);
+    if (!status) status = osv_path_join(&rows_path, path, rows_name, e);
+    if (!status) status = write_activations(d, activations_path);
+    if (!status) status = write_rows(rows, rows_path, e);
+    if (status) rmdir(path); /* refused where something is in it */
+    free(activations_path);
+    free(rows_path);
+    return status;
+}
+
+/* ---- */
+
+int osv_dump_check(const char *path, bool force, osv_error *e)
+{
+    return osv_output_check(&dump_output, path, force, e);
+}
+
+static void release(dump *d)
+{
+    osv_ops *o = d->t->ops;
+    if (osv_ops_status(o)) o->sync(o, 0); /* copies into the tensors have ended */
+    for (int i = 0; i < d->tensors; i++) free(d->tensor[i].data);
+    free(d->tensor);
+    if (d->memory) o->free(o, d->memory);
+    osv_step_close(d->step);
+    osv_batch_free(d->batch);
+}
+
+/* The jobs of t are one bin. */
+static int dump_bin(const osv_training *t, const int *job, const char *path, const char *model,
+                    osv_dump_size *size)
+{
+    dump d = {.t = t};
+    json_t *rows = NULL;
+    int status = osv_bin_batch(&d.batch, t, job, t->jobs, false);
+    if (!status) status = osv_dump_rows(&rows, t, d.batch, model);
+    if (!status) status = osv_step_open(&d.step, t->ops, t->comm, t->model, d.batch, &t->on);
+    if (!status) status = upload(&d);
+    if (!status) status = run(&d);
+    if (!status) status = write_files(&d, rows, path);
+    if (!status) *size = (osv_dump_size){t->jobs, d.batch->base.T, d.batch->live.T, d.tensors, d.bytes};
+    release(&d);
+    json_decref(rows);
+    return status;
+}
+
+int osv_dump(const osv_training *t, const char *path, bool force, const char *model, osv_dump_size *size)
+{
+    osv_error *e = t->ops->error;
+    osv_bin_size bin;
+    OSV_TRY(osv_dump_check(path, force, e));
+    int *all = malloc(2 * (size_t)t->jobs * sizeof *all + 1), *job = all + t->jobs, J = 0;
+    if (!all) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
+    for (int j = 0; j < t->jobs; j++) all[j] = j;
+    int status = osv_pack_fill(&bin, t, job, &J, all, t->jobs);
+    osv_training first = *t;
+    first.jobs = J;
+    first.on.recompute = bin.recompute;
+    if (!status) status = dump_bin(&first, job, path, model, size);
+    free(all);
+    return status;
+}
