@@ -138,6 +138,18 @@ static int start(bench *b, osv_ops *base, osv_error *e)
     return OSV_OK;
 }
 
+/* The rates once more: whether the machine is what it was at the start. */
+static int finish(const bench *b, osv_ops *base, osv_error *e)
+{
+    const ops_options *o = b->options;
+    osv_rates_size size = o->quick ? OSV_RATES_QUICK : OSV_RATES_WHOLE;
+    osv_rates after = osv_measure_rates(base, o->machine.threads, size);
+    if (e->status) return e->status;
+    bench_report_rates(base, after);
+    bench_report_end(base, o->machine.device);
+    return OSV_OK;
+}
+
 static int run(ops_options *o, osv_error *e)
 {
     static plan p;
@@ -148,7 +160,7 @@ static int run(ops_options *o, osv_error *e)
     int status = make_plan(&p, o, osv_on_device(base), e);
     if (!status) status = start(&b, base, e);
     for (int i = 0; i < p.models && !status; i++) status = measure_model(&b, &p, &p.model[i], e);
-    if (!status) bench_report_end(base, o->machine.device);
+    if (!status) status = finish(&b, base, e);
     base->close(base);
     return status;
 }
