@@ -21,6 +21,10 @@ const osv_option train_option_table[] = {
      FIELD(layer_text)},
     {"out", "DIR", NULL, "folder of the run: vectors/, trace.jsonl, run.json", OSV_OPTION_TEXT, FIELD(out)},
     {"force", NULL, NULL, "replace a run that is in --out already", OSV_OPTION_FLAG, FIELD(force)},
+    {"resume", NULL, NULL, "go on with the run in --out where it was interrupted or killed", OSV_OPTION_FLAG,
+     FIELD(resume)},
+    {"checkpoint-every", "N", "50", "iterations between two checkpoints; 0: only when interrupted",
+     OSV_OPTION_INT, FIELD(checkpoint_every), .low = 0, .high = INT_MAX},
     {"init", "FILE", NULL, "start from this vector file, taken as it is, instead of a random one",
      OSV_OPTION_TEXT, FIELD(init)},
     {"init-norm", "X", "1", "norm of the random start vector", OSV_OPTION_NUMBER, FIELD(job.init_norm),
@@ -158,6 +162,9 @@ int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
         return OSV_FAIL(e, OSV_USAGE,
                         "--profile %d needs --max-iters %d or more: %d to warm up, and twice %d", o->profile,
                         OSV_PROFILE_WARM + 2 * o->profile, OSV_PROFILE_WARM, o->profile);
+    if (o->force && o->resume)
+        return OSV_FAIL(e, OSV_USAGE,
+                        "--force replaces the run in --out, --resume goes on with it: give one");
     o->negated = o->suppress == 1;
     o->job.target_rule = o->target_rule == 1 ? OSV_TARGET_EACH : OSV_TARGET_SUM;
     return OSV_OK;
@@ -171,6 +178,8 @@ void train_options_help(FILE *out)
         "Trains steering vectors: each is added to what enters one block of a frozen language model,\n"
         "so that the completions in the data become more or less likely.\n",
         "\nExit status: 0 done, 2 usage, 3 bad input, 4 device or memory, 130 interrupted and 143\n"
-        "terminated (after saving). Ctrl-C saves the vectors when the iteration has ended; the second one\n"
-        "does not wait for that, but neither does it cut off files that are being written.\n");
+        "terminated (after saving). Ctrl-C saves the vectors and a checkpoint when the iteration has ended;\n"
+        "the second one does not wait for that, but neither does it cut off files that are being written.\n"
+        "With --resume and the same options the run then goes on to the same bytes as if it had not "
+        "ended.\n");
 }

@@ -10,7 +10,8 @@
 
 typedef struct {
     const char *model, *data, *out, *init; /* NULL: not given */
-    bool force;
+    bool force, resume;
+    int checkpoint_every;      /* iterations; 0: only when interrupted */
     int layer[OSV_MAX_BLOCKS]; /* [layers] in the order given, no number twice */
     int layers;
     osv_job_options job; /* but for the start vector, which comes from the file `init` */

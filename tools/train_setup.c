@@ -44,7 +44,8 @@ static int read_init(train_setup *s)
 int train_setup_open(train_setup *s, const train_options *o, osv_error *e)
 {
     *s = (train_setup){.options = o, .error = e};
-    if (!o->plan) OSV_TRY(osv_run_check(o->out, o->force, e));
+    osv_run_mode mode = o->force ? OSV_RUN_REPLACE : o->resume ? OSV_RUN_RESUME : OSV_RUN_NEW;
+    if (!o->plan) OSV_TRY(osv_run_check(o->out, mode, e));
     OSV_TRY(tool_model_open(&s->m, o->model, o->chat, &o->machine, e));
     OSV_TRY(check_layers(s));
     OSV_TRY(read_init(s));
