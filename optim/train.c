@@ -260,6 +260,7 @@ static int resume(training *r)
 static int loop(training *r)
 {
     OSV_TRY(r->t->resume ? resume(r) : pack(r));
+    bool complete = !r->bin;
     while (r->bin) {
         OSV_TRY(save_if_due(r));
         OSV_TRY(iterate(r));
@@ -267,7 +268,7 @@ static int loop(training *r)
         OSV_TRY(catch_up(r, 0));
         OSV_TRY(pack(r));
     }
-    return r->ending ? OSV_OK : save(r);
+    return r->ending || complete ? OSV_OK : save(r);
 }
 
 /* ---- all of it ---- */

@@ -111,7 +111,6 @@ static int train(const train_setup *s, train_report *r, double *before, double *
     osv_run_directory run;
     osv_saved_run saved = {0};
     bool resumed = false;
-    if (train_resume_wanted(s->options)) OSV_TRY(train_resume_check(s)); /* now with the weights */
     /* Before the run directory exists: a job that cannot be trained, or too little memory, shows here. */
     OSV_TRY(osv_evaluate(&training, NULL, before));
     osv_program_catch_signals();
@@ -147,7 +146,8 @@ static int run(const train_options *o, osv_error *e)
         status = train_plan_print(&s);
         if (!status) status = osv_program_flush(e);
     } else if (!status && !(status = tool_model_weights(&s.m))) {
-        status = train(&s, &report, logprob, logprob + s.jobs.completions);
+        if (train_resume_wanted(o)) status = train_resume_check(&s); /* now with the weights */
+        if (!status) status = train(&s, &report, logprob, logprob + s.jobs.completions);
     }
     train_report_close(&report);
     free(logprob);

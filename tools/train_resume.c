@@ -145,11 +145,23 @@ static int read_both(json_t **was, json_t **is, const train_setup *s)
     return status ? status : run_as_read(is, s);
 }
 
-int train_resume_check(const train_setup *s)
+static int adopt_name(train_setup *s, const json_t *was)
+{
+    const char *name = json_string_value(json_object_get(json_object_get(was, "model"), "name"));
+    char *copy = name ? strdup(name) : NULL;
+    if (!name) return OSV_OK;
+    if (!copy) return OSV_FAIL(s->error, OSV_DEVICE, "out of memory");
+    free(s->m.name);
+    s->m.name = copy;
+    return OSV_OK;
+}
+
+int train_resume_check(train_setup *s)
 {
     json_t *was, *is;
     int status = read_both(&was, &is, s);
     if (!status) status = compare(s, was, is);
+    if (!status) status = adopt_name(s, was);
     json_decref(was);
     json_decref(is);
     return status;

@@ -12,8 +12,9 @@ bool train_resume_wanted(const train_options *o);
 
 /* Compares with run.json. Another option that has a say in the result is OSV_USAGE and named, other data or
  * another model OSV_BAD_INPUT; what may be different is in a table. As long as there are no weights the
- * model's are not compared. Costs little: done before long loading, and once more with the weights. */
-int train_resume_check(const train_setup *s);
+ * model's are not compared. Costs little: done before long loading, and once more with the weights. The model
+ * gets the name that it has in the run: vector files tell it, and its folder may have been moved. */
+int train_resume_check(train_setup *s);
 
 /* Takes the run and its lock, reads the checkpoint into *saved, if there is one (*from_start: there is none),
  * and cuts the trace back to it. Says where it goes on. The caller closes the run and frees *saved, whatever
