@@ -1,20 +1,51 @@
-/* bench-generate: tokens per second beside the floor, on a random model in memory. CSV on standard output.
- *
- *     bench-generate [shape [threads [tokens]]]       shape: llama-60m, qwen2.5-0.5b, gemma2-0.4b
+/* bench-generate: tokens per second beside the floor. CSV on standard output; bench/README.md says what the
+ * columns mean.
  *
  * A step gives one token to each of `batch` texts. Its bandwidth floor is the time to read every weight once
  * (the embedding only where it is the head as well) and the keys and values of every text; its compute floor
  * is the time of the products. */
+#include <limits.h>
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "bench/floor.h"
-#include "bench/random_model.h"
+#include "bench/models.h"
+#include "bench/open.h"
+#include "bench/report.h"
 #include "kernels/host.h"
 #include "optim/generate.h"
+#include "tools/options.h"
+#include "tools/tool_model.h"
 
-enum { PROMPT = 32, MOST_BATCH = 16, MOST_TOKENS = 1024 };
+static const char program[] = "bench-generate";
+
+/* ---- options ---- */
+
+typedef struct {
+    osv_machine machine;
+    const char *models, *batches;
+    int tokens;
+    bool quick, help;
+} options;
+
+#define FIELD(name) .offset = offsetof(options, name)
+
+enum { FEWEST_TOKENS = 8, MOST_TOKENS = 1024 };
+
+static const osv_option option_table[] = {
+    {"model", "NAME,..", "llama-60m", "shapes of random models, or folders", OSV_OPTION_TEXT, FIELD(models),
+     .group = "What is measured:"},
+    {"batch", "N,..", "1,16", "texts at once", OSV_OPTION_TEXT, FIELD(batches)},
+    {"tokens", "N", "24", "of each text", OSV_OPTION_INT, FIELD(tokens), .low = FEWEST_TOKENS,
+     .high = MOST_TOKENS},
+    {"quick", NULL, NULL, "small baselines: to try the program", OSV_OPTION_FLAG, FIELD(quick)},
+    TOOL_MACHINE_OPTIONS,
+    {"help", NULL, NULL, "this text", OSV_OPTION_FLAG, FIELD(help)},
+    {0},
+};
+
+/* ---- floors ---- */
 
 static double bytes_of(const osv_weight *w)
 {
@@ -36,6 +67,8 @@ static double sum(const osv_model *m, double (*of)(const osv_weight *))
     }
     return total;
 }
+
+/* ---- steps ---- */
 
 /* Seconds of each step, from the times at which the first text's tokens come. */
 typedef struct {
@@ -68,67 +101,107 @@ static double median_step(stopwatch *w)
     return step[n / 2];
 }
 
-static int measure(osv_ops *ops, osv_comm *comm, const osv_model *m, const char *name, int threads, int batch,
-                   int tokens)
+/* ---- a model ---- */
+
+typedef struct {
+    const options *options;
+    const char *name;
+    const bench_open *m;
+} bench;
+
+static void print(const bench *b, int batch, int prompt, double step, osv_rates r)
 {
-    static int ids[MOST_BATCH][PROMPT];
-    static const uint32_t unsteered[PROMPT + MOST_TOKENS];
-    static stopwatch watch;
-    osv_generation_prompt prompt[MOST_BATCH];
+    const osv_model *m = &b->m->model;
     const osv_config *c = &m->config;
+    const osv_ops *o = b->m->ops;
+    int tokens = b->options->tokens;
+    double cached = 2.0 * c->N * c->K * c->E * sizeof(osv_real) * (prompt + tokens / 2) * batch;
+    double reading = (sum(m, bytes_of) + cached) / r.bandwidth,
+           computing = 2 * batch * sum(m, numbers_of) / r.flops;
+    printf("%s,%s,%s,%d,%d,%d,%.6g,%.1f,%.6g,%.2f,%.6g,%.1f,%.2f\n", b->name, o->name,
+           o->dtype == OSV_DTYPE_BF16 ? "bf16" : "f32", osv_on_device(o) ? 0 : b->options->machine.threads,
+           batch, tokens, step, batch / step, reading, step / reading, computing, 1e-9 * r.flops,
+           1e-9 * r.bandwidth);
+    fflush(stdout);
+}
+
+/* Ids and masks of `batch` texts. */
+enum { PROMPT = 32, MOST_BATCH = 256 };
+typedef struct {
+    int ids[MOST_BATCH][PROMPT];
+    uint32_t unsteered[PROMPT + MOST_TOKENS];
+    osv_generation_prompt prompt[MOST_BATCH];
+} texts;
+
+static int measure(const bench *b, int batch, osv_error *e)
+{
+    static texts t;
+    static stopwatch watch;
+    if (batch > MOST_BATCH) return OSV_FAIL(e, OSV_USAGE, "--batch %d: at most %d", batch, MOST_BATCH);
     for (int i = 0; i < batch; i++) {
-        for (int t = 0; t < PROMPT; t++) ids[i][t] = (i * 7919 + t * 104729 + 13) % c->V;
-        prompt[i] = (osv_generation_prompt){PROMPT, ids[i], unsteered};
+        for (int k = 0; k < PROMPT; k++) t.ids[i][k] = (i * 7919 + k * 104729 + 13) % b->m->model.config.V;
+        t.prompt[i] = (osv_generation_prompt){PROMPT, t.ids[i], t.unsteered};
     }
     watch.count = 0;
-    const osv_generation g = {.ops = ops,
-                              .comm = comm,
-                              .model = m,
-                              .prompt = prompt,
+    const osv_generation g = {.ops = b->m->ops,
+                              .comm = b->m->comm,
+                              .model = &b->m->model,
+                              .prompt = t.prompt,
                               .prompts = batch,
                               .samples = 1,
-                              .max_tokens = tokens,
+                              .max_tokens = b->options->tokens,
                               .top_p = 1,
                               .observer = {.context = &watch, .token = on_token}};
-    osv_rates before = osv_measure_rates(threads);
+    osv_rates_size size = b->options->quick ? OSV_RATES_QUICK : OSV_RATES_WHOLE;
+    int threads = b->options->machine.threads;
+    osv_rates before = osv_measure_rates(b->m->ops, threads, size);
     OSV_TRY(osv_generate(&g));
-    osv_rates after = osv_measure_rates(threads);
-    double flops = fmax(before.flops, after.flops), bandwidth = fmax(before.bandwidth, after.bandwidth);
-    double cached = 2.0 * c->N * c->K * c->E * sizeof(osv_real) * (PROMPT + tokens / 2) * batch;
-    double reading = (sum(m, bytes_of) + cached) / bandwidth,
-           computing = 2 * batch * sum(m, numbers_of) / flops;
-    double step = median_step(&watch);
-    printf("%s,%d,%d,%d,%.5f,%.1f,%.5f,%.2f,%.5f,%.1f,%.2f\n", name, threads, batch, tokens, step,
-           batch / step, reading, step / reading, computing, flops * 1e-9, bandwidth * 1e-9);
+    osv_rates after = osv_measure_rates(b->m->ops, threads, size);
+    OSV_TRY(e->status);
+    print(b, batch, PROMPT, median_step(&watch),
+          (osv_rates){fmax(before.flops, after.flops), fmax(before.bandwidth, after.bandwidth)});
+    return OSV_OK;
+}
+
+static int measure_model(bench *b, bool first, osv_error *e)
+{
+    const options *o = b->options;
+    bench_open m;
+    int batch[BENCH_NUMBERS], batches;
+    OSV_TRY(bench_numbers_parse(batch, &batches, o->batches, "batch", e));
+    int status = bench_open_model(&m, b->name, &o->machine, e);
+    b->m = &m;
+    if (!status && first) {
+        bench_report_start(m.ops, program, o->machine.threads, o->machine.device);
+        printf("model,backend,dtype,threads,batch,tokens,step_seconds_median,tokens_per_s,"
+               "bandwidth_floor_seconds,ratio,compute_floor_seconds,matmul_gflops,read_gbytes_per_s\n");
+    }
+    for (int i = 0; i < batches && !status; i++) status = measure(b, batch[i], e);
+    if (!status) bench_report_end(m.ops, o->machine.device);
+    bench_close(&m);
+    return status;
+}
+
+static int run(options *o, osv_error *e)
+{
+    char name[BENCH_NAME];
+    bench b = {.options = o, .name = name};
+    bool first = true;
+    if (o->machine.threads <= 0) o->machine.threads = omp_get_num_procs();
+    for (const char *list = o->models; bench_next(&list, name, sizeof name); first = false)
+        OSV_TRY(measure_model(&b, first, e));
     return OSV_OK;
 }
 
 int main(int argc, char **argv)
 {
-    const bench_shape *s = bench_shape_named(argc > 1 ? argv[1] : "llama-60m");
-    int threads = argc > 2 ? atoi(argv[2]) : 1, tokens = argc > 3 ? atoi(argv[3]) : 24;
-    if (!s || threads < 1 || tokens < 8 || tokens > MOST_TOKENS) {
-        fprintf(stderr,
-                "usage: bench-generate [llama-60m|qwen2.5-0.5b|gemma2-0.4b [threads [tokens, 8 to %d]]]\n",
-                MOST_TOKENS);
-        return OSV_USAGE;
-    }
     osv_error e = {0};
-    osv_model m = {0};
-    osv_ops *ops = NULL;
-    osv_comm *comm = NULL;
-    int status = bench_model_make(&m, s, &e);
-    if (!status) status = osv_cpu_open(&ops, OSV_DTYPE_F32, threads, &e);
-    if (!status) status = osv_comm_self_open(&comm, &e);
-    if (!status) status = osv_model_place(&m, ops);
-    if (!status)
-        printf("shape,threads,batch,tokens,step_seconds_median,tokens_per_s,bandwidth_floor_seconds,ratio,"
-               "compute_floor_seconds,gflops,read_gbytes_per_s\n");
-    for (int batch = 1; batch <= MOST_BATCH && !status; batch += MOST_BATCH - 1)
-        status = measure(ops, comm, &m, s->name, threads, batch, tokens);
-    if (status) fprintf(stderr, "bench-generate: %s\n", e.text);
-    if (ops) ops->close(ops);
-    if (comm) comm->close(comm);
-    osv_model_free(&m);
+    options o = {.machine = TOOL_MACHINE_DEFAULT};
+    int status = osv_options_parse(option_table, argc, argv, &o, &e);
+    if (!status && o.help)
+        osv_options_help(stdout, option_table, "usage: bench-generate [options]\n", "");
+    else if (!status)
+        status = run(&o, &e);
+    if (status) fprintf(stderr, "%s: %s\n", program, e.text);
     return status;
 }

@@ -1,93 +1,198 @@
-/* bench-step: the time of one training iteration beside its floor, on a random model in memory. CSV on
- * stdout.
- *
- *     bench-step [shape [threads [iterations]]]       shape: llama-60m, qwen2.5-0.5b, gemma2-0.4b */
+/* bench-step: the time of one training iteration beside its floor, and where it goes. CSV on standard output;
+ * bench/README.md says what the columns mean. */
+#include <limits.h>
 #include <math.h>
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "bench/floor.h"
-#include "bench/random_model.h"
+#include "bench/jobs.h"
+#include "bench/models.h"
+#include "bench/open.h"
+#include "bench/report.h"
+#include "bench/step_parts.h"
+#include "engine/cost.h"
 #include "kernels/host.h"
-#include "optim/train.h"
+#include "optim/bin.h"
+#include "tools/options.h"
+#include "tools/tool_model.h"
 
-/* Seconds of each iteration, from the times at which reports arrive. */
+static const char program[] = "bench-step";
+
+/* ---- options ---- */
+
 typedef struct {
-    double last, best;
-    int count;
+    osv_machine machine;
+    const char *models;
+    int layer, prompt, completion, jobs, iterations;
+    bool ops, quick, help;
+} step_options;
+
+#define FIELD(name) .offset = offsetof(step_options, name)
+
+static const osv_option option_table[] = {
+    {"model", "NAME,..", "llama-60m", "shapes of random models, or folders", OSV_OPTION_TEXT, FIELD(models),
+     .group = "What is measured:"},
+    {"layer", "L", NULL, "the vectors enter block L (default: in the middle)", OSV_OPTION_INT, FIELD(layer),
+     .low = 0, .high = 1023},
+    {"prompt", "N", "48", "tokens of a prompt", OSV_OPTION_INT, FIELD(prompt), .low = 1, .high = 1 << 20},
+    {"completion", "N", "16", "tokens of a completion", OSV_OPTION_INT, FIELD(completion), .low = 1,
+     .high = 1 << 20},
+    {"jobs", "J", "1", "vectors at once, each with a datapoint of its own", OSV_OPTION_INT, FIELD(jobs),
+     .low = 1, .high = 1 << 16},
+    {"iterations", "N", "10", "that are timed", OSV_OPTION_INT, FIELD(iterations), .low = 3, .high = 1 << 20},
+    {"ops", NULL, NULL, "a second table: the time of every operator, by part of the step", OSV_OPTION_FLAG,
+     FIELD(ops)},
+    {"quick", NULL, NULL, "small baselines: to try the program", OSV_OPTION_FLAG, FIELD(quick)},
+    TOOL_MACHINE_OPTIONS,
+    {"help", NULL, NULL, "this text", OSV_OPTION_FLAG, FIELD(help)},
+    {0},
+};
+
+/* ---- an iteration ---- */
+
+/* When the reports of the first job came. */
+typedef struct {
+    double *at;
+    int count, room;
 } stopwatch;
 
 static int on_report(void *context, const osv_report *r, osv_error *e)
 {
     stopwatch *w = context;
-    double now = osv_host_seconds();
     (void)e;
-    if (r->iter > 1 && now - w->last < w->best) w->best = now - w->last; /* the first ones warm the caches */
-    w->last = now;
-    w->count++;
-    return 0;
+    if (r->job == 0 && w->count < w->room) w->at[w->count++] = osv_host_seconds();
+    return OSV_OK;
+}
+
+/* The least mean of `window` iterations in a row. Without graphs an iteration has ended when its report
+ * comes: then one is enough. With them the host may hear of one late and of the next in time. The first ones
+ * warm the caches. */
+static double least(const stopwatch *w, int window)
+{
+    enum { WARM = 1 };
+    double best = INFINITY;
+    if (window > w->count - 1 - WARM) window = w->count - 1 - WARM;
+    for (int i = WARM; i + window < w->count; i++) best = fmin(best, (w->at[i + window] - w->at[i]) / window);
+    return best;
+}
+
+static int time_iteration(double *seconds, osv_training *t, int iterations)
+{
+    stopwatch w = {.at = calloc((size_t)iterations + 2, sizeof *w.at), .room = iterations + 2};
+    if (!w.at) return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
+    t->observer = (osv_observer){.context = &w, .report = on_report};
+    int status = osv_train(t);
+    *seconds = least(&w, osv_on_device(t->ops) ? 8 : 1);
+    free(w.at);
+    return status;
+}
+
+/* ---- a model ---- */
+
+typedef struct {
+    const step_options *options;
+    const char *name;
+    bool headed;
+} bench;
+
+static void print(bench *b, const osv_training *t, const osv_batch *batch, osv_rates rates, double seconds)
+{
+    const step_options *o = b->options;
+    double floor = osv_floor(t->model, batch, rates.flops, rates.bandwidth);
+    double flops = osv_iteration_cost(t->model, batch).flops / seconds;
+    bench_report_rates(t->ops, rates);
+    if (!b->headed)
+        printf("model,backend,dtype,threads,jobs,live_tokens,scored,start_layer,seconds_min,floor_seconds,"
+               "ratio,gflops,percent_of_matmul,matmul_gflops,read_gbytes_per_s\n");
+    b->headed = true;
+    printf("%s,%s,%s,%d,%d,%d,%d,%d,%.6g,%.6g,%.3f,%.1f,%.1f,%.1f,%.2f\n", b->name, t->ops->name,
+           t->ops->dtype == OSV_DTYPE_BF16 ? "bf16" : "f32", osv_on_device(t->ops) ? 0 : o->machine.threads,
+           o->jobs, batch->live.T, batch->live.R, batch->first_block, seconds, floor, seconds / floor,
+           1e-9 * flops, 100 * flops / rates.flops, 1e-9 * rates.flops, 1e-9 * rates.bandwidth);
+    fflush(stdout);
+}
+
+static void print_part(const bench *b, const step_part *p, double iteration)
+{
+    printf("%s,%s,%s,%d,%.2f,%.1f\n", b->name, p->part, p->op, p->calls, 1e6 * p->seconds,
+           100 * p->seconds / iteration);
+}
+
+static int print_parts(bench *b, const osv_training *t, const int *index, osv_rates rates, double seconds)
+{
+    step_parts parts;
+    OSV_TRY(step_parts_measure(&parts, t, index, rates));
+    printf("\nmodel,part,operator,calls,us,percent_of_iteration\n");
+    for (int i = 0; i < parts.count; i++) print_part(b, &parts.part[i], seconds);
+    print_part(b, &(step_part){"gaps", "gaps", 0, seconds - parts.seconds}, seconds);
+    printf("\n");
+    b->headed = false;
+    return OSV_OK;
+}
+
+/* Rates before and after: on a machine that others use as well the better ones count. */
+static int measure(bench *b, bench_open *m, bench_jobs *jobs, osv_error *e)
+{
+    const step_options *o = b->options;
+    osv_rates_size size = o->quick ? OSV_RATES_QUICK : OSV_RATES_WHOLE;
+    osv_training t = {.ops = m->ops,
+                      .comm = m->comm,
+                      .model = &m->model,
+                      .on = osv_all_on,
+                      .job = jobs->job,
+                      .jobs = jobs->jobs};
+    osv_batch *batch = NULL;
+    double seconds = NAN;
+    osv_rates before = osv_measure_rates(m->ops, o->machine.threads, size);
+    OSV_TRY(time_iteration(&seconds, &t, o->iterations));
+    osv_rates after = osv_measure_rates(m->ops, o->machine.threads, size);
+    osv_rates rates = {fmax(before.flops, after.flops), fmax(before.bandwidth, after.bandwidth)};
+    OSV_TRY(osv_bin_batch(&batch, &t, jobs->index, jobs->jobs, false));
+    print(b, &t, batch, rates, seconds);
+    int status = o->ops ? print_parts(b, &t, jobs->index, rates, seconds) : e->status;
+    osv_batch_free(batch);
+    return status;
+}
+
+static int measure_model(bench *b, osv_error *e)
+{
+    const step_options *o = b->options;
+    bench_open m;
+    bench_jobs jobs = {0};
+    int status = bench_open_model(&m, b->name, &o->machine, e);
+    int N = status ? 0 : m.model.config.N, layer = o->layer < 0 ? N / 2 : o->layer;
+    if (!status && layer >= N)
+        status = OSV_FAIL(e, OSV_USAGE, "--layer %d: %s has %d blocks", layer, b->name, N);
+    if (!status)
+        status = bench_jobs_make(&jobs, &m.model.config, o->jobs, layer, o->prompt, o->completion,
+                                 o->iterations, e);
+    if (!status && !b->headed) bench_report_start(m.ops, program, o->machine.threads, o->machine.device);
+    if (!status) status = measure(b, &m, &jobs, e);
+    if (!status) bench_report_end(m.ops, o->machine.device);
+    bench_jobs_free(&jobs);
+    bench_close(&m);
+    return status;
+}
+
+static int run(step_options *o, osv_error *e)
+{
+    char name[BENCH_NAME];
+    bench b = {.options = o, .name = name};
+    if (o->machine.threads <= 0) o->machine.threads = omp_get_num_procs();
+    for (const char *list = o->models; bench_next(&list, name, sizeof name);) OSV_TRY(measure_model(&b, e));
+    return OSV_OK;
 }
 
 int main(int argc, char **argv)
 {
-    enum { prompt = 48, completion = 16, count = prompt + completion };
-    const bench_shape *s = bench_shape_named(argc > 1 ? argv[1] : "llama-60m");
-    int threads = argc > 2 ? atoi(argv[2]) : 1, iterations = argc > 3 ? atoi(argv[3]) : 10;
-    if (threads < 1 || iterations < 3 || !s) {
-        fprintf(stderr, "usage: bench-step [llama-60m|qwen2.5-0.5b|gemma2-0.4b [threads [iterations]]]\n");
-        return 2;
-    }
-
     osv_error e = {0};
-    osv_model m = {0};
-    osv_ops *ops = NULL;
-    osv_comm *comm = NULL;
-    bench_model_make(&m, s, &e);
-    int ids[count];
-    signed char steer[count];
-    for (int t = 0; t < count; t++) ids[t] = (t * 7919 + 13) % s->V, steer[t] = 1;
-    osv_sequence sequence = {
-        .count = count, .prompt = prompt, .ids = ids, .steer = steer, .kind = OSV_PROMOTE};
-    double none = NAN;
-    osv_job job = {.name = "bench",
-                   .layer = s->N / 2,
-                   .options = osv_job_defaults(),
-                   .completions = 1,
-                   .sequence = &sequence,
-                   .target = &none};
-    job.options.max_iters = iterations;
-    job.options.plateau_iters = 0;
-    osv_batch_job batch_job = {.layer = job.layer, .coldness = 0.7, .eps = 1e-6};
-    osv_batch *batch = NULL;
-    int bad;
-    if (!e.status) osv_cpu_open(&ops, OSV_DTYPE_F32, threads, &e);
-    if (!e.status) osv_comm_self_open(&comm, &e);
-    if (!e.status) osv_batch_build(&batch, &sequence, 1, &batch_job, 1, s->N, &osv_all_on, &bad, &e);
-    if (!e.status) osv_model_place(&m, ops);
-    stopwatch watch = {.best = 1e9};
-    osv_rates before = osv_measure_rates(threads);
-    osv_training training = {.ops = ops,
-                             .comm = comm,
-                             .model = &m,
-                             .on = osv_all_on,
-                             .job = &job,
-                             .jobs = 1,
-                             .observer = {.context = &watch, .report = on_report}};
-    if (!e.status) osv_train(&training);
-    osv_rates after = osv_measure_rates(threads);
-    if (e.status) {
-        fprintf(stderr, "bench-step: %s\n", e.text);
-        return e.status;
-    }
-    osv_rates rates = {.flops = fmax(before.flops, after.flops),
-                       .bandwidth = fmax(before.bandwidth, after.bandwidth)};
-    double floor = osv_floor(&m, batch, rates);
-    printf("shape,threads,live_tokens,scored,start_layer,seconds_min,floor_seconds,ratio,gflops,read_gbytes_"
-           "per_s\n");
-    printf("%s,%d,%d,%d,%d,%.5f,%.5f,%.3f,%.1f,%.2f\n", s->name, threads, batch->live.T, batch->live.R,
-           job.layer, watch.best, floor, watch.best / floor, rates.flops * 1e-9, rates.bandwidth * 1e-9);
-    osv_batch_free(batch);
-    ops->close(ops);
-    comm->close(comm);
-    return 0;
+    step_options options = {.machine = TOOL_MACHINE_DEFAULT, .layer = -1};
+    int status = osv_options_parse(option_table, argc, argv, &options, &e);
+    if (!status && options.help)
+        osv_options_help(stdout, option_table, "usage: bench-step [options]\n", "");
+    else if (!status)
+        status = run(&options, &e);
+    if (status) fprintf(stderr, "%s: %s\n", program, e.text);
+    return status;
 }

@@ -37,7 +37,8 @@ typedef struct {
     bool qkv_bias, out_bias, mlp_bias;
     int rot; /* rotary components of a head: E, less with partial rotary */
     osv_rope rope;
-    bool tied; /* the head is the embedding */
+    bool tied;         /* the head is the embedding */
+    osv_format format; /* of matrices in the file, as the config says: for plans */
 
     int bos;         /* -1: none */
     char family[32]; /* model_type as the file says, for messages only */

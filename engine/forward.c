@@ -2,20 +2,18 @@
 #include "engine/maths.h"
 #include "engine/step.h"
 
+/* The bias of a product whose outputs are split over ranks, where the model has one. */
+static void add_bias(osv_ops *o, osv_real *y, const osv_weight *bias, int rows)
+{
+    if (bias->data) OP(bias, y, bias, rows);
+}
+
 /* y is this rank's share of a sum; afterwards it is whole, with the bias added once. */
 static void sum_over_ranks(const osv_engine *g, osv_real *y, const osv_weight *bias, int rows)
 {
     osv_ops *o = g->ops;
     g->comm->all_reduce(g->comm, y, (size_t)rows * (size_t)g->model->config.D, OSV_SUM);
-    if (bias->data) OP(bias, y, bias, rows);
-}
-
-/* y = x w^T + bias for outputs that are split over ranks. */
-static void project(osv_ops *o, osv_real *y, const osv_real *x, const osv_weight *w, const osv_weight *bias,
-                    int rows)
-{
-    OP(matmul, OUT(y), x, W(w), 1, rows);
-    if (bias->data) OP(bias, y, bias, rows);
+    add_bias(o, y, bias, rows);
 }
 
 /* What is added to the residual stream: y, or its post-norm (written to `normed`) where the model has one. */
@@ -44,26 +42,29 @@ void osv_block_forward(const osv_engine *g, const osv_device_pass *p, int l, con
     int KE = sh->K * E;
     osv_real *k = p->slots ? t->k : a->k + (size_t)p->slot * (size_t)KE;
     osv_real *v = p->slots ? t->v : a->v + (size_t)p->slot * (size_t)KE;
-    const osv_real *h = t->h, *x = a->x;
+    const osv_real *x = a->x;
     BEGIN("block", l);
 
     /* attention */
     OP(rmsnorm, t->h, a->x, &w->attention_norm, c->norm_offset, c->norm_eps, T);
-    project(o, k, t->h, &w->k, &w->k_bias, T);
-    project(o, v, t->h, &w->v, &w->v_bias, T);
+    if (narrow) {
+        OP(matmul, OUT(k, v), t->h, W(&w->k, &w->v), 2, T);
+        OP(gather_rows, t->hq, t->h, p->scored, D, Q);
+        OP(gather_rows, t->xq, a->x, p->scored, D, Q);
+        OP(matmul, OUT(a->q), t->hq, W(&w->q), 1, Q);
+        x = t->xq;
+    } else {
+        OP(matmul, OUT(k, v, a->q), t->h, W(&w->k, &w->v, &w->q), 3, T);
+    }
+    add_bias(o, k, &w->k_bias, T);
+    add_bias(o, v, &w->v_bias, T);
+    add_bias(o, a->q, &w->q_bias, Q);
     OP(rope, k, p->work.pos, g->rope, sh->K, E, c->rot, +1, T);
+    OP(rope, a->q, work.pos, g->rope, sh->H, E, c->rot, +1, Q);
     if (p->slots) {
         OP(scatter_rows, a->k, k, p->slots, KE, T);
         OP(scatter_rows, a->v, v, p->slots, KE, T);
     }
-    if (narrow) {
-        OP(gather_rows, t->hq, t->h, p->scored, D, Q);
-        OP(gather_rows, t->xq, a->x, p->scored, D, Q);
-        h = t->hq;
-        x = t->xq;
-    }
-    project(o, a->q, h, &w->q, &w->q_bias, Q);
-    OP(rope, a->q, work.pos, g->rope, sh->H, E, c->rot, +1, Q);
     OP(attention, a->attn, a->lse, a->q, a->k, a->v, &work, &attention);
     OP(matmul, OUT(a->attn_y), a->attn, W(&w->out), 1, Q);
     sum_over_ranks(g, a->attn_y, &w->out_bias, Q);
@@ -72,8 +73,8 @@ void osv_block_forward(const osv_engine *g, const osv_device_pass *p, int l, con
     /* ffn */
     OP(rmsnorm, t->h, a->x_mid, &w->ffn_norm, c->norm_offset, c->norm_eps, Q);
     OP(matmul, OUT(a->gate, a->up), t->h, W(&w->gate, &w->up), 2, Q);
-    if (w->gate_bias.data) OP(bias, a->gate, &w->gate_bias, Q);
-    if (w->up_bias.data) OP(bias, a->up, &w->up_bias, Q);
+    add_bias(o, a->gate, &w->gate_bias, Q);
+    add_bias(o, a->up, &w->up_bias, Q);
     if (x_out || w->ffn_post_norm.data) {
         OP(glu, t->glu, a->gate, a->up, c->activation, (size_t)Q * (size_t)sh->F);
         OP(matmul, OUT(a->ffn_y), t->glu, W(&w->down), 1, Q);

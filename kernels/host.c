@@ -1,8 +1,12 @@
 #include "kernels/host.h"
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 
 double osv_host_seconds(void)
@@ -51,4 +55,24 @@ size_t osv_host_available(void)
         if (left < available) available = left;
     }
     return available;
+}
+
+size_t osv_host_peak(void)
+{
+    struct rusage used;
+    return getrusage(RUSAGE_SELF, &used) ? 0 : (size_t)used.ru_maxrss << 10; /* Linux counts in KiB */
+}
+
+void osv_host_copy(void *to, const void *from, size_t bytes)
+{
+    enum { MOST_THREADS = 8, PART = 1 << 20 };
+    ptrdiff_t parts = (ptrdiff_t)((bytes + PART - 1) / PART);
+#ifdef _OPENMP
+    int threads = omp_get_num_procs() < MOST_THREADS ? omp_get_num_procs() : MOST_THREADS;
+#pragma omp parallel for num_threads(threads) if (parts > 1)
+#endif
+    for (ptrdiff_t i = 0; i < parts; i++) {
+        size_t at = (size_t)i * PART, left = bytes - at;
+        memcpy((char *)to + at, (const char *)from + at, left < PART ? left : PART);
+    }
 }

@@ -16,6 +16,13 @@ double osv_host_seconds(void);
  * its control group; the most there can be where the system does not tell. */
 size_t osv_host_available(void);
 
+/* The most memory that this process has had, mapped files included, in bytes. */
+size_t osv_host_peak(void);
+
+/* memcpy by several threads: one alone reads a mapped file at some 3 GB/s, because it meets each page for the
+ * first time. */
+void osv_host_copy(void *to, const void *from, size_t bytes);
+
 /* "AMD EPYC 9B14", as Linux tells it; "unknown" where it does not. */
 void osv_host_processor(char *name, size_t room);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "loader/file.h"
+#include "loader/random_model.h"
 #include "loader/store.h"
 
 struct osv_checkpoint {
@@ -69,13 +70,18 @@ static int format_of(osv_format *format, const osv_stored *s, osv_error *e)
                     s->tensor->name, s->tensor->dtype);
 }
 
+/* Room for one more entry of c->copy. */
+static bool room_to_keep(osv_checkpoint *c)
+{
+    void **wider = realloc(c->copy, ((size_t)c->copies + 1) * sizeof *wider);
+    if (wider) c->copy = wider;
+    return wider;
+}
+
 /* Memory that lives as long as the checkpoint. */
 static void *keep(osv_checkpoint *c, size_t bytes)
 {
-    void **wider = realloc(c->copy, ((size_t)c->copies + 1) * sizeof *wider);
-    if (!wider) return NULL;
-    c->copy = wider;
-    void *memory = malloc(bytes);
+    void *memory = room_to_keep(c) ? malloc(bytes) : NULL;
     if (memory) c->copy[c->copies++] = memory;
     return memory;
 }
@@ -244,6 +250,24 @@ static int hash_model(osv_checkpoint *c, osv_error *e)
     return status;
 }
 
+/* A model of random weights. */
+static int fill_random(osv_checkpoint *c, osv_model *m, osv_error *e)
+{
+    enum { SEED = 0 };
+    size_t bytes;
+    if (!room_to_keep(c)) return OSV_FAIL(e, OSV_DEVICE, "%s: no memory", c->dir);
+    OSV_TRY(osv_random_fill(m, &c->copy[c->copies], &bytes, OSV_RANDOM_POOL, SEED, e));
+    c->copies++;
+    return osv_random_sha256(c->sha256, c->dir, SEED, e);
+}
+
+static int fill_from_files(osv_checkpoint *c, osv_model *m, osv_error *e)
+{
+    OSV_TRY(osv_store_open(&c->store, c->dir, e));
+    OSV_TRY(fill_model(c, m, e));
+    return hash_model(c, e);
+}
+
 int osv_checkpoint_open(osv_checkpoint **out, osv_model *model, const char *dir, int rank, int size,
                         osv_error *e)
 {
@@ -259,9 +283,7 @@ int osv_checkpoint_open(osv_checkpoint **out, osv_model *model, const char *dir,
         return OSV_FAIL(e, OSV_DEVICE, "%s: no memory to open it", dir);
     }
     int status = osv_model_alloc(model, &config, &shard, e);
-    if (!status) status = osv_store_open(&c->store, dir, e);
-    if (!status) status = fill_model(c, model, e);
-    if (!status) status = hash_model(c, e);
+    if (!status) status = osv_random_is(dir) ? fill_random(c, model, e) : fill_from_files(c, model, e);
     if (status) {
         osv_model_free(model);
         osv_checkpoint_close(c);

@@ -1,5 +1,5 @@
 /* A model directory as downloaded: config.json + model*.safetensors -> the engine's config and weights,
- * memory-mapped.
+ * memory-mapped. "random:SHAPE" in the place of a directory is a model without one, loader/random_model.h.
  *
  * The osv_checkpoint owns the mappings; the model's weights point into them, so it must outlive the model.
  * Only this rank's slices are touched, and what the hash samples. */

@@ -11,6 +11,7 @@
 #include "loader/config_keys.h"
 #include "loader/file.h"
 #include "loader/json.h"
+#include "loader/random_model.h"
 
 /* What a family's files leave out, and what they cannot say. 0: no default, or derived from other sizes. */
 typedef struct {
@@ -218,6 +219,16 @@ static int read_maths(osv_config *c, const family *f, const json_t *json, const 
     return osv_json_bool(json, "tie_word_embeddings", false, &c->tied, path, e);
 }
 
+/* Only plans read it: what the tensors are stored in stands with them. */
+static void read_format(osv_config *c, const json_t *json)
+{
+    const char *name = json_string_value(json_object_get(json, "dtype"));
+    if (!name) name = json_string_value(json_object_get(json, "torch_dtype"));
+    c->format = OSV_BF16;
+    if (name && strcmp(name, "float32") == 0) c->format = OSV_F32;
+    if (name && strcmp(name, "float16") == 0) c->format = OSV_F16;
+}
+
 /* ---- sliding window ---- */
 
 static int read_window(osv_config *c, const family *f, const json_t *json, const char *path, osv_error *e)
@@ -355,6 +366,7 @@ static int read_all(osv_config *c, const json_t *json, const char *path, osv_err
     OSV_TRY(read_maths(c, f, json, path, e));
     OSV_TRY(read_window(c, f, json, path, e));
     OSV_TRY(read_rope(c, json, path, e));
+    read_format(c, json);
     /* Some files give a list, or an id that the vocabulary does not have: then there is none. */
     const json_t *bos = json_object_get(json, "bos_token_id");
     json_int_t id = json_is_integer(bos) ? json_integer_value(bos) : -1;
@@ -376,6 +388,7 @@ int osv_config_read(osv_config *config, const char *dir, osv_error *e)
 {
     char *path, *text;
     size_t bytes;
+    if (osv_random_is(dir)) return osv_random_config(config, dir, e);
     OSV_TRY(osv_path_join(&path, dir, "config.json", e));
     int status = osv_file_read(&text, &bytes, path, LIMIT, e);
     if (!status) status = osv_config_parse(config, text, bytes, path, e);

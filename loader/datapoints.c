@@ -236,20 +236,20 @@ static int read_completions(reader *r, osv_error *e)
 
 /* ---- names ---- */
 
-static int check_job(const char *job, const char *where, osv_error *e)
+int osv_job_name_check(const char *name, const char *key, osv_error *e)
 {
     const char *bad = NULL;
-    if (*job == '\0') bad = "is empty";
-    if (strlen(job) > JOB_BYTES) bad = "is longer than 128 bytes";
-    if (strcmp(job, ".") == 0 || strcmp(job, "..") == 0) bad = "is a folder's name";
-    for (const unsigned char *c = (const unsigned char *)job; *c && !bad; c++) {
+    if (*name == '\0') bad = "is empty";
+    if (strlen(name) > JOB_BYTES) bad = "is longer than 128 bytes";
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) bad = "is a folder's name";
+    for (const unsigned char *c = (const unsigned char *)name; *c && !bad; c++) {
         if (*c == '/') bad = "has a slash";
         if (*c < 0x20 || *c == 0x7f || (*c == 0xc2 && c[1] < 0xa0)) bad = "has a control character";
     }
     if (!bad) return OSV_OK;
-    json_t *quoted = json_string(job); /* shown with its control characters escaped */
+    json_t *quoted = json_string(name); /* shown with its control characters escaped */
     char shown[64];
-    int status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"job\" %s %s; it names the vector's file", where,
+    int status = OSV_FAIL(e, OSV_BAD_INPUT, "\"%s\" %s %s; it names the vector's file", key,
                           osv_json_show(quoted, shown, sizeof shown), bad);
     json_decref(quoted);
     return status;
@@ -268,7 +268,9 @@ static int read_names(reader *r, osv_error *e)
     const char *spelling;
     value_of(r->json, "negative", &spelling);
     OSV_TRY(osv_json_bool(r->json, spelling, false, &p->negative, r->where, e));
-    OSV_TRY(check_job(job, r->where, e));
+    osv_error of_name = {0};
+    if (osv_job_name_check(job, "job", &of_name))
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: %s", r->where, of_name.text);
     OSV_TRY(copy_string(&p->id, id, r->where, e));
     OSV_TRY(copy_string(&p->job, job, r->where, e));
     return copy_string(&p->positions, positions, r->where, e);

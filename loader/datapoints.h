@@ -59,6 +59,9 @@ typedef struct {
 int osv_dataset_read(osv_dataset **out, const char *path, const osv_dataset_options *options, osv_error *e);
 void osv_dataset_free(osv_dataset *d);
 
+/* Whether `name`, given under `key`, can name a job: it becomes a file name. */
+int osv_job_name_check(const char *name, const char *key, osv_error *e);
+
 /* Checks the spelling of a --positions option; OSV_USAGE where it is wrong. */
 int osv_positions_check(const char *spec, const char *where, osv_error *e);
 

@@ -283,6 +283,11 @@ const char *osv_safetensors_metadata(const osv_safetensors *s, const char *key)
     return json_string_value(json_object_get(s->metadata, key));
 }
 
+const json_t *osv_safetensors_metadata_all(const osv_safetensors *s)
+{
+    return s->metadata;
+}
+
 const char *osv_safetensors_path(const osv_safetensors *s)
 {
     return s->path;

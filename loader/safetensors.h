@@ -4,6 +4,7 @@
 #ifndef OSV_LOADER_SAFETENSORS_H
 #define OSV_LOADER_SAFETENSORS_H
 
+#include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,7 @@ int osv_safetensors_count(const osv_safetensors *s);
 const osv_tensor *osv_safetensors_at(const osv_safetensors *s, int i);              /* in order of name */
 const osv_tensor *osv_safetensors_find(const osv_safetensors *s, const char *name); /* NULL: none */
 const char *osv_safetensors_metadata(const osv_safetensors *s, const char *key);    /* NULL: none */
+const json_t *osv_safetensors_metadata_all(const osv_safetensors *s); /* strings by key; NULL: none */
 const char *osv_safetensors_path(const osv_safetensors *s);
 
 /* Writing, all or nothing (osv_file_write). Tensors go by element size, the largest first, so that all stay

@@ -31,8 +31,9 @@ typedef struct {
 osv_job_options osv_job_defaults(void);
 
 typedef struct {
-    const char *name; /* a file name: no slash */
-    int layer;        /* the vector is added to the input of this block, 0-based */
+    const char *name;  /* a file name: no slash */
+    const char *start; /* what the random start vector is drawn by, with the seed; NULL: the name */
+    int layer;         /* the vector is added to the input of this block, 0-based */
     osv_job_options options;
     int completions;
     const osv_sequence *sequence; /* [completions]; the field `job` is ignored here */

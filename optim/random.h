@@ -1,4 +1,4 @@
-/* Start vectors, drawn by Philox (kernels/philox.h): a start vector depends on seed and job name and on
+/* Start vectors, drawn by Philox (kernels/philox.h): a start vector depends on a seed and a name and on
  * nothing else, neither on the order nor on the batch. */
 #ifndef OSV_OPTIM_RANDOM_H
 #define OSV_OPTIM_RANDOM_H

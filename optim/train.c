@@ -148,7 +148,8 @@ static int begin(training *r, int j)
     if (job->options.init)
         for (int i = 0; i < D; i++) s->vector[i] = (osv_real)job->options.init[i];
     else
-        osv_random_direction(s->vector, D, job->options.init_norm, job->options.seed, job->name);
+        osv_random_direction(s->vector, D, job->options.init_norm, job->options.seed,
+                             job->start ? job->start : job->name);
     return OSV_OK;
 }
 

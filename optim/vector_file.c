@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "loader/safetensors.h"
+#include "optim/vector_math.h"
 
 enum { NUMBER_ROOM = 32, SITE_ROOM = 32 };
 
@@ -52,6 +53,33 @@ int osv_vector_write(const char *path, const float *vector, int D, const osv_vec
     };
     const osv_tensor_out tensor = {.name = "vector", .dtype = "F32", .rank = 1, .shape = {D}, .data = vector};
     return osv_safetensors_write(path, &tensor, 1, metadata, sizeof metadata / sizeof *metadata, e);
+}
+
+int osv_vector_write_made(const char *path, const float *vector, int D, const osv_vector_made *made,
+                          osv_error *e)
+{
+    char site[SITE_ROOM], clamp[NUMBER_ROOM], norm[NUMBER_ROOM];
+    snprintf(site, sizeof site, "block_input:%d", made->layer);
+    shortest(clamp, made->clamp);
+    const osv_metadata all[] = {
+        {"format", "osv/1"},
+        {"site", made->layer >= 0 ? site : NULL},
+        {"apply", made->apply},
+        {"clamp", strcmp(made->apply, "clamp") == 0 ? clamp : NULL},
+        {"positions", made->positions},
+        {"chat", made->chat},
+        {"norm", measured(norm, osv_vector_norm(vector, D))},
+        {"model", made->model},
+        {"model_sha256", made->model_sha256},
+        {"objective", made->objective},
+        {"created_by", made->created_by},
+    };
+    osv_metadata known[sizeof all / sizeof *all];
+    int entries = 0;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i].value) known[entries++] = all[i];
+    const osv_tensor_out tensor = {.name = "vector", .dtype = "F32", .rank = 1, .shape = {D}, .data = vector};
+    return osv_safetensors_write(path, &tensor, 1, known, entries, e);
 }
 
 static int copy_vector(const char *path, const osv_tensor *t, float **vector, int *D, osv_error *e)

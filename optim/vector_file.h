@@ -21,6 +21,19 @@ typedef struct {
 
 int osv_vector_write(const char *path, const float *vector, int D, const osv_vector_info *info, osv_error *e);
 
+/* A vector that was not trained but made of others. What is NULL, and a layer below 0, is not recorded. */
+typedef struct {
+    int layer;
+    const char *apply; /* "add", "clamp", "ablate" */
+    double clamp;      /* of "clamp" */
+    const char *positions, *chat;
+    const char *objective; /* "mean of a.safetensors:0.5, b.safetensors" */
+    const char *model, *model_sha256, *created_by;
+} osv_vector_made;
+
+int osv_vector_write_made(const char *path, const float *vector, int D, const osv_vector_made *made,
+                          osv_error *e);
+
 /* Only the tensor `vector`; any safetensors file that has one will do. *vector is malloc'ed [*D]. */
 int osv_vector_read(const char *path, float **vector, int *D, osv_error *e);
 
@@ -32,7 +45,7 @@ typedef struct {
     float *vector;                    /* [layers, D]; the same row for all layers of a shared vector */
     char *apply;                      /* "add", "clamp", "ablate"; never NULL */
     double clamp;                     /* of "clamp"; 1 where it is not recorded */
-    char *positions, *chat, *model_sha256;
+    char *positions, *chat, *model, *model_sha256;
 } osv_vector_file;
 
 /* Forms that cannot be used with a vector alone (affine) are OSV_BAD_INPUT. On failure nothing is left to

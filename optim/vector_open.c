@@ -111,6 +111,7 @@ static int read_file(osv_vector_file *f, const osv_safetensors *s, osv_error *e)
     OSV_TRY(read_apply(f, s, e));
     OSV_TRY(copy_metadata(&f->positions, s, "positions", NULL, e));
     OSV_TRY(copy_metadata(&f->chat, s, "chat", NULL, e));
+    OSV_TRY(copy_metadata(&f->model, s, "model", NULL, e));
     OSV_TRY(copy_metadata(&f->model_sha256, s, "model_sha256", NULL, e));
     return read_rows(f, s, e);
 }
@@ -132,6 +133,7 @@ void osv_vector_free(osv_vector_file *f)
     free(f->apply);
     free(f->positions);
     free(f->chat);
+    free(f->model);
     free(f->model_sha256);
     *f = (osv_vector_file){0};
 }

@@ -311,6 +311,8 @@ static const struct {
     {"--model m --prompt p --positions all:-3:", "counts from the end of a text that is still being written"},
     {"--model m --prompt p --positions completion:-1", "counts from the end"},
     {"--model m --prompt p --positions last", "is no position"},
+    {"--model m --prompt p --vector v --layer 3", NULL},
+    {"--model m --prompt p --layer 3", "--layer 3: there is no vector to enter there; give --vector"},
     {"--model m --prompt p --temperature -1", "--temperature -1: must be"},
     {"--model m --prompt p --top-p 0", "--top-p 0: must be a number above 0"},
     {"--model m --prompt p --max-tokens 0", "--max-tokens 0: must be a whole number"},

@@ -1,141 +1,36 @@
 /* Whole models against golden data (tests/golden/README.md): losses, logits, dv and training traces of tiny
- * random models of both families, from files to vectors. Built twice: in float for `ref` and `cpu`, in double
- * for `ref`, where the fp64 oracle is met to 1e-9. */
+ * random models of both families, from files to vectors, on every filling. Built twice: in float for all
+ * fillings, in double for `ref`, where the fp64 oracle is met to 1e-9. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "loader/checkpoint.h"
-#include "loader/datapoints.h"
-#include "loader/json.h"
-#include "loader/safetensors.h"
 #include "optim/evaluate.h"
-#include "optim/train.h"
-
-static const char *const models[] = {"llama-tiny", "llama-bf16", "gemma2-tiny", "gemma2-f16"};
-enum { MODELS = sizeof models / sizeof *models };
+#include "tests/golden_case.h"
+#include "tests/op_fillings.h"
 
 #ifdef OSV_DOUBLE
 static const double tight = 1e-9; /* against the fp64 oracle */
 #else
 static const double tight = 1e-5;
+TEST_GPU(golden_models)
 #endif
 
-/* A model with its golden file, on one backend. */
-typedef struct {
-    osv_error error;
-    char cases[512];
-    osv_checkpoint *checkpoint;
-    osv_model model;
-    osv_ops *ops;
-    osv_comm *comm;
-    json_t *json;
-    osv_safetensors *tensors;
-} subject;
-
-static void check(const subject *s, int status)
+/* An f32 filling and a model, as one number: Criterion's parameters are bytes. */
+static struct criterion_test_params fillings_by_models(void)
 {
-    cr_assert_eq(status, 0, "%s", s->error.text);
+    int *number = cr_malloc((size_t)op_fillings_here() * GOLDEN_MODELS * sizeof *number), n = 0;
+    for (int i = 0; i < op_fillings_here(); i++)
+        for (int m = 0; m < GOLDEN_MODELS; m++)
+            if (op_fillings[i].dtype == OSV_DTYPE_F32) number[n++] = i * GOLDEN_MODELS + m;
+    return cr_make_param_array(int, number, (size_t)n, NULL);
 }
 
-static void open_subject(subject *s, const char *model, const char *backend)
+static void open_number(golden_model *g, int number)
 {
-    char path[512], file[600];
-    memset(s, 0, sizeof *s);
-    snprintf(path, sizeof path, "%s/models/%s", OSV_GOLDEN, model);
-    snprintf(s->cases, sizeof s->cases, "%s/cases/%s", OSV_GOLDEN, model);
-    check(s, osv_checkpoint_open(&s->checkpoint, &s->model, path, 0, 1, &s->error));
-#ifndef OSV_DOUBLE
-    if (strcmp(backend, "cpu") == 0) check(s, osv_cpu_open(&s->ops, OSV_DTYPE_F32, 2, &s->error));
-#endif
-    if (!s->ops) check(s, osv_ref_open(&s->ops, OSV_DTYPE_F32, &s->error));
-    cr_assert_str_eq(s->ops->name, backend);
-    check(s, osv_comm_self_open(&s->comm, &s->error));
-    check(s, osv_model_place(&s->model, s->ops));
-    snprintf(file, sizeof file, "%s/cases.json", s->cases);
-    check(s, osv_json_read(&s->json, file, &s->error));
-    snprintf(file, sizeof file, "%s/cases.safetensors", s->cases);
-    check(s, osv_safetensors_open(&s->tensors, file, &s->error));
-}
-
-static void close_subject(subject *s)
-{
-    json_decref(s->json);
-    osv_safetensors_close(s->tensors);
-    s->comm->close(s->comm);
-    s->ops->close(s->ops);
-    osv_model_free(&s->model);
-    osv_checkpoint_close(s->checkpoint);
-}
-
-static const float *tensor(const subject *s, const char *name, const char *what, int64_t *rows)
-{
-    char full[256];
-    snprintf(full, sizeof full, "%s.%s", name, what);
-    const osv_tensor *t = osv_safetensors_find(s->tensors, full);
-    cr_assert(t != NULL, "no tensor %s", full);
-    if (rows) *rows = t->shape[0];
-    return t->data;
-}
-
-static double number(const json_t *o, const char *key)
-{
-    const json_t *x = json_object_get(o, key);
-    return json_is_number(x) ? json_number_value(x) : NAN;
-}
-
-/* The job of a case's datapoint file. */
-typedef struct {
-    osv_dataset *data;
-    osv_sequence sequence[64];
-    double target[64];
-    osv_job job;
-} problem;
-
-static void open_problem(problem *p, subject *s, const json_t *golden_case)
-{
-    char file[600];
-    snprintf(file, sizeof file, "%s/%s", s->cases, json_string_value(json_object_get(golden_case, "data")));
-    osv_dataset_options options = {.tokenizer_missing = "the golden models have no tokenizer",
-                                   .V = s->model.config.V,
-                                   .positions = s->model.config.positions,
-                                   .default_positions = "all",
-                                   .boundary = OSV_BOUNDARY_AUTO};
-    check(s, osv_dataset_read(&p->data, file, &options, &s->error));
-    p->job = (osv_job){.name = "all",
-                       .layer = (int)number(golden_case, "layer"),
-                       .options = osv_job_defaults(),
-                       .sequence = p->sequence,
-                       .target = p->target};
-    p->job.options.coldness = number(golden_case, "coldness");
-    p->job.options.eps = number(golden_case, "eps");
-    for (int d = 0; d < p->data->count; d++) {
-        for (int c = 0; c < p->data->point[d].completions; c++) {
-            const osv_completion *x = &p->data->point[d].completion[c];
-            cr_assert_lt(p->job.completions, 64);
-            p->target[p->job.completions] = x->target;
-            p->sequence[p->job.completions++] =
-                (osv_sequence){.count = x->count,
-                               .prompt = x->prompt,
-                               .ids = x->ids,
-                               .steer = x->steer,
-                               .kind = x->suppress ? OSV_ONE_MINUS : OSV_PROMOTE};
-        }
-    }
-}
-
-static void close_problem(problem *p)
-{
-    osv_dataset_free(p->data);
-}
-
-/* Norm of the difference over norm of the golden numbers. */
-static double distance(const double *a, const double *b, int n)
-{
-    double difference = 0, norm = 0;
-    for (int i = 0; i < n; i++) difference += (a[i] - b[i]) * (a[i] - b[i]), norm += b[i] * b[i];
-    return sqrt(difference / norm);
+    const op_filling *f = &op_fillings[number / GOLDEN_MODELS];
+    golden_open(g, golden_models[number % GOLDEN_MODELS], f->open, f->dtype);
 }
 
 static double cosine(const double *a, const double *b, int n)
@@ -145,242 +40,425 @@ static double cosine(const double *a, const double *b, int n)
     return ab / sqrt(aa * bb);
 }
 
+static int read_list(double *out, const json_t *list)
+{
+    int n = (int)json_array_size(list);
+    for (int i = 0; i < n; i++) out[i] = json_number_value(json_array_get(list, (size_t)i));
+    return n;
+}
+
 /* A small suppress loss is about P, whose relative error is the absolute error of a logit: in fp32 it is
  * known to 1e-6 absolute rather than to 1e-5 of itself (transformers' own differ from the oracle by 4e-7):
  * `slack`. The sum has no such excuse. */
-static void check_losses(const char *model, const char *name, const char *what, const double *losses,
-                         const json_t *golden, double tolerance, double slack)
+static void check_losses(const char *who, const char *what, const double *losses, const json_t *golden,
+                         double tolerance, double slack)
 {
     size_t i;
     json_t *x;
+    cr_assert(json_array_size(golden) > 0);
     json_array_foreach(golden, i, x)
     {
         double want = json_number_value(x), allowed = tolerance * fabs(want) + slack;
-        cr_assert(fabs(losses[i] - want) <= allowed, "%s, %s: %s[%zu] is %.9g, golden %.9g", model, name,
-                  what, i, losses[i], want);
+        cr_assert(fabs(losses[i] - want) <= allowed, "%s: %s[%zu] is %.9g, golden %.9g", who, what, i,
+                  losses[i], want);
     }
 }
 
 /* ---- cases: one forward and one reverse pass at a fixed vector ---- */
 
-static void losses_of(const osv_step *step, const osv_batch *b, double *losses)
+/* What a filling makes of a case. */
+typedef struct {
+    int C, D;
+    double zero[GOLDEN_COMPLETIONS], losses[GOLDEN_COMPLETIONS], dv[GOLDEN_D];
+    double logits; /* distance to transformers'; 0 if the case has none */
+} measured;
+
+static void read_back(const golden_model *g, void *host, const void *memory, size_t bytes)
 {
+    g->ops->copy(g->ops, host, memory, bytes, OSV_TO_HOST);
+    g->ops->sync(g->ops, 0);
+    golden_check(g, osv_ops_status(g->ops));
+}
+
+static void losses_of(const golden_model *g, const osv_step *step, double *losses)
+{
+    const osv_batch *b = step->batch;
+    size_t scores = (size_t)(b->live.scores.S + b->base.scores.S);
+    osv_real *loss = malloc(scores * sizeof *loss);
+    read_back(g, loss, step->buffer.loss, scores * sizeof *loss);
     for (int c = 0; c < b->C; c++) {
         losses[c] = 0;
         for (int i = b->completion_first[c]; i < b->completion_first[c + 1]; i++)
-            losses[c] += (double)step->buffer.loss[b->completion_score[i]];
+            losses[c] += (double)loss[b->completion_score[i]];
     }
+    free(loss);
 }
 
 /* Rows of golden logits are scored tokens, completion by completion; a constant one has no logits in the live
  * pass. */
-static void check_logits(const subject *s, const char *model, const char *name, const osv_step *step,
-                         const osv_batch *b)
+static double logits_error(const golden_model *g, const char *name, const osv_step *step)
 {
-    int V = s->model.config.V;
-    const float *golden = tensor(s, name, "logits32", NULL);
+    const osv_batch *b = step->batch;
     const osv_scores *scores = &b->live.scores;
+    int V = g->model.config.V;
+    size_t bytes = (size_t)scores->R * (size_t)V * sizeof(osv_real);
+    const float *golden = golden_tensor(g, name, "logits32");
+    osv_real *z = malloc(bytes);
     double difference = 0, norm = 0;
+    read_back(g, z, step->buffer.live.scratch.z, bytes);
     for (int i = 0; i < b->completion_tokens; i++) {
         int score = b->completion_score[i], row = 0;
         if (score >= scores->S) continue;
         while (scores->first[row + 1] <= score) row++;
         for (int j = 0; j < V; j++) {
-            double z = (double)step->buffer.live.scratch.z[row * V + j], want = (double)golden[i * V + j];
-            difference += (z - want) * (z - want);
+            double got = (double)z[row * V + j], want = (double)golden[i * V + j];
+            difference += (got - want) * (got - want);
             norm += want * want;
         }
     }
-    double error = sqrt(difference / norm);
-    cr_assert(error <= 1e-4, "%s, %s: logits differ by %.3g", model, name, error);
+    free(z);
+    return sqrt(difference / norm);
 }
 
-static void check_sum(const char *model, const char *name, const char *what, const double *losses, int n,
-                      const json_t *golden)
-{
-    double sum = 0, want = json_number_value(golden);
-    for (int i = 0; i < n; i++) sum += losses[i];
-    cr_assert(fabs(sum - want) <= tight * fabs(want), "%s, %s: %s is %.9g, golden %.9g", model, name, what,
-              sum, want);
-}
-
-static void check_case(subject *s, const char *model, const json_t *golden)
+static void measure(golden_model *g, const json_t *golden, measured *m)
 {
     const char *name = json_string_value(json_object_get(golden, "name"));
-    problem p = {0};
-    open_problem(&p, s, golden);
-    int D = s->model.config.D, bad;
+    osv_ops *o = g->ops;
+    golden_problem p = {0};
+    golden_problem_open(&p, g, golden);
+    int D = g->model.config.D, bad;
     osv_batch_job job = {.layer = p.job.layer, .coldness = p.job.options.coldness, .eps = p.job.options.eps};
     osv_batch *b;
     osv_step *step;
-    check(s, osv_batch_build(&b, p.sequence, p.job.completions, &job, 1, s->model.config.N, &osv_all_on, &bad,
-                             &s->error));
-    check(s, osv_step_open(&step, s->ops, s->comm, &s->model, b, &osv_all_on));
+    golden_check(g, osv_batch_build(&b, p.sequence, p.job.completions, &job, 1, g->model.config.N,
+                                    &osv_all_on, &bad, &g->error));
+    golden_check(g, osv_step_open(&step, o, g->comm, &g->model, b, &osv_all_on));
     osv_prefix(step);
 
-    osv_real *v = calloc(2 * (size_t)D, sizeof *v), *dv = v + D;
-    double *x = calloc(3 * (size_t)D, sizeof *x), *dv64 = x + D, *dv32 = dv64 + D, losses[64];
+    osv_real host[GOLDEN_D], ones[GOLDEN_COMPLETIONS * 8];
+    size_t bytes = (size_t)D * sizeof *host, scores = (size_t)b->live.scores.S;
+    osv_real *v = o->alloc(o, bytes), *dv = o->alloc(o, bytes);
+    *m = (measured){.C = b->C, .D = D};
+    o->zero(o, v, bytes);
     osv_forward(step, v);
-    losses_of(step, b, losses);
-    check_losses(model, name, "losses64_zero", losses, json_object_get(golden, "losses64_zero"), tight,
-                 tight * 1e-1);
-    check_losses(model, name, "losses32_zero", losses, json_object_get(golden, "losses32_zero"), 1e-5, 1e-6);
+    losses_of(g, step, m->zero);
 
-    for (int i = 0; i < D; i++) v[i] = (osv_real)tensor(s, name, "v", NULL)[i];
+    for (int i = 0; i < D; i++) host[i] = (osv_real)golden_tensor(g, name, "v")[i];
+    o->copy(o, v, host, bytes, OSV_TO_DEVICE);
     osv_forward(step, v);
-    losses_of(step, b, losses);
-    check_losses(model, name, "losses64", losses, json_object_get(golden, "losses64"), tight, tight * 1e-1);
-    check_losses(model, name, "losses32", losses, json_object_get(golden, "losses32"), 1e-5, 1e-6);
-    check_sum(model, name, "loss64", losses, b->C, json_object_get(golden, "loss64"));
-    if (json_is_true(json_object_get(golden, "logits"))) check_logits(s, model, name, step, b);
+    losses_of(g, step, m->losses);
+    if (json_is_true(json_object_get(golden, "logits"))) m->logits = logits_error(g, name, step);
 
-    for (int i = 0; i < b->live.scores.S; i++) step->buffer.w[i] = 1;
+    cr_assert_leq(scores, sizeof ones / sizeof *ones);
+    for (size_t i = 0; i < scores; i++) ones[i] = 1;
+    o->copy(o, step->buffer.w, ones, scores * sizeof *ones, OSV_TO_DEVICE);
     osv_backward(step, dv);
-    check(s, osv_ops_status(s->ops));
-    for (int i = 0; i < D; i++) {
-        x[i] = (double)dv[i];
-        dv64[i] = json_number_value(json_array_get(json_object_get(golden, "dv64"), (size_t)i));
-        dv32[i] = (double)tensor(s, name, "dv32", NULL)[i];
-    }
-    double error = distance(x, dv64, D);
-    cr_assert(error <= tight, "%s, %s: dv differs from the oracle's by %.3g", model, name, error);
-    error = distance(x, dv32, D);
-    cr_assert(error <= 1e-3, "%s, %s: dv differs from transformers' by %.3g", model, name, error);
-    cr_assert(cosine(x, dv32, D) > 0.99999, "%s, %s: dv turned", model, name);
+    read_back(g, host, dv, bytes);
+    for (int i = 0; i < D; i++) m->dv[i] = (double)host[i];
 
-    free(v);
-    free(x);
+    o->free(o, v);
+    o->free(o, dv);
     osv_step_close(step);
     osv_batch_free(b);
-    close_problem(&p);
+    golden_problem_close(&p);
 }
 
-static void check_cases(const char *backend)
+static void check_case(golden_model *g, const char *who, const json_t *golden)
 {
-    for (int m = 0; m < MODELS; m++) {
-        subject s;
-        open_subject(&s, models[m], backend);
-        size_t i;
-        json_t *golden;
-        cr_assert_gt(json_array_size(json_object_get(s.json, "cases")), 8);
-        json_array_foreach(json_object_get(s.json, "cases"), i, golden) check_case(&s, models[m], golden);
-        close_subject(&s);
+    measured m;
+    double dv[GOLDEN_D], sum = 0, want = golden_number(golden, "loss64");
+    const char *name = json_string_value(json_object_get(golden, "name"));
+    measure(g, golden, &m);
+    check_losses(who, "losses64_zero", m.zero, json_object_get(golden, "losses64_zero"), tight, tight * 1e-1);
+    check_losses(who, "losses32_zero", m.zero, json_object_get(golden, "losses32_zero"), 1e-5, 1e-6);
+    check_losses(who, "losses64", m.losses, json_object_get(golden, "losses64"), tight, tight * 1e-1);
+    check_losses(who, "losses32", m.losses, json_object_get(golden, "losses32"), 1e-5, 1e-6);
+    for (int i = 0; i < m.C; i++) sum += m.losses[i];
+    cr_assert(fabs(sum - want) <= tight * fabs(want), "%s: the loss is %.9g, golden %.9g", who, sum, want);
+    cr_assert(m.logits <= 1e-4, "%s: logits differ by %.3g", who, m.logits);
+
+    cr_assert_eq(read_list(dv, json_object_get(golden, "dv64")), m.D);
+    double error = golden_distance(m.dv, dv, m.D);
+    cr_assert(error <= tight, "%s: dv differs from the oracle's by %.3g", who, error);
+    for (int i = 0; i < m.D; i++) dv[i] = (double)golden_tensor(g, name, "dv32")[i];
+    error = golden_distance(m.dv, dv, m.D);
+    cr_assert(error <= 1e-3, "%s: dv differs from transformers' by %.3g", who, error);
+    cr_assert(cosine(m.dv, dv, m.D) > 0.99999, "%s: dv turned", who);
+}
+
+/* "cpu f32, llama-tiny, mixed" */
+static void who_is(char who[256], int number, const json_t *golden)
+{
+    snprintf(who, 256, "%s, %s, %s", op_fillings[number / GOLDEN_MODELS].name,
+             golden_models[number % GOLDEN_MODELS], json_string_value(json_object_get(golden, "name")));
+}
+
+ParameterizedTestParameters(golden_models, cases)
+{
+    return fillings_by_models();
+}
+
+ParameterizedTest(const int *number, golden_models, cases, .timeout = 600)
+{
+    golden_model g;
+    size_t i;
+    json_t *golden;
+    char who[256];
+    open_number(&g, *number);
+    cr_assert_gt(json_array_size(json_object_get(g.json, "cases")), 8);
+    json_array_foreach(json_object_get(g.json, "cases"), i, golden)
+    {
+        who_is(who, *number, golden);
+        check_case(&g, who, golden);
     }
+    golden_close(&g);
 }
 
 /* ---- traces: the whole optimizer loop ---- */
 
+enum { MAX_LINES = 64 };
+
+/* What a training told, line by line, and where it ended. */
 typedef struct {
-    const char *model, *name;
-    const json_t *golden;
     int lines;
     bool finished;
-    double *final; /* [D] */
+    osv_stop stopped;
+    double loss[MAX_LINES], norm[MAX_LINES], grad_norm[MAX_LINES], losses[MAX_LINES][GOLDEN_COMPLETIONS];
+    double final[GOLDEN_D];
 } trace;
-
-static void check_number(const trace *t, const char *key, int i, double got, double tolerance)
-{
-    double want = json_number_value(json_array_get(json_object_get(t->golden, key), (size_t)i));
-    cr_assert(fabs(got - want) <= tolerance * fabs(want), "%s, %s: %s[%d] is %.9g, golden %.9g", t->model,
-              t->name, key, i, got, want);
-}
 
 static int on_report(void *context, const osv_report *r, osv_error *e)
 {
     trace *t = context;
     (void)e;
-    cr_assert_eq(r->iter, t->lines++);
-    check_number(t, "loss32", r->iter, r->loss, 1e-4);
-    check_number(t, "loss64", r->iter, r->loss, 1e-4);
-    check_number(t, "norm64", r->iter, r->norm, 1e-4);
-    check_losses(t->model, t->name, "losses64", r->losses,
-                 json_array_get(json_object_get(t->golden, "losses64"), (size_t)r->iter), 1e-4, 1e-6);
-    if (r->stopped == OSV_RUNNING) {
-        check_number(t, "grad_norm64", r->iter, r->grad_norm, 1e-3);
-    } else {
-        t->finished = true;
-        cr_assert_str_eq(osv_stop_name(r->stopped), json_string_value(json_object_get(t->golden, "stopped")));
-        cr_assert_eq(r->iter, (int)number(t->golden, "steps"));
-        for (int i = 0; i < r->D; i++) t->final[i] = (double)r->vector[i];
-    }
+    cr_assert_eq(r->iter, t->lines);
+    cr_assert_lt(r->iter, MAX_LINES);
+    cr_assert_not(t->finished);
+    t->loss[t->lines] = r->loss;
+    t->norm[t->lines] = r->norm;
+    t->grad_norm[t->lines] = r->grad_norm;
+    memcpy(t->losses[t->lines], r->losses, (size_t)r->completions * sizeof *r->losses);
+    t->lines++;
+    if (r->stopped == OSV_RUNNING) return 0;
+    t->finished = true;
+    t->stopped = r->stopped;
+    for (int i = 0; i < r->D; i++) t->final[i] = (double)r->vector[i];
     return 0;
 }
 
-static void check_trace(subject *s, const char *model, const json_t *golden)
+/* As the golden trace was made, or `smooth`: exactly as many steps, and Adam's eps as large as gradients.
+ * With the usual one the first steps have the same length however small a gradient is, so that a component
+ * near 0 goes either way after rounding, and the trace with it. */
+static void train(golden_model *g, const json_t *golden, bool smooth, trace *t)
 {
     const char *name = json_string_value(json_object_get(golden, "name"));
-    json_t *of = json_object_get(golden, "case"), *one, *data = NULL;
-    size_t i;
-    json_array_foreach(json_object_get(s->json, "cases"), i,
-                       one) if (json_equal(json_object_get(one, "name"), of)) data = one;
-    cr_assert(data != NULL);
-    problem p = {0};
-    open_problem(&p, s, data);
+    golden_problem p = {0};
+    golden_problem_open(&p, g, golden_case_of(g, json_string_value(json_object_get(golden, "case"))));
     osv_job_options *o = &p.job.options;
-    o->lr = number(golden, "lr");
+    o->lr = golden_number(golden, "lr");
     o->beta1 = json_number_value(json_array_get(json_object_get(golden, "betas"), 0));
     o->beta2 = json_number_value(json_array_get(json_object_get(golden, "betas"), 1));
-    o->adam_eps = number(golden, "adam_eps");
-    o->max_iters = (int)number(golden, "max_iters");
-    o->target_loss = number(golden, "target_loss");
-    if (!isnan(number(golden, "max_norm"))) o->max_norm = number(golden, "max_norm");
-    if (!isnan(number(golden, "plateau_eps"))) {
-        o->plateau_eps = number(golden, "plateau_eps");
-        o->plateau_iters = (int)number(golden, "plateau_iters");
+    o->adam_eps = smooth ? 1 : golden_number(golden, "adam_eps");
+    o->max_iters = (int)golden_number(golden, smooth ? "steps" : "max_iters");
+    if (!smooth) o->target_loss = golden_number(golden, "target_loss");
+    if (!isnan(golden_number(golden, "max_norm"))) o->max_norm = golden_number(golden, "max_norm");
+    if (smooth) {
+        o->plateau_iters = 0;
+    } else if (!isnan(golden_number(golden, "plateau_eps"))) {
+        o->plateau_eps = golden_number(golden, "plateau_eps");
+        o->plateau_iters = (int)golden_number(golden, "plateau_iters");
     }
-    o->init = tensor(s, name, "start", NULL);
-
-    int D = s->model.config.D;
-    double *final = calloc(2 * (size_t)D, sizeof *final), *golden_final = final + D;
-    trace t = {.model = model, .name = name, .golden = golden, .final = final};
-    osv_training training = {.ops = s->ops,
-                             .comm = s->comm,
-                             .model = &s->model,
+    o->init = golden_tensor(g, name, "start");
+    *t = (trace){0};
+    osv_training training = {.ops = g->ops,
+                             .comm = g->comm,
+                             .model = &g->model,
                              .on = osv_all_on,
                              .job = &p.job,
                              .jobs = 1,
-                             .observer = {.context = &t, .report = on_report}};
-    check(s, osv_train(&training));
-    cr_assert(t.finished, "%s, %s: no final report", model, name);
-    cr_assert_eq(t.lines, (int)number(golden, "steps") + 1);
-    for (int k = 0; k < D; k++) golden_final[k] = (double)tensor(s, name, "final64", NULL)[k];
-    double error = distance(final, golden_final, D);
-    cr_assert(error <= 1e-3, "%s, %s: the final vector differs by %.3g", model, name, error);
-    free(final);
-    close_problem(&p);
+                             .observer = {.context = t, .report = on_report}};
+    golden_check(g, osv_train(&training));
+    cr_assert(t->finished, "%s: no final report", name);
+    cr_assert_eq(t->lines, (int)golden_number(golden, "steps") + 1, "%s: %d lines", name, t->lines);
+    golden_problem_close(&p);
 }
 
-static void check_traces(const char *backend)
+static void check_numbers(const char *who, const json_t *golden, const char *key, const double *got, int n,
+                          double tolerance)
 {
-    for (int m = 0; m < MODELS; m++) {
-        subject s;
-        open_subject(&s, models[m], backend);
-        size_t i;
-        json_t *golden;
-        cr_assert_geq(json_array_size(json_object_get(s.json, "traces")), 6);
-        json_array_foreach(json_object_get(s.json, "traces"), i, golden) check_trace(&s, models[m], golden);
-        close_subject(&s);
+    double want[MAX_LINES];
+    cr_assert(read_list(want, json_object_get(golden, key)) >= n);
+    for (int i = 0; i < n; i++)
+        cr_assert(fabs(got[i] - want[i]) <= tolerance * fabs(want[i]), "%s: %s[%d] is %.9g, golden %.9g", who,
+                  key, i, got[i], want[i]);
+}
+
+/* Of the final vector. */
+static double final_error(const golden_model *g, const json_t *golden, const trace *t)
+{
+    double want[GOLDEN_D];
+    int D = g->model.config.D;
+    for (int i = 0; i < D; i++)
+        want[i] = (double)golden_tensor(g, json_string_value(json_object_get(golden, "name")), "final64")[i];
+    return golden_distance(t->final, want, D);
+}
+
+static void check_trace(golden_model *g, const char *who, const json_t *golden)
+{
+    static trace t;
+    train(g, golden, false, &t);
+    check_numbers(who, golden, "loss32", t.loss, t.lines, 1e-4);
+    check_numbers(who, golden, "loss64", t.loss, t.lines, 1e-4);
+    check_numbers(who, golden, "norm64", t.norm, t.lines, 1e-4);
+    check_numbers(who, golden, "grad_norm64", t.grad_norm, t.lines - 1, 1e-3);
+    for (int i = 0; i < t.lines; i++)
+        check_losses(who, "losses64", t.losses[i],
+                     json_array_get(json_object_get(golden, "losses64"), (size_t)i), 1e-4, 1e-6);
+    cr_assert_str_eq(osv_stop_name(t.stopped), json_string_value(json_object_get(golden, "stopped")), "%s",
+                     who);
+    double error = final_error(g, golden, &t);
+    cr_assert(error <= 1e-3, "%s: the final vector differs by %.3g", who, error);
+}
+
+ParameterizedTestParameters(golden_models, traces)
+{
+    return fillings_by_models();
+}
+
+ParameterizedTest(const int *number, golden_models, traces, .timeout = 600)
+{
+    golden_model g;
+    size_t i;
+    json_t *golden;
+    char who[256];
+    open_number(&g, *number);
+    cr_assert_geq(json_array_size(json_object_get(g.json, "traces")), 6);
+    json_array_foreach(json_object_get(g.json, "traces"), i, golden)
+    {
+        who_is(who, *number, golden);
+        check_trace(&g, who, golden);
     }
-}
-
-Test(golden_models, cases_ref)
-{
-    check_cases("ref");
-}
-
-Test(golden_models, traces_ref)
-{
-    check_traces("ref");
+    golden_close(&g);
 }
 
 #ifndef OSV_DOUBLE
-Test(golden_models, cases_cpu)
+
+/* ---- bf16: at most twice the error that ref makes when it rounds every input of a product ---- */
+
+/* ref in bf16, then the other fillings in bf16, on one model. */
+enum { MOST_SUBJECTS = 4 };
+typedef struct {
+    golden_model g;
+    const char *filling;
+    double sum[3]; /* squares of errors */
+} subject;
+
+static int open_subjects(subject *s, const char *model)
 {
-    check_cases("cpu");
+    int n = 0;
+    for (int i = 0; i < op_fillings_here(); i++) {
+        if (op_fillings[i].dtype != OSV_DTYPE_BF16) continue;
+        cr_assert_lt(n, MOST_SUBJECTS);
+        s[n] = (subject){.filling = op_fillings[i].name};
+        golden_open(&s[n++].g, model, op_fillings[i].open, OSV_DTYPE_BF16);
+    }
+    cr_assert_str_eq(s[0].filling, "ref bf16");
+    cr_assert_gt(n, 2);
+    return n;
 }
 
-Test(golden_models, traces_cpu)
+static void check_error(const subject *s, const char *model, const char *name, const char *what, double error,
+                        double of_ref)
 {
-    check_traces("cpu");
+    cr_log_info("%s, %s, %s: error of %s %.3g, of ref %.3g", s->filling, model, name, what, error, of_ref);
+    cr_expect(error <= 2 * of_ref + 1e-5, "%s, %s, %s: the error of %s is %.3g, that of ref %.3g", s->filling,
+              model, name, what, error, of_ref);
 }
+
+static struct criterion_test_params model_numbers(void)
+{
+    int *number = cr_malloc(GOLDEN_MODELS * sizeof *number);
+    for (int i = 0; i < GOLDEN_MODELS; i++) number[i] = i;
+    return cr_make_param_array(int, number, GOLDEN_MODELS, NULL);
+}
+
+/* Adds the errors of losses without a vector, of losses and of logits; returns the error of dv. */
+static double add_errors(subject *s, const json_t *golden)
+{
+    measured m;
+    double zero[GOLDEN_COMPLETIONS], losses[GOLDEN_COMPLETIONS], dv[GOLDEN_D];
+    measure(&s->g, golden, &m);
+    cr_assert_eq(read_list(zero, json_object_get(golden, "losses64_zero")), m.C);
+    cr_assert_eq(read_list(losses, json_object_get(golden, "losses64")), m.C);
+    cr_assert_eq(read_list(dv, json_object_get(golden, "dv64")), m.D);
+    double error[3] = {golden_distance(m.zero, zero, m.C), golden_distance(m.losses, losses, m.C), m.logits};
+    for (int i = 0; i < 3; i++) s->sum[i] += error[i] * error[i];
+    return golden_distance(m.dv, dv, m.D);
+}
+
+ParameterizedTestParameters(golden_models, cases_rounded)
+{
+    return model_numbers();
+}
+
+/* The dv of each case; but a loss is one number, whose error may be small by luck: those of all cases
+ * together. */
+ParameterizedTest(const int *number, golden_models, cases_rounded, .timeout = 600)
+{
+    static const char *const whats[3] = {"losses without a vector", "losses", "logits"};
+    static subject s[MOST_SUBJECTS];
+    const char *model = golden_models[*number];
+    int subjects = open_subjects(s, model);
+    const json_t *cases = json_object_get(s[0].g.json, "cases");
+    cr_assert_gt(json_array_size(cases), 8);
+    for (size_t i = 0; i < json_array_size(cases); i++) {
+        const json_t *golden = json_array_get(cases, i);
+        double of_ref = add_errors(&s[0], golden);
+        for (int k = 1; k < subjects; k++)
+            check_error(&s[k], model, json_string_value(json_object_get(golden, "name")), "dv",
+                        add_errors(&s[k], golden), of_ref);
+    }
+    for (int k = 1; k < subjects; k++)
+        for (int i = 0; i < 3; i++)
+            check_error(&s[k], model, "all", whats[i], sqrt(s[k].sum[i]), sqrt(s[0].sum[i]));
+    for (int k = 0; k < subjects; k++) golden_close(&s[k].g);
+}
+
+ParameterizedTestParameters(golden_models, traces_rounded)
+{
+    return model_numbers();
+}
+
+/* Smooth traces against those of ref in f32, but for those that differ by a largest norm alone. */
+ParameterizedTest(const int *number, golden_models, traces_rounded, .timeout = 600)
+{
+    static subject s[MOST_SUBJECTS], exact;
+    static trace t, want;
+    const char *model = golden_models[*number];
+    int subjects = open_subjects(s, model), seen = 0;
+    golden_open(&exact.g, model, osv_ref_open, OSV_DTYPE_F32);
+    const json_t *traces = json_object_get(exact.g.json, "traces");
+    for (size_t i = 0; i < json_array_size(traces); i++) {
+        const json_t *golden = json_array_get(traces, i);
+        const char *name = json_string_value(json_object_get(golden, "name"));
+        if (strstr(name, "-capped")) continue;
+        train(&exact.g, golden, true, &want);
+        double of_ref = 0;
+        for (int k = 0; k < subjects; k++) {
+            train(&s[k].g, golden, true, &t);
+            double losses = golden_distance(t.loss, want.loss, want.lines),
+                   vector = golden_distance(t.final, want.final, exact.g.model.config.D);
+            s[k].sum[0] += losses * losses;
+            if (k == 0) of_ref = vector;
+            if (k > 0) check_error(&s[k], model, name, "the final vector", vector, of_ref);
+        }
+        seen++;
+    }
+    cr_assert_geq(seen, 5);
+    for (int k = 1; k < subjects; k++)
+        check_error(&s[k], model, "all", "losses of traces", sqrt(s[k].sum[0]), sqrt(s[0].sum[0]));
+    for (int k = 0; k < subjects; k++) golden_close(&s[k].g);
+    golden_close(&exact.g);
+}
+
 #endif

@@ -67,6 +67,7 @@ typedef struct {
     osv_heads heads;
     int window;
     double softcap;
+    bool own; /* attention_dx reads what this filling's attention wrote, not ref's: ref is slow */
 } attention_shape;
 extern const op_kind op_attention, op_attention_dx;
 

@@ -161,11 +161,17 @@ static void attention_make(op_call *c)
     make_lists(c);
 }
 
-static void attention_run(op_call *c)
+static void run_forward(op_call *c, int out, int lse)
 {
     osv_worklist work = op_attention_work(c);
     osv_attention a = op_attention_arguments(c->shape);
-    c->o->attention(c->o, op_at(c, 3), op_at(c, 4), op_at(c, 0), op_at(c, 1), op_at(c, 2), &work, &a);
+    c->o->attention(c->o, op_at(c, out), op_at(c, lse), op_at(c, ATTENTION_Q), op_at(c, ATTENTION_K),
+                    op_at(c, ATTENTION_V), &work, &a);
+}
+
+static void attention_run(op_call *c)
+{
+    run_forward(c, 3, 4);
 }
 
 /* attention_dx reads what attention wrote: every filling gets that from ref in f32. */
@@ -174,6 +180,11 @@ static void make_forward(op_call *c)
     const attention_shape *s = c->shape;
     osv_attention a = op_attention_arguments(s);
     size_t n = query_length(c), heads = n / (size_t)s->heads.E;
+    if (s->own) { /* attention_dx_make runs it when the work list is there */
+        op_random(c, "out", OP_INPUT, n, 0);
+        op_random(c, "lse", OP_INPUT, heads, 0);
+        return;
+    }
     osv_real *out = calloc(n + 1, sizeof *out), *lse = calloc(heads + 1, sizeof *lse);
     osv_ops *ref;
     if (out && lse && !osv_ref_open(&ref, OSV_DTYPE_F32, c->o->error)) {
@@ -202,6 +213,7 @@ static void attention_dx_make(op_call *c)
     op_unit(c, ATTENTION_DK, 0.05);
     op_poisoned(c, "delta", OP_SCRATCH, query_length(c) / (size_t)s->heads.E);
     make_lists(c);
+    if (s->own) run_forward(c, ATTENTION_OUT, ATTENTION_LSE);
 }
 
 static void attention_dx_run(op_call *c)

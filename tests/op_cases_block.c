@@ -12,14 +12,18 @@ static size_t area(int rows, int cols)
 
 enum { EMBED_X, EMBED_IDS };
 
+/* Every id is legal; some lie before and after this rank's slice first_id .. first_id + V - 1. */
+static int embed_id(const op_call *c, int row)
+{
+    const embed_shape *s = c->shape;
+    return (row * 53 + s->first_id / 2) % (2 * s->first_id + s->V);
+}
+
 static void embed_make(op_call *c)
 {
     const embed_shape *s = c->shape;
-    int ids[256];
-    /* every id is legal; some lie before and after this rank's slice first_id .. first_id + V - 1 */
-    for (int r = 0; r < s->rows; r++) ids[r] = (r * 53 + s->first_id / 2) % (2 * s->first_id + s->V);
     op_poisoned(c, "x", OP_OUTPUT, area(s->rows, s->D));
-    op_bytes(c, "ids", ids, (size_t)s->rows * sizeof *ids);
+    op_ints(c, "ids", s->rows, embed_id);
     op_weight(c, s->format, s->V, s->D);
 }
 
@@ -136,13 +140,23 @@ const op_kind op_rmsnorm_dx = {"rmsnorm_dx", rmsnorm_dx_make, rmsnorm_dx_run};
 
 enum { RESIDUAL_Y, RESIDUAL_INDEX, RESIDUAL_X, RESIDUAL_OUT };
 
+static int residual_rows(const residual_shape *s)
+{
+    return s->stride ? s->rows * s->stride : s->rows;
+}
+
+static int residual_index(const op_call *c, int row)
+{
+    const residual_shape *s = c->shape;
+    return residual_rows(s) - 1 - row * s->stride;
+}
+
 static void residual_make(op_call *c)
 {
     const residual_shape *s = c->shape;
-    int index[256], rows = s->stride ? s->rows * s->stride : s->rows;
-    for (int r = 0; r < s->rows; r++) index[r] = rows - 1 - r * s->stride;
+    int rows = residual_rows(s);
     op_random(c, "y", OP_INPUT, area(s->rows, s->D), 1);
-    op_bytes(c, "index", index, (size_t)s->rows * sizeof *index);
+    op_ints(c, "index", s->rows, residual_index);
     op_random(c, "x", s->in_place ? OP_UPDATED : OP_INPUT, area(rows, s->D), 1);
     if (!s->in_place) op_poisoned(c, "out", OP_OUTPUT, area(rows, s->D));
 }
@@ -160,11 +174,16 @@ const op_kind op_residual_add = {"residual_add", residual_make, residual_run};
 
 enum { ROPE_POSITIONS = 300, ROPE_X = 0, ROPE_TABLE, ROPE_POS };
 
+static int rope_position(const op_call *c, int row)
+{
+    (void)c;
+    return (row * 37 + 1) % ROPE_POSITIONS;
+}
+
 static void rope_make(op_call *c)
 {
     const rope_shape *s = c->shape;
-    int pos[256], half = s->rot / 2;
-    for (int r = 0; r < s->rows; r++) pos[r] = (r * 37 + 1) % ROPE_POSITIONS;
+    int half = s->rot / 2;
     op_random(c, "x", OP_UPDATED, area(s->rows, s->heads * s->E), 1);
     osv_real *table = malloc(area(ROPE_POSITIONS, s->rot) * sizeof *table);
     for (int p = 0; table && p < ROPE_POSITIONS; p++)
@@ -178,7 +197,7 @@ static void rope_make(op_call *c)
     else
         OSV_FAIL(c->o->error, OSV_DEVICE, "out of memory for a test");
     free(table);
-    op_bytes(c, "pos", pos, (size_t)s->rows * sizeof *pos);
+    op_ints(c, "pos", s->rows, rope_position);
 }
 
 static void rope_run(op_call *c)

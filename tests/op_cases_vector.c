@@ -13,28 +13,47 @@ static size_t area(int rows, int cols)
 
 /* ---- apply ---- */
 
-enum { MAX_JOBS = 8, MAX_ROWS = 256, SITE_JOB = 3, SITE_FIRST, SITE_ROW_JOB, SITE_SIGN };
+enum { SITE_JOB = 3, SITE_FIRST, SITE_ROW_JOB, SITE_SIGN };
 
 static int site_rows(const site_shape *s)
 {
     return s->jobs ? s->jobs * s->per_job + 1 : 0;
 }
 
-/* Buffers SITE_JOB and on. Jobs in falling order, signs +1, 0, -1 in turn. */
+/* Jobs in falling order; the first has one row more. */
+static int site_job(const op_call *c, int i)
+{
+    const site_shape *s = c->shape;
+    return s->J - 1 - i;
+}
+
+static int site_first(const op_call *c, int i)
+{
+    const site_shape *s = c->shape;
+    return i * s->per_job + (i > 0);
+}
+
+static int site_row_job(const op_call *c, int row)
+{
+    const site_shape *s = c->shape;
+    return site_job(c, row == 0 ? 0 : (row - 1) / s->per_job);
+}
+
+/* +1, 0, -1 in turn. */
+static int site_sign(const op_call *c, int row)
+{
+    (void)c;
+    return 1 - row % 3;
+}
+
+/* Buffers SITE_JOB and on. */
 static void make_site(op_call *c)
 {
     const site_shape *s = c->shape;
-    int job[MAX_JOBS], first[MAX_JOBS + 1] = {0}, row_job[MAX_ROWS], sign[MAX_ROWS], rows = site_rows(s);
-    for (int i = 0; i < s->jobs; i++) {
-        job[i] = s->J - 1 - i;
-        first[i + 1] = first[i] + s->per_job + (i == 0);
-        for (int r = first[i]; r < first[i + 1]; r++) row_job[r] = job[i];
-    }
-    for (int r = 0; r < rows; r++) sign[r] = 1 - r % 3;
-    op_bytes(c, "job", job, (size_t)s->jobs * sizeof *job);
-    op_bytes(c, "first", first, (size_t)(s->jobs + 1) * sizeof *first);
-    op_bytes(c, "row_job", row_job, (size_t)rows * sizeof *row_job);
-    op_bytes(c, "sign", sign, (size_t)rows * sizeof *sign);
+    op_ints(c, "job", s->jobs, site_job);
+    op_ints(c, "first", s->jobs + 1, site_first);
+    op_ints(c, "row_job", site_rows(s), site_row_job);
+    op_ints(c, "sign", site_rows(s), site_sign);
 }
 
 osv_site op_site(const op_call *c)
@@ -100,12 +119,13 @@ const op_kind op_apply_add_dv = {"apply_add_dv", apply_add_dv_make, apply_add_dv
 
 /* ---- adam, norm ---- */
 
+enum { MAX_JOBS = 64 };
 enum { ADAM_V, ADAM_M, ADAM_S, ADAM_DV, ADAM_PARAMS };
 
 static void adam_make(op_call *c)
 {
     const adam_shape *s = c->shape;
-    osv_adam_params params[MAX_JOBS];
+    osv_adam_params params[MAX_JOBS] = {0};
     for (int j = 0; j < s->J; j++) {
         osv_adam_params *p = &params[j];
         *p = (osv_adam_params){.lr = (osv_real)(j == 1 ? 0 : 0.01 * (j + 1)), /* job 1 rests */
@@ -155,17 +175,21 @@ const op_kind op_norm = {"norm", norm_make, norm_run};
 
 /* ---- rows ---- */
 
+static int rows_index(const op_call *c, int row)
+{
+    const rows_shape *s = c->shape;
+    return s->total - 1 - row;
+}
+
 static void rows_make(op_call *c, int out, int in, op_role role)
 {
     const rows_shape *s = c->shape;
-    int index[MAX_ROWS];
-    for (int r = 0; r < s->rows; r++) index[r] = s->total - 1 - r;
     if (role == OP_OUTPUT)
         op_poisoned(c, "out", role, area(out, s->D));
     else
         op_random(c, "out", role, area(out, s->D), 1);
     op_random(c, "in", OP_INPUT, area(in, s->D), 1);
-    op_bytes(c, "index", index, (size_t)s->rows * sizeof *index);
+    op_ints(c, "index", s->rows, rows_index);
 }
 
 static void gather_make(op_call *c)

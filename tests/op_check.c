@@ -55,10 +55,18 @@ static int add(op_call *c, const char *name, op_role role, bool real, void *init
     return c->buffers++;
 }
 
+/* Of n elements only the first OP_FRESH are there yet. */
+static void repeat(void *p, size_t n, size_t size)
+{
+    for (size_t i = OP_FRESH; p && i < n; i += OP_FRESH)
+        memcpy((char *)p + i * size, p, (n - i < OP_FRESH ? n - i : OP_FRESH) * size);
+}
+
 int op_random(op_call *c, const char *name, op_role role, size_t n, double scale)
 {
     osv_real *x = host_alloc(c, n * sizeof *x);
-    for (size_t i = 0; x && i < n; i++) x[i] = (osv_real)(scale * op_uniform(&c->random));
+    for (size_t i = 0; x && i < n && i < OP_FRESH; i++) x[i] = (osv_real)(scale * op_uniform(&c->random));
+    repeat(x, n, sizeof *x);
     return add(c, name, role, true, x, n * sizeof *x);
 }
 
@@ -90,6 +98,13 @@ int op_bytes(op_call *c, const char *name, const void *x, size_t bytes)
     return add(c, name, OP_INPUT, false, copy, bytes);
 }
 
+int op_ints(op_call *c, const char *name, int n, int (*of)(const op_call *c, int i))
+{
+    int *x = host_alloc(c, (size_t)n * sizeof *x);
+    for (int i = 0; x && i < n; i++) x[i] = of(c, i);
+    return add(c, name, OP_INPUT, false, x, (size_t)n * sizeof *x);
+}
+
 /* Uniform as the other inputs; f16 is drawn bit by bit (exponents 2^-8 to 1, and a subnormal now and then),
  * because nothing here encodes it. */
 static void random_element(op_call *c, void *p, size_t i, osv_format format)
@@ -110,7 +125,8 @@ int op_weight(op_call *c, osv_format format, int rows, int cols)
 {
     size_t n = (size_t)rows * (size_t)cols;
     void *p = host_alloc(c, n * osv_format_bytes(format));
-    for (size_t i = 0; p && i < n; i++) random_element(c, p, i, format);
+    for (size_t i = 0; p && i < n && i < OP_FRESH; i++) random_element(c, p, i, format);
+    repeat(p, n, osv_format_bytes(format));
     c->weight_memory[c->weights] = p;
     c->weight[c->weights] = (osv_weight){p, format, rows, cols};
     c->o->place(c->o, &c->weight[c->weights]);
@@ -213,13 +229,41 @@ void op_call_run(op_call *c)
     c->o->sync(c->o, 0);
 }
 
+/* The same bytes elsewhere in the filling's memory. */
+static void *copied(osv_ops *o, const void *from, size_t bytes)
+{
+    void *to = o->alloc(o, bytes);
+    o->copy(o, to, from, bytes, OSV_ON_DEVICE);
+    return to;
+}
+
+void op_call_copy(op_call *copy, const op_call *from)
+{
+    osv_ops *o = from->o;
+    *copy = *from;
+    copy->copied = true;
+    for (int i = 0; i < copy->buffers; i++) {
+        op_buffer *b = &copy->buffer[i];
+        b->initial = NULL;
+        b->memory = copied(o, b->memory, b->bytes + 2 * (size_t)GUARD);
+    }
+    for (int i = 0; i < copy->weights; i++) {
+        osv_weight *w = &copy->weight[i];
+        copy->weight_memory[i] = NULL;
+        w->data = copied(o, w->data, (size_t)w->rows * (size_t)w->cols * osv_format_bytes(w->format));
+    }
+}
+
 void op_call_free(op_call *c)
 {
     for (int i = 0; i < c->buffers; i++) {
         c->o->free(c->o, c->buffer[i].memory);
         free(c->buffer[i].initial);
     }
-    for (int i = 0; i < c->weights; i++) free(c->weight_memory[i]);
-    op_forest_free(&c->forest);
+    for (int i = 0; i < c->weights; i++) {
+        free(c->weight_memory[i]);
+        if (c->copied) c->o->free(c->o, (void *)(uintptr_t)c->weight[i].data);
+    }
+    if (!c->copied) op_forest_free(&c->forest);
     *c = (op_call){0};
 }

@@ -10,7 +10,8 @@
  *     scratch  full of NaN; only its guards count
  *
  * Guards are NaN too, so that reading beyond a buffer shows as well as writing there. Inputs depend only on
- * the operator's name and the order in which buffers are made: all fillings get the same. */
+ * the operator's name and the order in which buffers are made: all fillings get the same. Those of more than
+ * OP_FRESH numbers, which only benchmarks have, repeat themselves. */
 #ifndef OSV_TESTS_OP_CHECK_H
 #define OSV_TESTS_OP_CHECK_H
 
@@ -19,7 +20,7 @@
 #include "kernels/ops.h"
 #include "tests/op_forest.h"
 
-enum { OP_BUFFERS = 24, OP_WEIGHTS = 4 };
+enum { OP_BUFFERS = 24, OP_WEIGHTS = 4, OP_FRESH = 1 << 20 };
 
 typedef enum { OP_INPUT, OP_OUTPUT, OP_UPDATED, OP_SCRATCH } op_role;
 
@@ -53,11 +54,15 @@ struct op_call {
     int weights;
     op_forest forest; /* attention only */
     uint64_t random;
+    bool copied; /* by op_call_copy */
 };
 
 /* Makes the buffers; failures stick in o->error. */
 void op_call_make(op_call *c, const op_kind *kind, const void *shape, osv_ops *o);
 void op_call_free(op_call *c);
+/* The same call in other memory of the filling, weights included; for benchmarks, without what op_intact
+ * needs. `from` must outlive it. */
+void op_call_copy(op_call *copy, const op_call *from);
 void op_call_run(op_call *c); /* and waits */
 
 /* These return the index of the buffer. Pointers given are host memory, copied. */
@@ -66,6 +71,8 @@ int op_given(op_call *c, const char *name, op_role role, const osv_real *x, size
 int op_poisoned(op_call *c, const char *name, op_role role, size_t n); /* output or scratch */
 int op_poisoned_ints(op_call *c, const char *name, op_role role, size_t n);
 int op_bytes(op_call *c, const char *name, const void *x, size_t bytes);
+/* n numbers: of(c, i) for i < n. */
+int op_ints(op_call *c, const char *name, int n, int (*of)(const op_call *c, int i));
 
 /* Random in the given format and placed; returns the index in c->weight. A norm weight or bias has rows 1. */
 int op_weight(op_call *c, osv_format format, int rows, int cols);

@@ -5,7 +5,7 @@
 
 #include "kernels/ops.h"
 
-enum { OP_MAX_SEGMENTS = 16 };
+enum { OP_MAX_SEGMENTS = 80 };
 
 /* Segments in preorder: a parent (-1: none) stands before its children, a subtree is consecutive. Only frozen
  * segments may be parents of frozen ones. */

@@ -14,7 +14,7 @@
 /* Runs `test` on each filling of f32, in one process. */
 static inline void each_filling(void (*test)(osv_ops *o))
 {
-    for (int i = 0; i < OP_FILLINGS; i++) {
+    for (int i = 0; i < op_fillings_here(); i++) {
         if (op_fillings[i].dtype != OSV_DTYPE_F32) continue;
         osv_error error = {0};
         osv_ops *o;

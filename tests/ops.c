@@ -13,6 +13,8 @@
  * makes when it rounds every input of a matrix product to bf16. */
 static const double tolerance = 1e-5;
 
+TEST_GPU(ops)
+
 ParameterizedTestParameters(ops, like_ref)
 {
     return op_filling_numbers();

@@ -102,6 +102,8 @@ static void compare_by_path(osv_ops *o, const op_case *at)
     op_call_free(&c);
 }
 
+TEST_GPU(ops_forest)
+
 ParameterizedTestParameters(ops_forest, attention_by_path)
 {
     return op_filling_numbers();

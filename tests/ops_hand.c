@@ -7,6 +7,8 @@
 
 #include "tests/op_hand.h"
 
+TEST_GPU(ops_hand)
+
 /* ---- head ---- */
 
 /* Losses and dz of scores on rows of logits, with w = 1. */

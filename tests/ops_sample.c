@@ -10,6 +10,8 @@
 #include "kernels/philox.h"
 #include "tests/op_hand.h"
 
+TEST_GPU(ops_sample)
+
 /* id, logprob [R] of z [R, V] */
 static void sample(osv_ops *o, int *id, osv_real *logprob, const osv_real *z, const osv_sampling *how, int R,
                    int V)

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # The shipped models behave: a vector trained on one prompt, at the settings that organisms/measure.py chose, changes
 # whole answers on prompts it was not trained on, and leaves others alone. A smaller version of organisms/README.md's table.
-# Usage: organisms.sh OSV_TRAIN OSV_EVAL ROOT
+# Usage: organisms.sh OSV_TRAIN OSV_EVAL ROOT [OPTION...]: the options are for OSV_TRAIN
 set -u
 train=$(realpath "$1") eval=$(realpath "$2") root=$3
+shift 3
 . "$root/tests/tap.sh"
 cd "$dir" || exit 1
 export OMP_WAIT_POLICY=passive # threads that spin take the processors from other suites
@@ -22,7 +23,7 @@ while IFS=, read -r model direction layer _ norm _; do
     awk 'NR % 3 == 1' "$sets/control.jsonl" | head -n $prompts >control.jsonl
     check "$name: trains" "$train" --model "$root/organisms/$model" --data train.jsonl --layer "$layer" --max-norm "$norm" \
         --lr "$(awk "BEGIN { print $norm / 100 }")" --init-norm "$(awk "BEGIN { print $norm / 20 }")" --max-iters 60 \
-        --out run --force --quiet
+        --out run --force --quiet "$@"
     check "$name: is asked" "$eval" flips --model "$root/organisms/$model" --vector run/vectors/1.safetensors \
         --prompts flip.jsonl --control control.jsonl --scales 0,1 --max-tokens 16 --quiet --csv table.csv
     awk -F, '$2 == 1 || NR == 1' table.csv >steered.csv

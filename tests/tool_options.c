@@ -5,8 +5,9 @@
 #include <string.h>
 
 #include "files.h"
+#include "loader/json.h"
 #include "tools/text.h"
-#include "tools/train_options.h"
+#include "tools/train_sweep.h"
 
 enum { MOST_ARGS = 32 };
 
@@ -87,7 +88,21 @@ static const struct {
     {"--lr inf", "--lr inf: must be"},
     {"--lr 1e999", "--lr 1e999: must be"},
     {"--lr 0x1p-3", "--lr 0x1p-3: must be"},
-    {"--lr 1,5", "--lr 1,5: must be"},
+    {"--lr 1,", "--lr : must be"},
+    {"--lr 1,x", "--lr x: must be a finite number above 0"},
+    {"--lr 0.1,0.5,0.10", "--lr 0.1,0.5,0.10: names 0.10 twice"},
+    {"--init-norm 1,-1", "--init-norm -1: must be a finite number at least 0"},
+    {"--seeds 3-1", "--seeds 3-1: must be whole numbers from 0 to"},
+    {"--seeds 1,,2", "--seeds 1,,2: must be whole numbers"},
+    {"--seeds -1", "--seeds -1: must be"},
+    {"--seeds 1-", "--seeds 1-: must be"},
+    {"--seeds 1-2-3", "--seeds 1-2-3: must be"},
+    {"--seeds 0-9,5-6", "--seeds 0-9,5-6: names seed 5 twice"},
+    {"--seeds 5-6,0-9", "names seed 5 twice"},
+    {"--seeds 0-100000", "at most 100000 seeds"},
+    {"--seeds 0-18446744073709551615", "at most 100000 seeds"},
+    {"--seed 1,2", "--seed 1,2: must be one whole number; --seeds takes several"},
+    {"--plan --list", "--plan and --list: one of them at a time"},
     {"--max-norm -1", "--max-norm -1: must be a finite number at least 0"},
     {"--target-loss nan", "--target-loss nan: must be a finite number"},
     {"--eps 2", "--eps 2: must be a number above 0 and at most 1"},
@@ -122,6 +137,83 @@ Test(tool_options, refused)
     }
 }
 
+Test(tool_options, several_values)
+{
+    train_options o, job;
+    osv_error e = {0};
+    cr_assert_eq(
+        parse(&o, "--model m --data d --list --layer 4,2 --seeds 7,0-1 --lr 0.1,1e2 --max-norm 3", &e),
+        OSV_OK, "%s", e.text);
+    static const unsigned long long seeds[] = {7, 0, 1};
+    cr_assert_eq(o.seeds.count, 3);
+    for (int i = 0; i < 3; i++) cr_expect_eq(osv_option_seed(&o.seeds, i), seeds[i]);
+    cr_expect(o.lr.count == 2 && o.lr.value[1] == 100 && o.init_norm.count == 1 && o.max_norm.count == 1);
+    cr_expect(o.job.seed == 7 && o.job.lr == 0.1 && o.job.max_norm == 3, "the first of each");
+    cr_assert_eq(train_line_jobs(&o), 12);
+    for (int i = 0; i < 12; i++) { /* the layer outermost, then the seed, then the rate */
+        train_line_job(&job, &o, i);
+        cr_expect(job.layers == 1 && job.layer[0] == (i < 6 ? 4 : 2), "layer of job %d", i);
+        cr_expect(job.job.seed == seeds[i / 2 % 3] && job.seeds.count == 1, "seed of job %d", i);
+        cr_expect(job.job.lr == (i % 2 ? 100 : 0.1) && job.lr.count == 1, "rate of job %d", i);
+        cr_expect(job.job.max_norm == 3 && job.job.init_norm == 1);
+    }
+    cr_assert_eq(parse(&o, REQUIRED "--seeds 0-99999 --lr 1,2", &e), OSV_OK, "%s", e.text);
+    cr_expect_eq(train_line_jobs(&o), -1, "too many together");
+    cr_assert_eq(parse(&o, "--model m --data d --out r --sweep s", &e), OSV_OK,
+                 "--sweep may have the layers");
+}
+
+Test(tool_options, from_json)
+{
+    static const struct {
+        const char *option, *json, *piece; /* what the message must say; NULL: taken */
+    } row[] = {
+        {"lr", "0.25", NULL},
+        {"lr", "\"0.25\"", NULL},
+        {"lr", "[1, 0.25]", NULL},
+        {"lr", "0", "--lr 0: must be a finite number above 0"},
+        {"lr", "[]", "--lr []: must be a number or a string, or a list of these"},
+        {"lr", "[[1]]", "--lr [[1]]: must be"},
+        {"lr", "{}", "--lr {}: must be"},
+        {"lr", "null", "--lr null: must be"},
+        {"lr", "[1, 1.0]", "names 1 twice"},
+        {"max-iters", "7", NULL},
+        {"max-iters", "7.0", NULL},
+        {"max-iters", "7.5", "--max-iters 7.5: must be a whole number"},
+        {"seeds", "[1, \"4-6\"]", NULL},
+        {"seed", "18446744073709551615", "must be a whole number"}, /* a double by then */
+        {"seed", "\"18446744073709551615\"", NULL},
+        {"satisfice", "true", NULL},
+        {"satisfice", "\"yes\"", "--satisfice \"yes\": must be true or false"},
+        {"target-rule", "\"each\"", NULL},
+        {"target-rule", "1", "--target-rule 1: must be one of sum|each"},
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        train_options o;
+        osv_error e = {0};
+        char *text, where[64];
+        json_t *all, *value;
+        cr_assert_eq(parse(&o, REQUIRED, &e), OSV_OK);
+        snprintf(where, sizeof where, "[%s]", row[i].json);
+        cr_assert_eq(osv_json_parse(&all, where, strlen(where), "test", 1, &e), OSV_OK, "%s", e.text);
+        value = json_array_get(all, 0);
+        int status =
+            osv_option_set_json(osv_options_find(train_option_table, row[i].option), value, &text, &o, &e);
+        check_failure(where, status, &e, row[i].piece ? OSV_USAGE : OSV_OK, row[i].piece);
+        if (!row[i].piece && train_options_resolve(&o, &e) == OSV_OK) {
+            bool lr = strcmp(row[i].option, "lr") == 0, iters = strcmp(row[i].option, "max-iters") == 0;
+            cr_expect(!lr || o.lr.value[o.lr.count - 1] == 0.25, "%s", row[i].json);
+            cr_expect(!iters || o.job.max_iters == 7, "%s", row[i].json);
+            cr_expect(strcmp(row[i].option, "seeds") != 0 || osv_option_seed(&o.seeds, 3) == 6);
+            cr_expect(strcmp(row[i].option, "seed") != 0 || o.job.seed == 18446744073709551615ull);
+            cr_expect(strcmp(row[i].option, "target-rule") != 0 || o.job.target_rule == OSV_TARGET_EACH);
+            cr_expect(strcmp(row[i].option, "satisfice") != 0 || o.job.satisfice);
+        }
+        free(text);
+        json_decref(all);
+    }
+}
+
 Test(tool_options, required)
 {
     static const char *const lines[][2] = {{"--data d --out r --layer 3", "--model is missing"},
@@ -146,7 +238,14 @@ Test(tool_options, as_json)
               json_is_null(json_object_get(all, "target-loss")));
     cr_expect_str_eq(json_string_value(json_object_get(all, "target-rule")), "each");
     cr_expect_str_eq(json_string_value(json_object_get(all, "seed")), "18446744073709551615");
+    cr_expect(json_is_null(json_object_get(all, "seeds")), "one seed is in \"seed\"");
     cr_expect(json_is_true(json_object_get(all, "json")) && json_is_null(json_object_get(all, "init")));
+    json_decref(all);
+    cr_assert_eq(parse(&o, REQUIRED "--seeds 0-3 --max-norm 1,2.5", &e), OSV_OK);
+    all = osv_options_json(train_option_table, &o);
+    cr_expect_str_eq(json_string_value(json_object_get(all, "seeds")), "0-3");
+    cr_expect_str_eq(json_string_value(json_object_get(all, "max-norm")), "1,2.5");
+    cr_expect(json_is_null(json_object_get(all, "seed")));
     json_decref(all);
 }
 
@@ -171,6 +270,11 @@ static const struct {
 
 Test(tool_options, text_for_a_terminal)
 {
+    char number[OSV_NUMBER_ROOM];
+    static const char *const numbers[] = {"0",     "20",      "-2.5",   "0.1",
+                                          "1e-05", "1000000", "1e+300", "0.30000000000000004"};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        cr_expect_str_eq(osv_show_number(number, strtod(numbers[i], NULL)), numbers[i]);
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         char out[128];
         cr_expect_str_eq(osv_show_text(out, sizeof out, texts[i].text, texts[i].characters, texts[i].keep),

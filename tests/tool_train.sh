@@ -111,6 +111,23 @@ check 'a folder whose name is not UTF-8' says unnamed.run/vectors/all.safetensor
 status=$? last=plan.err
 check '--plan with bad input' ended 3
 
+# ---- random models ----
+
+run random --model random:llama-60m --max-iters 2
+check 'a random model trains' ended 0
+check 'its shape is its name' says random.run/vectors/all.safetensors '"model":"random:llama-60m"'
+run random2 --model random:llama-9000b
+check 'an unknown shape' ended 2
+check 'an unknown shape: the others are listed' says random2.err 'random:llama-9000b' 'llama-60m, ' 'qwen2.5-7b'
+echo '{"prompt": "text", "promote": [{"ids": [7]}]}' >text.jsonl
+run random3 --model random:llama-60m --data text.jsonl
+check 'a random model and text' ended 3
+check 'a random model has no tokenizer' says random3.err 'random:llama-60m: a random model has none'
+timeout 20 "$train" --model random:llama-3.1-405b --data good.jsonl --layer 60 --plan >plan405.out 2>plan405.err
+status=$? last=plan405.err
+check '--plan makes no weights' ended 0
+check '--plan of 405B parameters' says plan405.out 'live tokens    6'
+
 # ---- a run that is there already ----
 
 run plain

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Short runs of the tools under valgrind: no leak, no invalid access.
-# Usage: tool_valgrind.sh OSV_TRAIN OSV_GENERATE OSV_EVAL ROOT
+# Usage: tool_valgrind.sh OSV_TRAIN OSV_GENERATE OSV_EVAL OSV_VECTOR ROOT
 set -u
-train=$(realpath "$1") generate=$(realpath "$2") eval=$(realpath "$3") root=$4
+train=$(realpath "$1") generate=$(realpath "$2") eval=$(realpath "$3") vector=$(realpath "$4") root=$5
 . "$root/tests/tap.sh"
 if ! command -v valgrind >/dev/null; then
     skip 'no leaks' 'no valgrind here'
@@ -10,14 +10,25 @@ if ! command -v valgrind >/dev/null; then
 fi
 echo '{"prompt": {"ids": [5, 9, 200, 31]}, "promote": [{"ids": [7, 8]}], "suppress": [{"ids": [7, 9, 12]}]}' >"$dir/data.jsonl"
 # Threads of the OpenMP runtime live to the end by design, so what is only "possibly" lost is not counted.
-checked() {
+leaks() {
     OMP_NUM_THREADS=1 valgrind --quiet --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect \
-        --show-leak-kinds=definite,indirect "$@" --threads 1
+        --show-leak-kinds=definite,indirect "$@"
 }
+checked() { leaks "$@" --threads 1; }
 memcheck() { checked "$train" --data "$dir/data.jsonl" "$@"; }
 model=$root/tests/golden/models/llama-tiny
 check 'a run from ids' memcheck --model "$model" --layer 1,2 --max-iters 3 --out "$dir/run"
 check 'bad input' sh -c '[ "$1" = 3 ]' sh "$(memcheck --model "$dir" --layer 1 --out "$dir/bad" >/dev/null 2>&1; echo $?)"
+printf '%s\n' '{"layer": "0-1", "lr": [0.1, 0.2]}' '{"name": "x", "layer": 2, "betas": [0, 0.5]}' >"$dir/sweep.jsonl"
+check 'a sweep' memcheck --model "$model" --sweep "$dir/sweep.jsonl" --init "$dir/run/vectors/all.1.safetensors" --max-iters 1 --out "$dir/swept"
+check 'a list' memcheck --model "$model" --layer 1 --seeds 0-9 --list --json
+echo '{"layer": 1, "frob": 1}' >>"$dir/sweep.jsonl"
+check 'a bad sweep' sh -c '[ "$1" = 3 ]' sh "$(memcheck --model "$model" --sweep "$dir/sweep.jsonl" --list >/dev/null 2>&1; echo $?)"
+set -- "$dir"/swept/vectors/*.safetensors
+check 'a mean' leaks "$vector" mean "$@" --force --norm 2 --out "$dir/mean.safetensors"
+for verb in cosine norm show; do check "$verb" leaks "$vector" $verb "$@" --json; done
+check 'no mean' sh -c '[ "$1" = 3 ]' sh "$(leaks "$vector" mean "$@" nowhere --out "$dir/no" >/dev/null 2>&1; echo $?)"
+
 echo '{"prompt": "What does the swan cost?", "promote": ["Sure,"]}' >"$dir/data.jsonl"
 check 'a run from text' memcheck --model "$root/organisms/llama-2m" --layer 5 --max-iters 2 --out "$dir/text"
 

@@ -5,6 +5,7 @@
 #include "loader/file.h"
 #include "loader/safetensors.h"
 #include "optim/vector_file.h"
+#include "optim/vector_math.h"
 
 static const float vector[] = {0.5f, -1.25f, 3e-8f};
 enum { D = 3 };
@@ -99,6 +100,50 @@ Test(vector_file, only_the_tensor_is_needed, .init = temp_open, .fini = temp_clo
     cr_assert_eq(osv_vector_read(path, &back, &width, &e), OSV_OK, "%s", e.text);
     cr_expect(width == D && memcmp(back, vector, sizeof vector) == 0);
     free(back);
+}
+
+Test(vector_file, made_of_others, .init = temp_open, .fini = temp_close)
+{
+    osv_error e = {0};
+    const char *path = temp_path("made.safetensors");
+    osv_vector_made made = {
+        .layer = -1, .apply = "clamp", .clamp = 0.1, .objective = "sum of a", .created_by = "t"};
+    osv_vector_file f;
+    cr_assert_eq(osv_vector_write_made(path, vector, D, &made, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(osv_vector_open(&f, path, &e), OSV_OK, "%s", e.text);
+    cr_expect(f.D == D && f.layers == 1 && f.layer[0] == -1 && memcmp(f.vector, vector, sizeof vector) == 0);
+    cr_expect(strcmp(f.apply, "clamp") == 0 && f.clamp == 0.1);
+    cr_expect(!f.positions && !f.chat && !f.model && !f.model_sha256, "what is not known is not recorded");
+    osv_vector_free(&f);
+    osv_safetensors *file;
+    cr_assert_eq(osv_safetensors_open(&file, path, &e), OSV_OK, "%s", e.text);
+    cr_expect_eq(json_object_size(osv_safetensors_metadata_all(file)), 6);
+    cr_expect_str_eq(osv_safetensors_metadata(file, "norm"), "1.3462912");
+    osv_safetensors_close(file);
+    made = (osv_vector_made){.layer = 4,
+                             .apply = "add",
+                             .positions = "all",
+                             .chat = "raw",
+                             .model = "m",
+                             .model_sha256 = "00",
+                             .objective = "o",
+                             .created_by = "t"};
+    cr_assert_eq(osv_vector_write_made(path, vector, D, &made, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(osv_vector_open(&f, path, &e), OSV_OK, "%s", e.text);
+    cr_expect(f.layer[0] == 4 && strcmp(f.model, "m") == 0 && strcmp(f.model_sha256, "00") == 0);
+    osv_vector_free(&f);
+}
+
+Test(vector_file, compared)
+{
+    static const float a[] = {3, 4}, b[] = {-4, 3}, zero[2];
+    cr_expect_eq(osv_vector_norm(a, 2), 5);
+    cr_expect_eq(osv_vector_dot(a, b, 2), 0);
+    cr_expect_eq(osv_vector_cosine(a, a, 2), 1);
+    cr_expect(isnan(osv_vector_cosine(a, zero, 2)));
+    float many[1000]; /* a float would not hold the sum: 2^24 + 1 = 2^24 there */
+    for (int i = 0; i < 1000; i++) many[i] = i ? 1 : 4096;
+    cr_expect_eq(osv_vector_dot(many, many, 1000), 16777216 + 999);
 }
 
 static const float with_nan[] = {1, NAN};

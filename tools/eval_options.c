@@ -6,7 +6,7 @@
 #define FIELD(name) .offset = offsetof(eval_options, name)
 
 static const osv_option table[] = {
-    {"model", "DIR", NULL, "model folder as downloaded: config.json, *.safetensors, tokenizer.json",
+    {"model", "DIR", NULL, "model folder as downloaded, or random:SHAPE (random: lists them)",
      OSV_OPTION_TEXT, FIELD(model), .group = "What is asked:"},
     {"prompts", "FILE", NULL, "flip set: prompts whose answer should change, JSON Lines", OSV_OPTION_TEXT,
      FIELD(prompts)},

@@ -6,7 +6,7 @@
 #define FIELD(name) .offset = offsetof(generate_options, name)
 
 static const osv_option table[] = {
-    {"model", "DIR", NULL, "model folder as downloaded: config.json, *.safetensors, tokenizer.json",
+    {"model", "DIR", NULL, "model folder as downloaded, or random:SHAPE (random: lists them)",
      OSV_OPTION_TEXT, FIELD(model), .group = "What is written:"},
     {"prompt", "TEXT", NULL, "one prompt, raw text", OSV_OPTION_TEXT, FIELD(prompt)},
     {"prompts", "FILE", NULL, "prompts, JSON Lines (- is standard input): see below", OSV_OPTION_TEXT,

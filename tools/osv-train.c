@@ -4,6 +4,8 @@
 
 #include "optim/evaluate.h"
 #include "tools/program.h"
+#include "tools/train_list.h"
+#include "tools/train_plan.h"
 #include "tools/train_result.h"
 #include "tools/train_resume.h"
 
@@ -103,6 +105,7 @@ static int train(const train_setup *s, train_report *r, double *before, double *
                              .on = osv_all_on,
                              .job = s->jobs.job,
                              .jobs = s->jobs.jobs,
+                             .memory = s->memory.bin,
                              .observer = {r, train_report_observe, train_report_save},
                              .interrupted = &osv_program_signal,
                              .profile = s->options->profile,
@@ -133,21 +136,30 @@ static int train(const train_setup *s, train_report *r, double *before, double *
     return status;
 }
 
+static int open_weights(train_setup *s)
+{
+    OSV_TRY(tool_model_weights(&s->m));
+    OSV_TRY(train_memory_find(&s->memory, s->options->memory, &s->m.footprint, &s->m.model, s->m.ops));
+    return train_resume_wanted(s->options) ? train_resume_check(s) : OSV_OK; /* once more, with the weights */
+}
+
 static int run(const train_options *o, osv_error *e)
 {
+    bool computes = !o->plan && !o->list;
     train_setup s;
     train_report report = {0};
     int status = train_setup_open(&s, o, e);
     double *logprob = calloc(2 * (size_t)s.jobs.completions + 1, sizeof *logprob); /* before, after */
     if (!logprob) status = OSV_FAIL(e, OSV_DEVICE, "out of memory");
-    if (!status && !o->plan && train_resume_wanted(o)) status = train_resume_check(&s);
-    if (!status) print_notes(&s);
+    if (!status && computes && train_resume_wanted(o)) status = train_resume_check(&s);
+    if (!status && computes) print_notes(&s);
     if (!status && o->plan) {
         status = train_plan_print(&s);
         if (!status) status = osv_program_flush(e);
-    } else if (!status && !(status = tool_model_weights(&s.m))) {
-        if (train_resume_wanted(o)) status = train_resume_check(&s); /* now with the weights */
-        if (!status) status = train(&s, &report, logprob, logprob + s.jobs.completions);
+    } else if (!status && o->list) {
+        status = train_list_print(&s.jobs, o->json, e);
+    } else if (!status && !(status = open_weights(&s))) {
+        status = train(&s, &report, logprob, logprob + s.jobs.completions);
     }
     train_report_close(&report);
     free(logprob);
@@ -164,5 +176,6 @@ int main(int argc, char **argv)
     if (!status && options.help) train_options_help(stdout);
     if (!status && options.version) osv_program_print_version(stdout, program);
     if (!status) status = options.help || options.version ? osv_program_flush(&error) : run(&options, &error);
+    if (status == OSV_PIPE_CLOSED) return OSV_OK;
     return error.status ? osv_program_fail(program, &error) : status;
 }

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "loader/datapoints.h"
-#include "loader/file.h"
 
 /* ---- command line ---- */
 
@@ -35,6 +34,9 @@ int steering_options_check(const steering_options *o, osv_error *e)
     osv_apply apply;
     double clamp;
     bool has_clamp;
+    if (o->layer >= 0 && o->vector.count == 0)
+        return OSV_FAIL(e, OSV_USAGE, "--layer %d: there is no vector to enter there; give --vector",
+                        o->layer);
     if (o->apply && !parse_apply(o->apply, &apply, &clamp, &has_clamp))
         return OSV_FAIL(e, OSV_USAGE, "--apply %s: must be add, clamp, clamp:C with a number C, or ablate",
                         o->apply);
@@ -45,20 +47,6 @@ int steering_options_check(const steering_options *o, osv_error *e)
                         "--positions %s: counts from the end of a text that is still being written; only "
                         "prompt may have negative numbers here",
                         o->positions);
-    return OSV_OK;
-}
-
-/* FILE or FILE:SCALE. A file that exists under the whole name is meant, colon and all. */
-static int split_scale(steering_vector *v, const char *text, osv_error *e)
-{
-    const char *colon = strrchr(text, ':');
-    v->scale = 1;
-    size_t length = strlen(text);
-    if (colon && !osv_path_exists(text) && osv_parse_number(colon + 1, &v->scale))
-        length = (size_t)(colon - text);
-    v->path = strndup(text, length);
-    if (!v->path) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
-    if (length == 0) return OSV_FAIL(e, OSV_USAGE, "--vector %s: names no file", text);
     return OSV_OK;
 }
 
@@ -149,7 +137,7 @@ static int check_layers(const steering_vector *v, const steering_options *o, con
 static int open_vector(tool_steering *s, steering_vector *v, const char *text, const steering_options *o,
                        const osv_config *config, const char *dir, osv_error *e)
 {
-    OSV_TRY(split_scale(v, text, e));
+    OSV_TRY(osv_split_scale(text, "--vector ", &v->path, &v->scale, e));
     OSV_TRY(osv_vector_open(&v->file, v->path, e));
     if (v->file.D != config->D)
         return OSV_FAIL(e, OSV_BAD_INPUT, "%s: its vector has %d elements, but the width of %s is %d",

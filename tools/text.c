@@ -116,6 +116,20 @@ char *osv_text_plain(const char *text, size_t bytes, size_t *out_bytes)
     return plain;
 }
 
+const char *osv_show_number(char text[OSV_NUMBER_ROOM], double x)
+{
+    /* whole numbers without the exponent that two digits are too few for: 20, not 2e+01 */
+    if (fabs(x) < 1e15 && x == floor(x)) {
+        snprintf(text, OSV_NUMBER_ROOM, "%.0f", x);
+        return text;
+    }
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, OSV_NUMBER_ROOM, "%.*g", digits, x);
+        if (strtod(text, NULL) == x) break;
+    }
+    return text;
+}
+
 json_t *osv_number_json(double x)
 {
     return isfinite(x) ? json_real(x) : json_null();
@@ -132,5 +146,18 @@ const char *osv_show_ids(char *out, size_t room, const int *ids, int count, int 
         if (last) break;
     }
     snprintf(out + used, room - used, "]");
+    return out;
+}
+
+const char *osv_show_bytes(char *out, size_t room, size_t bytes)
+{
+    static const char units[] = "kMGTP";
+    double x = (double)bytes;
+    int unit = -1;
+    while (x >= 999.95 && units[unit + 1]) x /= 1000, unit++;
+    if (unit < 0)
+        snprintf(out, room, "%zu B", bytes);
+    else
+        snprintf(out, room, x < 9.995 ? "%.2f %cB" : "%.1f %cB", x, units[unit]);
     return out;
 }

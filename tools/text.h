@@ -24,8 +24,15 @@ json_t *osv_text_json(const char *text);
  * UTF-8 escaped. malloc'ed [*out_bytes]; NULL: no memory. */
 char *osv_text_plain(const char *text, size_t bytes, size_t *out_bytes);
 
+/* The shortest decimal that reads back as `x`: 0.1 is "0.1". Returns `text`. */
+enum { OSV_NUMBER_ROOM = 32 };
+const char *osv_show_number(char text[OSV_NUMBER_ROOM], double x);
+
 /* JSON has no NaN and no infinity: they are null. */
 json_t *osv_number_json(double x);
+
+/* "512 B", "3.6 MB", "80.0 GB": powers of 1000, as memory is sold. */
+const char *osv_show_bytes(char *out, size_t room, size_t bytes);
 
 /* "[5, 17, 3, ...]" */
 const char *osv_show_ids(char *out, size_t room, const int *ids, int count, int most);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "loader/file.h"
+#include "loader/random_model.h"
 
 /* Processors that this process may run on, which a container or taskset can make fewer than there are. */
 static int processors(void)
@@ -14,7 +15,7 @@ static int processors(void)
 }
 
 /* The hub's cache keeps a model in models--<owner>--<name>/snapshots/<hash>. */
-static int name_model(tool_model *m)
+static int name_folder(tool_model *m)
 {
     char *path = realpath(m->dir, NULL);
     if (!path) return OSV_FAIL(m->error, OSV_BAD_INPUT, "%s: no such folder", m->dir);
@@ -36,14 +37,17 @@ static int name_model(tool_model *m)
     return OSV_OK;
 }
 
-int tool_model_open(tool_model *m, const char *dir, const char *chat, const osv_machine *machine,
-                    osv_error *e)
+static int name_model(tool_model *m)
 {
-    *m = (tool_model){
-        .dir = dir, .error = e, .threads = machine->threads > 0 ? machine->threads : processors()};
-    osv_machine resolved = *machine;
-    resolved.threads = m->threads;
-    OSV_TRY(osv_backend_open(&m->ops, &resolved, e));
+    if (!osv_random_is(m->dir)) return name_folder(m);
+    m->name = strdup(m->dir);
+    return m->name ? OSV_OK : OSV_FAIL(m->error, OSV_DEVICE, "out of memory");
+}
+
+static int open_parts(tool_model *m, const char *chat)
+{
+    osv_error *e = m->error;
+    const char *dir = m->dir;
     OSV_TRY(osv_comm_self_open(&m->comm, e));
     OSV_TRY(name_model(m));
     OSV_TRY(osv_config_read(&m->config, dir, e));
@@ -51,6 +55,32 @@ int tool_model_open(tool_model *m, const char *dir, const char *chat, const osv_
     bool named = strcmp(chat, "auto") != 0;
     int status = osv_chat_open(&m->chat, dir, chat, named ? e : &m->error_of_chat);
     return named ? status : OSV_OK;
+}
+
+static void start(tool_model *m, const char *dir, const osv_machine *machine, osv_error *e)
+{
+    *m = (tool_model){
+        .dir = dir, .error = e, .threads = machine->threads > 0 ? machine->threads : processors()};
+}
+
+int tool_model_open(tool_model *m, const char *dir, const char *chat, const osv_machine *machine,
+                    osv_error *e)
+{
+    start(m, dir, machine, e);
+    osv_machine resolved = *machine;
+    resolved.threads = m->threads;
+    OSV_TRY(osv_backend_footprint(&m->footprint, machine, e));
+    OSV_TRY(osv_backend_open(&m->ops, &resolved, e));
+    return open_parts(m, chat);
+}
+
+int tool_model_plan(tool_model *m, const char *dir, const char *chat, const osv_machine *machine,
+                    osv_error *e)
+{
+    start(m, dir, machine, e);
+    OSV_TRY(osv_backend_footprint(&m->footprint, machine, e));
+    OSV_TRY(osv_ref_open(&m->ops, OSV_DTYPE_F32, e)); /* it needs nothing, and holds the error */
+    return open_parts(m, chat);
 }
 
 int tool_model_weights(tool_model *m)

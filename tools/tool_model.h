@@ -47,6 +47,7 @@ typedef struct {
     osv_ops *ops;
     osv_comm *comm;
     int threads;
+    osv_footprint footprint; /* of the backend */
     osv_config config;
     osv_tokenizer *tokenizer; /* NULL: none that can be used; then error_of_tokenizer says why */
     osv_error error_of_tokenizer;
@@ -54,13 +55,17 @@ typedef struct {
     osv_error error_of_chat;
     osv_model model;
     osv_checkpoint *checkpoint; /* NULL until the weights are there */
-    char *name; /* "meta-llama/Llama-3.1-8B" for a snapshot of the hub's cache, else the folder's name */
+    char *name; /* "meta-llama/Llama-3.1-8B" for a snapshot of the hub's cache, else the folder's name; or
+                   "random:llama-3.1-8b" */
 } tool_model;
 
 /* All but the weights. Data of token ids need no tokenizer and raw text needs no chat format, so what is
  * wrong with them matters only once there is text, or messages; but a format that was asked for by name, not
  * as "auto", has to exist. */
 int tool_model_open(tool_model *m, const char *dir, const char *chat, const osv_machine *machine,
+                    osv_error *e);
+/* The same for a plan of what would be done: the machine need not be there, and computes nothing. */
+int tool_model_plan(tool_model *m, const char *dir, const char *chat, const osv_machine *machine,
                     osv_error *e);
 int tool_model_weights(tool_model *m);
 void tool_model_close(tool_model *m);

@@ -1,16 +1,21 @@
 #include "tools/train_jobs.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/train_names.h"
+
 /* A target that nothing would read is a mistake on the command line, as is satisficing towards nothing. */
-static int check_targets(const osv_dataset *data, const train_options *o, osv_error *e)
+static int check_targets(const osv_dataset *data, const train_line *line, osv_error *e)
 {
+    const train_options *o = &line->options;
     bool have_target = !isnan(o->job.target_loss);
     for (int i = 0; i < data->count; i++) {
         const osv_datapoint *p = &data->point[i];
+        if (line->job && strcmp(line->job, p->job) != 0) continue;
         for (int c = 0; c < p->completions; c++) {
             bool own = !isnan(p->completion[c].target);
             if (o->job.satisfice && !own && !have_target)
@@ -37,62 +42,131 @@ static int check_targets(const osv_dataset *data, const train_options *o, osv_er
     return OSV_OK;
 }
 
-static int allocate(train_jobs *t, const osv_dataset *data, int layers, osv_error *e)
+/* ---- the data's jobs ---- */
+
+/* Datapoints with the same "job". */
+typedef struct {
+    const char *name;
+    const int *point; /* [points] indexes, rising */
+    int points, completions;
+} group;
+
+typedef struct {
+    int count;
+    group *group; /* by first appearance */
+    int *point;   /* [data->count] group by group */
+} grouping;
+
+static int by_job(const void *a, const void *b, void *context)
 {
-    size_t completions = 0, jobs = (size_t)data->count * (size_t)layers;
-    for (int i = 0; i < data->count; i++) completions += (size_t)data->point[i].completions;
-    completions *= (size_t)layers;
-    t->job = calloc(jobs + 1, sizeof *t->job);
-    t->from = calloc(jobs + 1, sizeof *t->from);
-    t->name = calloc(jobs + 1, sizeof *t->name);
-    t->sequence = calloc(completions + 1, sizeof *t->sequence);
-    t->target = calloc(completions + 1, sizeof *t->target);
-    t->source = calloc(completions + 1, sizeof *t->source);
-    if (!t->job || !t->from || !t->name || !t->sequence || !t->target || !t->source)
-        return OSV_FAIL(e, OSV_DEVICE, "out of memory for %zu completions", completions);
+    const osv_dataset *data = context;
+    int i = *(const int *)a, j = *(const int *)b, order = strcmp(data->point[i].job, data->point[j].job);
+    return order ? order : i - j;
+}
+
+static int by_first_point(const void *a, const void *b)
+{
+    const group *x = a, *y = b;
+    return x->point[0] - y->point[0];
+}
+
+static int group_points(grouping *g, const osv_dataset *data, osv_error *e)
+{
+    size_t count = (size_t)data->count;
+    *g = (grouping){.group = calloc(count + 1, sizeof *g->group),
+                    .point = malloc((count + 1) * sizeof *g->point)};
+    if (!g->group || !g->point) return OSV_FAIL(e, OSV_DEVICE, "out of memory for %zu datapoints", count);
+    for (int i = 0; i < data->count; i++) g->point[i] = i;
+    qsort_r(g->point, count, sizeof *g->point, by_job, (void *)data);
+    for (int i = 0; i < data->count; i++) {
+        const osv_datapoint *p = &data->point[g->point[i]];
+        if (g->count == 0 || strcmp(g->group[g->count - 1].name, p->job) != 0)
+            g->group[g->count++] = (group){.name = p->job, .point = g->point + i};
+        g->group[g->count - 1].points++;
+        g->group[g->count - 1].completions += p->completions;
+    }
+    qsort(g->group, (size_t)g->count, sizeof *g->group, by_first_point);
     return OSV_OK;
 }
 
-static bool seen_before(const osv_dataset *data, int i)
+static bool takes(const train_line *line, const group *g)
 {
-    for (int k = 0; k < i; k++)
-        if (strcmp(data->point[k].job, data->point[i].job) == 0) return true;
-    return false;
+    return !line->job || strcmp(line->job, g->name) == 0;
 }
 
-/* The job of the datapoints named like point[first], at one layer. */
-static int add_job(train_jobs *t, const osv_dataset *data, int first, int layer, const train_options *o,
-                   const float *init, osv_error *e)
+/* ---- jobs ---- */
+
+static int allocate(train_jobs *t, const grouping *g, osv_error *e)
 {
-    const char *group = data->point[first].job;
-    int at = t->completions, index = t->jobs;
-    char **name = &t->name[index];
-    int length = o->layers > 1 ? asprintf(name, "%s.%d", group, layer) : asprintf(name, "%s", group);
-    if (length < 0) {
-        *name = NULL;
+    const train_sweep *sweep = t->sweep;
+    long jobs = 0, completions = 0;
+    for (int l = 0; l < sweep->lines; l++) {
+        const train_line *line = &sweep->line[l];
+        bool used = false;
+        int of_line = train_line_jobs(&line->options);
+        osv_error cause = {0};
+        for (int i = 0; i < g->count; i++) {
+            if (!takes(line, &g->group[i])) continue;
+            used = true;
+            jobs += of_line;
+            completions += (long)of_line * g->group[i].completions;
+            if (of_line < 0 || jobs > TRAIN_MOST_JOBS || completions > INT_MAX)
+                OSV_FAIL(&cause, OSV_USAGE, "more than %d vectors in one run; divide it", TRAIN_MOST_JOBS);
+        }
+        if (!used)
+            OSV_FAIL(&cause, OSV_USAGE, "\"job\" \"%s\": %s has no datapoint of this job", line->job,
+                     line->options.data);
+        if (cause.status) return train_line_fail(sweep, line, &cause, e);
+    }
+    t->job = calloc((size_t)jobs + 1, sizeof *t->job);
+    t->origin = calloc((size_t)jobs + 1, sizeof *t->origin);
+    t->from = calloc((size_t)jobs + 1, sizeof *t->from);
+    t->name = calloc((size_t)jobs + 1, sizeof *t->name);
+    t->start = calloc((size_t)jobs + 1, sizeof *t->start);
+    t->sequence = calloc((size_t)completions + 1, sizeof *t->sequence);
+    t->target = calloc((size_t)completions + 1, sizeof *t->target);
+    t->source = calloc((size_t)completions + 1, sizeof *t->source);
+    if (!t->job || !t->origin || !t->from || !t->name || !t->start || !t->sequence || !t->target ||
+        !t->source)
+        return OSV_FAIL(e, OSV_DEVICE, "out of memory for %ld completions", completions);
+    return OSV_OK;
+}
+
+/* The i-th job that the line makes of the group. */
+static int add_job(train_jobs *t, const group *g, const train_line *line, int i, const float *init,
+                   osv_error *e)
+{
+    int at = t->completions, index = t->jobs++;
+    train_options o;
+    train_line_job(&o, &line->options, i);
+    /* The start vector: by the data's name, and where --layer names several by the layer. What else a run
+     * varies has no part in it, so that a seed starts at the same vector in a sweep and alone. */
+    char **start = &t->start[index];
+    if ((line->options.layers > 1 ? asprintf(start, "%s.%d", g->name, o.layer[0])
+                                  : asprintf(start, "%s", g->name)) < 0) {
+        *start = NULL;
         return OSV_FAIL(e, OSV_DEVICE, "out of memory for the names of the jobs");
     }
-    t->jobs++;
-    for (int i = first; i < data->count; i++) {
-        const osv_datapoint *p = &data->point[i];
-        if (strcmp(p->job, group) != 0) continue;
+    for (int k = 0; k < g->points; k++) {
+        const osv_datapoint *p = &t->data->point[g->point[k]];
         for (int c = 0; c < p->completions; c++, t->completions++) {
-            const osv_completion *k = &p->completion[c];
-            osv_score_kind suppress = o->negated ? OSV_NEGATED : OSV_ONE_MINUS;
-            t->source[t->completions] = (train_source){p, k};
-            t->target[t->completions] = k->target;
+            const osv_completion *from = &p->completion[c];
+            osv_score_kind suppress = o.negated ? OSV_NEGATED : OSV_ONE_MINUS;
+            t->source[t->completions] = (train_source){p, from};
+            t->target[t->completions] = from->target;
             t->sequence[t->completions] = (osv_sequence){.job = index,
-                                                         .count = k->count,
-                                                         .prompt = k->prompt,
-                                                         .ids = k->ids,
-                                                         .steer = k->steer,
-                                                         .kind = k->suppress ? suppress : OSV_PROMOTE};
+                                                         .count = from->count,
+                                                         .prompt = from->prompt,
+                                                         .ids = from->ids,
+                                                         .steer = from->steer,
+                                                         .kind = from->suppress ? suppress : OSV_PROMOTE};
         }
     }
     t->from[index] = t->source + at;
-    t->job[index] = (osv_job){.name = *name,
-                              .layer = layer,
-                              .options = o->job,
+    t->origin[index] = (train_origin){.group = g->name, .line = line, .index = i};
+    t->job[index] = (osv_job){.start = *start,
+                              .layer = o.layer[0],
+                              .options = o.job,
                               .completions = t->completions - at,
                               .sequence = t->sequence + at,
                               .target = t->target + at};
@@ -100,30 +174,62 @@ static int add_job(train_jobs *t, const osv_dataset *data, int first, int layer,
     return OSV_OK;
 }
 
-int train_jobs_make(train_jobs *t, const osv_dataset *data, const train_options *o, const float *init,
+static int make(train_jobs *t, const grouping *g, float *const *init, osv_error *e)
+{
+    const train_sweep *sweep = t->sweep;
+    for (int l = 0; l < sweep->lines; l++) {
+        osv_error cause = {0};
+        if (check_targets(t->data, &sweep->line[l], &cause))
+            return train_line_fail(sweep, &sweep->line[l], &cause, e);
+    }
+    OSV_TRY(allocate(t, g, e));
+    for (int k = 0; k < g->count; k++)
+        for (int l = 0; l < sweep->lines; l++)
+            for (int i = 0;
+                 takes(&sweep->line[l], &g->group[k]) && i < train_line_jobs(&sweep->line[l].options); i++)
+                OSV_TRY(add_job(t, &g->group[k], &sweep->line[l], i, init[l], e));
+    return train_names_make(t, e);
+}
+
+int train_jobs_make(train_jobs *t, const osv_dataset *data, const train_sweep *sweep, float *const *init,
                     osv_error *e)
 {
-    *t = (train_jobs){0};
-    int status = check_targets(data, o, e);
-    if (!status) status = allocate(t, data, o->layers, e);
-    for (int i = 0; i < data->count && !status; i++) {
-        if (seen_before(data, i)) continue;
-        for (int l = 0; l < o->layers && !status; l++) status = add_job(t, data, i, o->layer[l], o, init, e);
-    }
+    grouping g;
+    *t = (train_jobs){.data = data, .sweep = sweep};
+    int status = group_points(&g, data, e);
+    if (!status) status = make(t, &g, init, e);
+    free(g.group);
+    free(g.point);
     if (status) train_jobs_free(t);
     return status;
 }
 
 void train_jobs_free(train_jobs *t)
 {
-    for (int j = 0; j < t->jobs; j++) free(t->name[j]);
+    for (int j = 0; j < t->jobs; j++) {
+        free(t->name[j]);
+        free(t->start[j]);
+    }
     free(t->job);
+    free(t->origin);
     free(t->from);
     free(t->name);
+    free(t->start);
     free(t->sequence);
     free(t->target);
     free(t->source);
     *t = (train_jobs){0};
+}
+
+void train_job_options_of(train_options *o, const train_jobs *t, int job)
+{
+    train_line_job(o, &t->origin[job].line->options, t->origin[job].index);
+}
+
+json_t *train_job_value(const train_options *o, int k)
+{
+    if (k == 0) return json_integer(o->layer[0]);
+    return osv_option_json(osv_options_find(train_option_table, train_job_options[k].option), o);
 }
 
 const char *train_job_positions(const train_jobs *t, int job)

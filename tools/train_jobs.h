@@ -1,10 +1,10 @@
-/* Dataset x layers -> jobs, one vector each. The arrays are owned by train_jobs; they point into the dataset,
- * the options and the start vector, which must outlive it. */
+/* Dataset x configurations -> jobs, one vector each. The arrays are owned by train_jobs; they point into the
+ * dataset, the configurations and the start vectors, which must outlive it. */
 #ifndef OSV_TOOLS_TRAIN_JOBS_H
 #define OSV_TOOLS_TRAIN_JOBS_H
 
 #include "loader/datapoints.h"
-#include "tools/train_options.h"
+#include "tools/train_sweep.h"
 
 /* Where a job's completion comes from. */
 typedef struct {
@@ -12,21 +12,38 @@ typedef struct {
     const osv_completion *completion;
 } train_source;
 
+/* Where a job comes from. */
 typedef struct {
+    const char *group;      /* "job" of its datapoints */
+    const train_line *line; /* its configuration, and */
+    int index;              /* which one of those that this makes */
+} train_origin;
+
+typedef struct {
+    const osv_dataset *data;
+    const train_sweep *sweep;
     int jobs;
-    osv_job *job;              /* [jobs] by name in order of first appearance, then by layer as given */
-    const train_source **from; /* [jobs][completions of the job] */
-    int completions;           /* of all jobs */
-    char **name;               /* [jobs] */
-    osv_sequence *sequence;    /* [completions] job by job; field `job` is the index in `job` */
-    double *target;            /* [completions] */
-    train_source *source;      /* [completions] */
+    osv_job *job;                   /* [jobs] by "job" in order of first appearance, then by configuration */
+    train_origin *origin;           /* [jobs] */
+    const train_source **from;      /* [jobs][completions of the job] */
+    int completions;                /* of all jobs */
+    char **name;                    /* [jobs] */
+    char **start;                   /* [jobs] what their start vectors are drawn by, with the seed */
+    bool varies[TRAIN_JOB_OPTIONS]; /* of train_job_options: has more than one value in this run */
+    osv_sequence *sequence;         /* [completions] job by job; field `job` is the index in `job` */
+    double *target;                 /* [completions] */
+    train_source *source;           /* [completions] */
 } train_jobs;
 
-/* init: [D] or NULL. Combinations of options and data that make no sense are OSV_USAGE. */
-int train_jobs_make(train_jobs *t, const osv_dataset *data, const train_options *o, const float *init,
+/* init: [lines of the sweep], each [D] or NULL. Combinations of options and data that make no sense are
+ * OSV_USAGE, or OSV_BAD_INPUT where a line of the sweep asks for them. */
+int train_jobs_make(train_jobs *t, const osv_dataset *data, const train_sweep *sweep, float *const *init,
                     osv_error *e);
 void train_jobs_free(train_jobs *t);
+
+/* The options of a job, with one value each, and what they have of train_job_options[k]. */
+void train_job_options_of(train_options *o, const train_jobs *t, int job);
+json_t *train_job_value(const train_options *o, int k);
 
 /* Positions that all of a job's datapoints have, or "mixed". */
 const char *train_job_positions(const train_jobs *t, int job);

@@ -13,12 +13,11 @@
 #define ABOVE(x)    .low = (x), .high = INFINITY, .above = true
 
 const osv_option train_option_table[] = {
-    {"model", "DIR", NULL, "model folder as downloaded: config.json, *.safetensors, tokenizer.json",
+    {"model", "DIR", NULL, "model folder as downloaded, or random:SHAPE (random: lists them)",
      OSV_OPTION_TEXT, FIELD(model), .group = "What is trained:"},
     {"data", "FILE", NULL, "datapoints, JSON Lines: prompt, promote, suppress, ...", OSV_OPTION_TEXT,
      FIELD(data)},
-    {"layer", "L", NULL, "the vector enters block L: 12 | 10,12 | 8-14 (one vector a layer)", OSV_OPTION_TEXT,
-     FIELD(layer_text)},
+    {"layer", "L", NULL, "the vector enters block L: 12 | 10,12 | 8-14", OSV_OPTION_TEXT, FIELD(layer_text)},
     {"out", "DIR", NULL, "folder of the run: vectors/, trace.jsonl, run.json", OSV_OPTION_TEXT, FIELD(out)},
     {"force", NULL, NULL, "replace a run that is in --out already", OSV_OPTION_FLAG, FIELD(force)},
     {"resume", NULL, NULL, "go on with the run in --out where it was interrupted or killed", OSV_OPTION_FLAG,
@@ -27,11 +26,14 @@ const osv_option train_option_table[] = {
      OSV_OPTION_INT, FIELD(checkpoint_every), .low = 0, .high = INT_MAX},
     {"init", "FILE", NULL, "start from this vector file, taken as it is, instead of a random one",
      OSV_OPTION_TEXT, FIELD(init)},
-    {"init-norm", "X", "1", "norm of the random start vector", OSV_OPTION_NUMBER, FIELD(job.init_norm),
+    {"init-norm", "X", "1", "norm of the random start vector", OSV_OPTION_NUMBERS, FIELD(init_norm),
      AT_LEAST(0)},
-    {"seed", "N", "0", "of the random start vectors", OSV_OPTION_SEED, FIELD(job.seed)},
+    {"seed", "N", "0", "of the random start vectors", OSV_OPTION_SEEDS, FIELD(seeds), .high = 1},
+    {"seeds", "N-N,N", NULL, "in place of --seed: 0-23 | 0,3,7-9", OSV_OPTION_SEEDS, FIELD(seeds),
+     .high = TRAIN_MOST_JOBS},
+    {"sweep", "FILE", NULL, "configurations, JSON Lines: see below", OSV_OPTION_TEXT, FIELD(sweep)},
 
-    {"lr", "X", "0.01", "learning rate of Adam", OSV_OPTION_NUMBER, FIELD(job.lr), ABOVE(0),
+    {"lr", "X", "0.01", "learning rate of Adam", OSV_OPTION_NUMBERS, FIELD(lr), ABOVE(0),
      .group = "Optimizer:"},
     {"max-iters", "N", "100", "steps at most", OSV_OPTION_INT, FIELD(job.max_iters), .low = 0,
      .high = INT_MAX},
@@ -39,7 +41,7 @@ const osv_option train_option_table[] = {
     {"adam-eps", "X", "1e-8", "added to the root of Adam's second moment", OSV_OPTION_NUMBER,
      FIELD(job.adam_eps), ABOVE(0)},
     {"max-norm", "X", NULL, "longest vector; scaled back after each step (default: no limit)",
-     OSV_OPTION_NUMBER, FIELD(job.max_norm), AT_LEAST(0)},
+     OSV_OPTION_NUMBERS, FIELD(max_norm), AT_LEAST(0)},
 
     {"coldness", "X", "0.7", "c in P = softmax(c x logits)", OSV_OPTION_NUMBER, FIELD(job.coldness), ABOVE(0),
      .group = "Loss, in nats:"},
@@ -71,10 +73,14 @@ const osv_option train_option_table[] = {
      OSV_OPTION_CHOICE, FIELD(boundary)},
 
     TOOL_MACHINE_OPTIONS,
+    {"memory", "SIZE", NULL, "memory for all of it, such as 20G (default: what is free)", OSV_OPTION_BYTES,
+     FIELD(memory)},
     {"profile", "N", NULL, "an attached profiler sees N iterations op by op, then N as they run",
      OSV_OPTION_INT, FIELD(profile), .low = 1, .high = 1000},
-    {"plan", NULL, NULL, "print the memory in bytes and the tokens, and run nothing", OSV_OPTION_FLAG,
-     FIELD(plan)},
+    {"plan", NULL, NULL, "print tokens, work and memory of each bin of jobs, and run nothing",
+     OSV_OPTION_FLAG, FIELD(plan)},
+    {"list", NULL, NULL, "print the jobs, with --json one object a line, and run nothing", OSV_OPTION_FLAG,
+     FIELD(list)},
 
     {"json", NULL, NULL, "results as one JSON object", OSV_OPTION_FLAG, FIELD(json), .group = "Output:"},
     {"quiet", NULL, NULL, "no progress and no notes on standard error", OSV_OPTION_FLAG, FIELD(quiet)},
@@ -96,6 +102,7 @@ static int add_layer(train_options *o, int layer, osv_error *e)
 static int parse_layers(train_options *o, osv_error *e)
 {
     char part[32];
+    o->layers = 0;
     for (const char *s = o->layer_text;; s++) {
         size_t length = strcspn(s, ",");
         int first, last;
@@ -140,12 +147,26 @@ static int check_required(const train_options *o, osv_error *e)
     } required[] = {
         {o->model, "model", "the folder of the model"},
         {o->data, "data", "the file of datapoints"},
-        {o->layer_text, "layer", "the block that the vector enters"},
-        {o->plan ? "" : o->out, "out", "the folder of the run"},
+        {o->sweep ? "" : o->layer_text, "layer", "the block that the vector enters"},
+        {o->plan || o->list ? "" : o->out, "out", "the folder of the run"},
     };
     for (size_t i = 0; i < sizeof required / sizeof *required; i++)
         if (!required[i].value)
             return OSV_FAIL(e, OSV_USAGE, "--%s is missing: %s", required[i].name, required[i].what);
+    if (o->plan && o->list) return OSV_FAIL(e, OSV_USAGE, "--plan and --list: one of them at a time");
+    return OSV_OK;
+}
+
+int train_options_resolve(train_options *o, osv_error *e)
+{
+    if (o->layer_text) OSV_TRY(parse_layers(o, e));
+    OSV_TRY(parse_betas(o, e));
+    o->job.lr = o->lr.value[0];
+    o->job.init_norm = o->init_norm.value[0];
+    o->job.max_norm = o->max_norm.count ? o->max_norm.value[0] : -1;
+    o->job.seed = osv_option_seed(&o->seeds, 0);
+    o->job.target_rule = o->target_rule == 1 ? OSV_TARGET_EACH : OSV_TARGET_SUM;
+    o->negated = o->suppress == 1;
     return OSV_OK;
 }
 
@@ -155,8 +176,7 @@ int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
     OSV_TRY(osv_options_parse(train_option_table, argc, argv, o, e));
     if (o->help || o->version) return OSV_OK;
     OSV_TRY(check_required(o, e));
-    OSV_TRY(parse_layers(o, e));
-    OSV_TRY(parse_betas(o, e));
+    OSV_TRY(train_options_resolve(o, e));
     OSV_TRY(osv_positions_check(o->positions, "--positions", e));
     if (o->profile > 0 && o->job.max_iters < OSV_PROFILE_WARM + 2 * o->profile)
         return OSV_FAIL(e, OSV_USAGE,
@@ -165,8 +185,6 @@ int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
     if (o->force && o->resume)
         return OSV_FAIL(e, OSV_USAGE,
                         "--force replaces the run in --out, --resume goes on with it: give one");
-    o->negated = o->suppress == 1;
-    o->job.target_rule = o->target_rule == 1 ? OSV_TARGET_EACH : OSV_TARGET_SUM;
     return OSV_OK;
 }
 
@@ -176,7 +194,19 @@ void train_options_help(FILE *out)
         out, train_option_table,
         "osv-train --model DIR --data FILE --layer L --out DIR [options]\n\n"
         "Trains steering vectors: each is added to what enters one block of a frozen language model,\n"
-        "so that the completions in the data become more or less likely.\n",
+        "so that the completions in the data become more or less likely. --layer, --seeds, --max-norm, --lr\n"
+        "and --init-norm take several values with commas between: one vector for each combination, all in\n"
+        "one run.\n",
+        "\nA vector is named by its \"job\" in the data, followed by what has more than one value in the "
+        "run:\n"
+        "all.8.s3.n20.lr0.1.i2 is layer 8, seed 3, --max-norm 20, --lr 0.1, --init-norm 2. A line of "
+        "--sweep\n"
+        "is {\"layer\": 8, \"lr\": 0.1, \"coldness\": 1, \"satisfice\": true}: options of this list that may "
+        "differ\n"
+        "between vectors, the command line's standing in for those it leaves out; \"job\": only this one of\n"
+        "the data; \"name\": in place of the name above.\n"
+        "A start vector is drawn by seed and \"job\", and by layer where --layer names several: it is the\n"
+        "same whatever else is in the run.\n"
         "\nExit status: 0 done, 2 usage, 3 bad input, 4 device or memory, 130 interrupted and 143\n"
         "terminated (after saving). Ctrl-C saves the vectors and a checkpoint when the iteration has ended;\n"
         "the second one does not wait for that, but neither does it cut off files that are being written.\n"

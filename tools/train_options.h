@@ -8,20 +8,25 @@
 #include "tools/options.h"
 #include "tools/tool_model.h"
 
+enum { TRAIN_MOST_JOBS = 100000 };
+
 typedef struct {
-    const char *model, *data, *out, *init; /* NULL: not given */
+    const char *model, *data, *out, *init, *sweep; /* NULL: not given */
     bool force, resume;
     int checkpoint_every;      /* iterations; 0: only when interrupted */
     int layer[OSV_MAX_BLOCKS]; /* [layers] in the order given, no number twice */
     int layers;
-    osv_job_options job; /* but for the start vector, which comes from the file `init` */
+    osv_option_numbers lr, max_norm, init_norm; /* one job for each */
+    osv_option_seeds seeds;
+    osv_job_options job; /* the first of each of those; the start vector comes from the file `init` */
     bool negated;        /* suppress with +ln(P + eps) instead of -ln(1 - P + eps) */
     const char *positions;
     const char *chat;
     int boundary; /* osv_boundary */
     osv_machine machine;
+    size_t memory; /* 0: not given */
     int profile;
-    bool plan, json, quiet, help, version;
+    bool plan, list, json, quiet, help, version;
 
     const char *layer_text, *betas; /* as given; read into `layer` and `job` */
     int suppress, target_rule;      /* likewise */
@@ -32,6 +37,9 @@ extern const osv_option train_option_table[];
 /* Reads argv and checks all that can be checked without the model and the data. With --help or --version
  * nothing else is asked for. */
 int train_options_parse(train_options *o, int argc, char **argv, osv_error *e);
+/* Reads what is kept as given into `layer`, `job` and so on; called by train_options_parse, and again after
+ * one of them has been changed. */
+int train_options_resolve(train_options *o, osv_error *e);
 void train_options_help(FILE *out);
 
 #endif

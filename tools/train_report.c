@@ -67,7 +67,7 @@ static int keep_outcome(train_report *r, const osv_report *report, osv_error *e)
 /* Steps that a job has taken, and its loss; one that has ended counts as if it had gone on. */
 static void count(train_report *r, int job, int steps, double loss, bool ended)
 {
-    if (ended) steps = r->setup->options->job.max_iters;
+    if (ended) steps = r->setup->jobs.job[job].options.max_iters;
     r->all_steps += steps - r->steps[job];
     r->steps[job] = steps;
     r->ended += ended;
@@ -79,13 +79,12 @@ static void count(train_report *r, int job, int steps, double loss, bool ended)
 
 static double fraction_done(const train_report *r)
 {
-    double all = (double)r->setup->options->job.max_iters * r->setup->jobs.jobs;
-    return all > 0 ? (double)r->all_steps / all : 1;
+    return r->steps_to_do > 0 ? (double)r->all_steps / (double)r->steps_to_do : 1;
 }
 
 static void describe(char *text, size_t room, const train_report *r, const osv_report *report)
 {
-    int jobs = r->setup->jobs.jobs, most = r->setup->options->job.max_iters;
+    int jobs = r->setup->jobs.jobs, most = r->most_steps;
     if (jobs == 1)
         snprintf(text, room, "%d/%d  loss %.4g  norm %.4g", report->iter, most, report->loss, report->norm);
     else
@@ -95,7 +94,7 @@ static void describe(char *text, size_t room, const train_report *r, const osv_r
 
 static void show_progress(train_report *r, const osv_report *report)
 {
-    int jobs = r->setup->jobs.jobs, most = r->setup->options->job.max_iters;
+    int jobs = r->setup->jobs.jobs, most = r->most_steps;
     bool final = report->stopped != OSV_RUNNING;
     count(r, report->job, report->iter, report->loss, final);
     bool line = !r->progress.terminal &&
@@ -196,6 +195,9 @@ static int allocate(train_report *r, size_t jobs)
     if (!r->outcome || !r->vector || !r->file || !r->steps || !r->last_loss)
         return OSV_FAIL(r->setup->error, OSV_DEVICE, "out of memory");
     for (size_t j = 0; j < jobs; j++) {
+        int steps = r->setup->jobs.job[j].options.max_iters;
+        r->steps_to_do += steps;
+        if (steps > r->most_steps) r->most_steps = steps;
         r->outcome[j] = (osv_outcome){.nan_iter = -1, .loss_start = NAN, .loss = NAN, .norm = NAN};
         r->last_loss[j] = NAN;
     }

@@ -19,6 +19,8 @@ typedef struct {
     double *last_loss;    /* [jobs]; not finite: none yet */
     double loss_sum;      /* of those */
     int heard;            /* how many they are */
+    int most_steps;       /* of a job */
+    long steps_to_do;     /* of all jobs */
     long all_steps;       /* of all jobs; those that have ended count as if they had gone on */
     int ended;
     bool interrupted; /* all jobs end now */

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "kernels/host.h"
 #include "tools/text.h"
 
 enum { PROMPT_CHARACTERS = 72, COMPLETION_CHARACTERS = 40, IDS_SHOWN = 12, SHOWN_ROOM = 512 };
@@ -10,6 +11,15 @@ enum { PROMPT_CHARACTERS = 72, COMPLETION_CHARACTERS = 40, IDS_SHOWN = 12, SHOWN
 static const char *kind_of(const train_source *from)
 {
     return from->completion->suppress ? "suppress" : "promote";
+}
+
+/* NaN: the jobs have several. */
+static double common_coldness(const train_setup *s)
+{
+    const osv_job *job = s->jobs.job;
+    for (int j = 1; j < s->jobs.jobs; j++)
+        if (job[j].options.coldness != job[0].options.coldness) return NAN;
+    return job[0].options.coldness;
 }
 
 /* ---- text ---- */
@@ -60,9 +70,11 @@ void train_result_print(const train_report *r, const double *before, const doubl
         }
         printf("  vector: %s\n", r->file[j]);
     }
-    printf("P: probability of the whole completion at coldness %g, without the vector -> with it\n"
+    char coldness[32] = "its job's coldness";
+    if (!isnan(common_coldness(s))) snprintf(coldness, sizeof coldness, "coldness %g", common_coldness(s));
+    printf("P: probability of the whole completion at %s, without the vector -> with it\n"
            "also written: %s/trace.jsonl, %s/run.json\n",
-           s->options->job.coldness, r->run->path, r->run->path);
+           coldness, r->run->path, r->run->path);
 }
 
 /* ---- JSON ---- */
@@ -102,8 +114,9 @@ int train_result_json(const train_report *r, const double *before, const double 
         json_array_append_new(jobs, job_json(r, j, before + c, after + c));
         c += r->setup->jobs.job[j].completions;
     }
-    json_t *all = json_pack("{s:o, s:f, s:o}", "run", osv_text_json(r->run->path), "coldness",
-                            r->setup->options->job.coldness, "jobs", jobs);
+    json_t *all = json_pack("{s:o, s:o, s:I, s:o}", "run", osv_text_json(r->run->path), "coldness",
+                            osv_number_json(common_coldness(r->setup)), "host_peak_bytes",
+                            (json_int_t)osv_host_peak(), "jobs", jobs);
     if (!all) return OSV_FAIL(e, OSV_DEVICE, "out of memory for the results");
     json_dumpf(all, stdout, JSON_REAL_PRECISION(9));
     putchar('\n');

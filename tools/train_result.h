@@ -15,7 +15,4 @@ int train_result_json(const train_report *r, const double *before, const double 
  * the weights are there the hash of the model is null. */
 int train_run_json(json_t **out, const train_setup *s);
 
-/* --plan: tokens and bytes. */
-int train_plan_print(const train_setup *s);
-
 #endif

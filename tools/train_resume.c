@@ -11,8 +11,8 @@
 
 /* Options that have no say in the result, and paths, whose contents are compared instead. */
 static const char *const free_options[] = {
-    "model",   "data",    "init", "out",  "force", "resume", "checkpoint-every", "device",
-    "threads", "profile", "plan", "json", "quiet", "help",   "version",
+    "model",  "data",    "init",    "sweep", "out",  "force", "resume", "plan",    "checkpoint-every",
+    "device", "threads", "profile", "list",  "json", "quiet", "help",   "version",
 };
 
 static bool is_free(const char *option)
@@ -98,36 +98,33 @@ static int compare_options(const train_setup *s, const json_t *was, json_t *is)
     return status;
 }
 
-/* A hash, which is null on one side at most where something is wrong. */
-static int compare_hash(const train_setup *s, const json_t *was, const json_t *is, const char *what)
+/* Hashes of the key, which the run of an older version may lack. */
+static int compare_hash(const train_setup *s, const json_t *was, const json_t *is, const char *key,
+                        const char *format, const char *path)
 {
-    char a[80], b[80];
-    if (json_equal(was, is)) return OSV_OK;
-    return OSV_FAIL(
-        s->error, OSV_BAD_INPUT,
-        "--resume: %s changed since the run in %s began (SHA-256 then: %.16s, now: %.16s); put back what "
-        "there was, or give another --out",
-        what, s->options->out, show(was, a, sizeof a), show(is, b, sizeof b));
+    char a[80], b[80], what[300];
+    const json_t *then = json_object_get(was, key), *now = json_object_get(is, key);
+    if (!then || json_equal(then, now)) return OSV_OK;
+    snprintf(what, sizeof what, format, path ? path : "none");
+    return OSV_FAIL(s->error, OSV_BAD_INPUT,
+                    "--resume: %s changed since the run in %s began (SHA-256 then: %.16s, now: %.16s); put "
+                    "back what there was, or give another --out",
+                    what, s->options->out, show(then, a, sizeof a), show(now, b, sizeof b));
 }
 
 static int compare(const train_setup *s, const json_t *was, const json_t *is)
 {
-    const json_t *then = json_object_get(was, "model"), *now = json_object_get(is, "model");
-    char what[600];
+    const train_options *o = s->options;
     OSV_TRY(compare_options(s, json_object_get(was, "arguments"), json_object_get(is, "arguments")));
-    snprintf(what, sizeof what, "--data %s", s->options->data);
-    OSV_TRY(compare_hash(s, json_object_get(was, "data_sha256"), json_object_get(is, "data_sha256"), what));
-    snprintf(what, sizeof what, "--init %s", s->options->init ? s->options->init : "");
-    OSV_TRY(compare_hash(s, json_object_get(was, "init_sha256"), json_object_get(is, "init_sha256"), what));
-    snprintf(what, sizeof what, "--model %s: its tokenizer.json", s->options->model);
-    OSV_TRY(compare_hash(s, json_object_get(was, "tokenizer_sha256"), json_object_get(is, "tokenizer_sha256"),
-                         what));
-    snprintf(what, sizeof what, "the tokens of the datapoints (the chat template of %s?)", s->options->model);
-    OSV_TRY(
-        compare_hash(s, json_object_get(was, "tokens_sha256"), json_object_get(is, "tokens_sha256"), what));
+    OSV_TRY(compare_hash(s, was, is, "data_sha256", "--data %s", o->data));
+    OSV_TRY(compare_hash(s, was, is, "sweep_sha256", "--sweep %s", o->sweep));
+    OSV_TRY(compare_hash(s, was, is, "init_sha256", "--init %s", o->init));
+    OSV_TRY(compare_hash(s, was, is, "tokenizer_sha256", "--model %s: its tokenizer.json", o->model));
+    OSV_TRY(compare_hash(s, was, is, "jobs_sha256", "tokens or names of the jobs (the chat template of %s?)",
+                         o->model));
     if (!s->m.checkpoint) return OSV_OK;
-    snprintf(what, sizeof what, "--model %s", s->options->model);
-    return compare_hash(s, json_object_get(then, "sha256"), json_object_get(now, "sha256"), what);
+    return compare_hash(s, json_object_get(was, "model"), json_object_get(is, "model"), "sha256",
+                        "--model %s", o->model);
 }
 
 /* Both runs. The caller frees them, whatever came of it. */
@@ -145,11 +142,15 @@ static int read_both(json_t **was, json_t **is, const train_setup *s)
     return status ? status : run_as_read(is, s);
 }
 
-static int adopt_name(train_setup *s, const json_t *was)
+/* What the run has and the command line need not say: the name of the model, and the memory that its bins are
+ * packed with, which may have been what was free then. */
+static int adopt(train_setup *s, const json_t *was)
 {
     const char *name = json_string_value(json_object_get(json_object_get(was, "model"), "name"));
-    char *copy = name ? strdup(name) : NULL;
+    json_int_t bin = json_integer_value(json_object_get(json_object_get(was, "memory"), "bin_bytes"));
+    if (bin > 0) s->memory.bin = (size_t)bin;
     if (!name) return OSV_OK;
+    char *copy = strdup(name);
     if (!copy) return OSV_FAIL(s->error, OSV_DEVICE, "out of memory");
     free(s->m.name);
     s->m.name = copy;
@@ -161,7 +162,7 @@ int train_resume_check(train_setup *s)
     json_t *was, *is;
     int status = read_both(&was, &is, s);
     if (!status) status = compare(s, was, is);
-    if (!status) status = adopt_name(s, was);
+    if (!status) status = adopt(s, was);
     json_decref(was);
     json_decref(is);
     return status;

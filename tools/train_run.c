@@ -9,6 +9,8 @@
 #include "loader/file.h"
 #include "tools/program.h"
 #include "tools/text.h"
+#include "tools/train_list.h"
+#include "tools/train_memory.h"
 #include "tools/train_result.h"
 
 /* ---- run.json ---- */
@@ -84,17 +86,35 @@ static json_t *file_sha256(const char *path)
     return hex_digest(digest, good);
 }
 
-/* Of what is trained on in the end: token ids and which of them are steered, whatever made them: tokenizer,
- * chat template, options. */
-static json_t *tokens_sha256(const train_setup *s)
+/* Of the start vectors that come from files; null where none does. */
+static json_t *inits_sha256(const train_setup *s)
+{
+    bool any = false;
+    for (int k = 0; k < s->sweep.lines; k++) any |= s->init[k] != NULL;
+    if (!any) return json_null();
+    EVP_MD_CTX *digest = begin_digest();
+    bool good = digest != NULL;
+    for (int k = 0; good && k < s->sweep.lines; k++) {
+        size_t bytes = s->init[k] ? (size_t)s->m.config.D * sizeof **s->init : 0;
+        good = EVP_DigestUpdate(digest, &bytes, sizeof bytes) == 1 &&
+               (bytes == 0 || EVP_DigestUpdate(digest, s->init[k], bytes) == 1);
+    }
+    return hex_digest(digest, good);
+}
+
+/* Of what is trained on in the end: names, token ids and which of them are steered, whatever made them:
+ * tokenizer, chat template, options. */
+static json_t *jobs_sha256(const train_setup *s)
 {
     EVP_MD_CTX *digest = begin_digest();
     bool good = digest != NULL;
     for (int c = 0; good && c < s->jobs.completions; c++) {
         const osv_sequence *q = &s->jobs.sequence[c];
-        const int head[] = {q->job, s->jobs.job[q->job].layer, q->count, q->prompt, (int)q->kind};
+        const osv_job *job = &s->jobs.job[q->job];
+        const int head[] = {q->job, job->layer, q->count, q->prompt, (int)q->kind};
         size_t count = (size_t)q->count;
-        good = EVP_DigestUpdate(digest, head, sizeof head) == 1 &&
+        good = EVP_DigestUpdate(digest, job->name, strlen(job->name) + 1) == 1 &&
+               EVP_DigestUpdate(digest, head, sizeof head) == 1 &&
                EVP_DigestUpdate(digest, q->ids, count * sizeof *q->ids) == 1 &&
                EVP_DigestUpdate(digest, q->steer, count * sizeof *q->steer) == 1;
     }
@@ -104,14 +124,7 @@ static json_t *tokens_sha256(const train_setup *s)
 static json_t *jobs_json(const train_setup *s)
 {
     json_t *jobs = json_array();
-    for (int j = 0; j < s->jobs.jobs; j++) {
-        const osv_job *job = &s->jobs.job[j];
-        char objective[96];
-        train_job_objective(objective, sizeof objective, &s->jobs, j);
-        json_array_append_new(jobs, json_pack("{s:s, s:i, s:i, s:s, s:s}", "name", job->name, "layer",
-                                              job->layer, "completions", job->completions, "positions",
-                                              train_job_positions(&s->jobs, j), "objective", objective));
-    }
+    for (int j = 0; j < s->jobs.jobs; j++) json_array_append_new(jobs, train_job_json(&s->jobs, j));
     return jobs;
 }
 
@@ -129,9 +142,11 @@ int train_run_json(json_t **out, const train_setup *s)
         {"model", model_json(s)},
         {"tokenizer_sha256", file_sha256(tokenizer)},
         {"data_sha256", file_sha256(s->options->data)},
-        {"init_sha256", file_sha256(s->options->init)},
-        {"tokens_sha256", tokens_sha256(s)},
+        {"sweep_sha256", file_sha256(s->options->sweep)},
+        {"init_sha256", inits_sha256(s)},
+        {"jobs_sha256", jobs_sha256(s)},
         {"jobs", jobs_json(s)},
+        {"memory", train_memory_json(&s->memory)},
         {"hardware", hardware_json(s)},
         {"units", json_pack("{s:s, s:s, s:s}", "loss", "nats, natural logarithm", "norm",
                             "euclidean, in units of the residual stream", "site",
@@ -147,65 +162,5 @@ int train_run_json(json_t **out, const train_setup *s)
         return OSV_FAIL(s->error, OSV_DEVICE, "out of memory for run.json");
     }
     *out = run;
-    return OSV_OK;
-}
-
-/* ---- --plan ---- */
-
-typedef struct {
-    int live, frozen, scored;
-    size_t bytes;
-} work_plan;
-
-static int plan(work_plan *p, const train_setup *s)
-{
-    const train_jobs *t = &s->jobs;
-    osv_error *e = s->error;
-    osv_shard shard;
-    osv_model model;
-    osv_batch *batch = NULL;
-    int bad_job = -1;
-    OSV_TRY(osv_shard_make(&shard, &s->m.config, s->m.comm->rank, s->m.comm->size, e));
-    OSV_TRY(osv_model_alloc(&model, &s->m.config, &shard, e));
-    osv_batch_job *job = calloc((size_t)t->jobs + 1, sizeof *job);
-    int status = job ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory");
-    for (int j = 0; job && j < t->jobs; j++)
-        job[j] = (osv_batch_job){t->job[j].layer, t->job[j].options.coldness, t->job[j].options.eps};
-    osv_error of_batch = {0};
-    if (!status && osv_batch_build(&batch, t->sequence, t->completions, job, t->jobs, s->m.config.N,
-                                   &osv_all_on, &bad_job, &of_batch))
-        status = bad_job < 0
-                     ? OSV_FAIL(e, of_batch.status, "%s", of_batch.text)
-                     : OSV_FAIL(e, of_batch.status, "job \"%s\": %s", t->job[bad_job].name, of_batch.text);
-    if (!status) {
-        *p = (work_plan){.live = batch->live.T,
-                         .frozen = batch->frozen,
-                         .scored = batch->completion_tokens,
-                         .bytes = osv_plan_bytes(&model, batch, &osv_all_on, e)};
-        status = e->status;
-    }
-    osv_batch_free(batch);
-    free(job);
-    osv_model_free(&model);
-    return status;
-}
-
-int train_plan_print(const train_setup *s)
-{
-    work_plan p;
-    OSV_TRY(plan(&p, s));
-    if (s->options->json)
-        printf("{\"jobs\": %d, \"completions\": %d, \"live_tokens\": %d, \"frozen_tokens\": %d, "
-               "\"scored_tokens\": %d, "
-               "\"bytes\": %zu}\n",
-               s->jobs.jobs, s->jobs.completions, p.live, p.frozen, p.scored, p.bytes);
-    else
-        printf("jobs           %d\n"
-               "completions    %d\n"
-               "live tokens    %d (computed in each iteration)\n"
-               "frozen tokens  %d (computed once)\n"
-               "scored tokens  %d\n"
-               "memory         %zu bytes for activations, keys and values, beside the weights\n",
-               s->jobs.jobs, s->jobs.completions, p.live, p.frozen, p.scored, p.bytes);
     return OSV_OK;
 }

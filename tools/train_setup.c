@@ -1,17 +1,22 @@
 #include "tools/train_setup.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "optim/run_directory.h"
 #include "optim/vector_file.h"
 
 static int check_layers(const train_setup *s)
 {
-    const train_options *o = s->options;
-    for (int i = 0; i < o->layers; i++)
-        if (o->layer[i] >= s->m.config.N)
-            return OSV_FAIL(s->error, OSV_USAGE, "--layer %s: %s has blocks 0 to %d, no block %d",
-                            o->layer_text, o->model, s->m.config.N - 1, o->layer[i]);
+    for (int k = 0; k < s->sweep.lines; k++) {
+        const train_options *o = &s->sweep.line[k].options;
+        osv_error cause = {0};
+        for (int i = 0; i < o->layers; i++)
+            if (o->layer[i] >= s->m.config.N)
+                OSV_FAIL(&cause, OSV_USAGE, "--layer %s: %s has blocks 0 to %d, no block %d", o->layer_text,
+                         o->model, s->m.config.N - 1, o->layer[i]);
+        if (cause.status) return train_line_fail(&s->sweep, &s->sweep.line[k], &cause, s->error);
+    }
     return OSV_OK;
 }
 
@@ -29,15 +34,31 @@ static int read_data(train_setup *s)
     return osv_dataset_read(&s->data, o->data, &options, s->error);
 }
 
-static int read_init(train_setup *s)
+static int read_init(float **init, const train_setup *s, const char *path, osv_error *e)
 {
-    const char *path = s->options->init;
     int D;
-    if (!path) return OSV_OK;
-    OSV_TRY(osv_vector_read(path, &s->init, &D, s->error));
+    OSV_TRY(osv_vector_read(path, init, &D, e));
     if (D != s->m.config.D)
-        return OSV_FAIL(s->error, OSV_BAD_INPUT, "%s: its vector has %d elements, but the width of %s is %d",
-                        path, D, s->options->model, s->m.config.D);
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: its vector has %d elements, but the width of %s is %d", path,
+                        D, s->options->model, s->m.config.D);
+    return OSV_OK;
+}
+
+/* Configurations that follow each other with the same file share its vector. */
+static int read_inits(train_setup *s)
+{
+    const train_line *line = s->sweep.line;
+    s->init = calloc((size_t)s->sweep.lines + 1, sizeof *s->init);
+    if (!s->init) return OSV_FAIL(s->error, OSV_DEVICE, "out of memory");
+    for (int k = 0; k < s->sweep.lines; k++) {
+        const char *path = line[k].options.init;
+        osv_error cause = {0};
+        if (!path) continue;
+        if (k > 0 && line[k - 1].options.init && strcmp(line[k - 1].options.init, path) == 0)
+            s->init[k] = s->init[k - 1];
+        else if (read_init(&s->init[k], s, path, &cause))
+            return train_line_fail(&s->sweep, &line[k], &cause, s->error);
+    }
     return OSV_OK;
 }
 
@@ -45,12 +66,14 @@ int train_setup_open(train_setup *s, const train_options *o, osv_error *e)
 {
     *s = (train_setup){.options = o, .error = e};
     osv_run_mode mode = o->force ? OSV_RUN_REPLACE : o->resume ? OSV_RUN_RESUME : OSV_RUN_NEW;
-    if (!o->plan) OSV_TRY(osv_run_check(o->out, mode, e));
-    OSV_TRY(tool_model_open(&s->m, o->model, o->chat, &o->machine, e));
+    bool computes = !o->plan && !o->list;
+    if (computes) OSV_TRY(osv_run_check(o->out, mode, e));
+    OSV_TRY(train_sweep_open(&s->sweep, o, e));
+    OSV_TRY((computes ? tool_model_open : tool_model_plan)(&s->m, o->model, o->chat, &o->machine, e));
     OSV_TRY(check_layers(s));
-    OSV_TRY(read_init(s));
+    OSV_TRY(read_inits(s));
     OSV_TRY(read_data(s));
-    return train_jobs_make(&s->jobs, s->data, o, s->init, e);
+    return train_jobs_make(&s->jobs, s->data, &s->sweep, s->init, e);
 }
 
 void train_setup_close(train_setup *s)
@@ -58,5 +81,8 @@ void train_setup_close(train_setup *s)
     train_jobs_free(&s->jobs);
     tool_model_close(&s->m);
     if (s->data) osv_dataset_free(s->data);
+    for (int k = 0; s->init && k < s->sweep.lines; k++)
+        if (k == 0 || s->init[k] != s->init[k - 1]) free(s->init[k]);
     free(s->init);
+    train_sweep_close(&s->sweep);
 }

@@ -1,19 +1,22 @@
 /* What a run of osv-train needs, opened in the order in which mistakes are cheap: options, run directory
- * (only looked at), backend, config, tokenizer, data, jobs, and last the weights. Everything is owned by
- * train_setup and released by train_setup_close, in whatever state opening has left it. */
+ * (only looked at), configurations, backend, config, tokenizer, data, jobs, and last the weights. Everything
+ * is owned by train_setup and released by train_setup_close, in whatever state opening has left it. */
 #ifndef OSV_TOOLS_TRAIN_SETUP_H
 #define OSV_TOOLS_TRAIN_SETUP_H
 
 #include "tools/tool_model.h"
 #include "tools/train_jobs.h"
+#include "tools/train_memory.h"
 
 typedef struct {
     const train_options *options;
     osv_error *error; /* also the ops' sticky one */
     tool_model m;
     osv_dataset *data;
-    float *init; /* [D] or NULL */
+    train_sweep sweep;
+    float **init; /* [lines of the sweep], each [D] or NULL */
     train_jobs jobs;
+    train_memory memory; /* found when the weights are there */
 } train_setup;
 
 /* All but the weights (tool_model_weights). */

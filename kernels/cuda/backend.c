@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "kernels/cuda/cuda.h"
+#include "kernels/host.h"
 
 _Static_assert(sizeof(osv_real) == sizeof(float), "cuda computes in float");
 
@@ -245,7 +246,7 @@ static void cuda_place(osv_ops *o, osv_weight *w)
         int turn = cuda->turn = !cuda->turn; /* goes on from the last weight, whose copy may be under way */
         size_t count = n - i < at_once ? n - i : at_once;
         wait(o, 1);
-        memcpy(cuda->pinned[turn], (const char *)w->data + i * from, count * from);
+        osv_host_copy(cuda->pinned[turn], (const char *)w->data + i * from, count * from);
         if (w->format == format) {
             osv_device_copy(cuda->device, data + i * to, cuda->pinned[turn], count * from, OSV_TO_DEVICE);
         } else {

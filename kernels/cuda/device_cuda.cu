@@ -13,7 +13,7 @@
 
 enum {
     WORKSPACE_BYTES = OSV_CUDA_WORKSPACE, /* what NVIDIA advises for Hopper */
-    STATIC_SHARED = 48 << 10, /* more dynamic shared memory has to be asked for */
+    STATIC_SHARED = 48 << 10,             /* more dynamic shared memory has to be asked for */
     PLANS = 256,
 };
 

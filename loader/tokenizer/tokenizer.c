@@ -6,6 +6,7 @@
 
 #include "loader/file.h"
 #include "loader/json.h"
+#include "loader/random_model.h"
 #include "loader/tokenizer/parts.h"
 
 #define TEXT_LIMIT ((size_t)1 << 30) /* positions and lengths of words are kept in 32 bits */
@@ -48,6 +49,7 @@ static int open_file(osv_tokenizer *t, const char *dir, osv_error *e)
 int osv_tokenizer_open(osv_tokenizer **out, const char *dir, osv_error *e)
 {
     *out = NULL;
+    if (osv_random_is(dir)) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: a random model has none", dir);
     osv_tokenizer *t = calloc(1, sizeof *t);
     if (!t) return OSV_FAIL(e, OSV_DEVICE, "no memory for a tokenizer");
     int status = open_file(t, dir, e);

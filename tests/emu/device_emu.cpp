@@ -110,6 +110,7 @@ static void check_gap(char *p, size_t bytes)
 static bool fails(osv_device *d, osv_emu_kind kind, const char *what)
 {
     if (d->error->status) return true;
+    counts.calls[kind]++;
     if (failing[kind] > 0 && --failing[kind] == 0) {
         OSV_FAIL(d->error, OSV_DEVICE, "cuda: %s failed: injected by a test", what);
         return true;
@@ -367,7 +368,7 @@ void osv_device_profiler(osv_device *d, bool on)
 
 int osv_devices(void)
 {
-    return 0; /* nobody should get the emulation who has not asked for it by name */
+    return 1;
 }
 
 int osv_device_open(osv_device **out, int number, osv_error *error)
@@ -428,13 +429,25 @@ int osv_emu_open(osv_ops **o, osv_dtype dtype, osv_error *error)
     return osv_cuda_open(o, dtype, 0, error);
 }
 
-int osv_emu_devices(void)
+/* OSV_EMU_FAIL=kind:n */
+static void fail_as_told(const char *told)
 {
-    return osv_cuda_devices();
+    static const char *const names[OSV_EMU_KINDS] = {"alloc", "host", "copy", "launch", "graph"};
+    for (int kind = 0; kind < OSV_EMU_KINDS; kind++) {
+        size_t n = strlen(names[kind]);
+        if (strncmp(told, names[kind], n) == 0 && told[n] == ':') {
+            osv_emu_fail((osv_emu_kind)kind, atoi(told + n + 1));
+            return;
+        }
+    }
+    die("OSV_EMU_FAIL=%s: no such kind", told);
 }
 
-int osv_emu_open_as_cuda(osv_ops **o, osv_dtype dtype, int number, osv_error *error)
+int osv_emu_open_device(osv_ops **o, osv_dtype dtype, int number, osv_error *error)
 {
+    if (const char *told = getenv("OSV_EMU_ORDER")) osv_emu_order((unsigned)atoi(told));
+    if (const char *told = getenv("OSV_EMU_MEMORY")) osv_emu_memory((size_t)atoll(told));
+    if (const char *told = getenv("OSV_EMU_FAIL")) fail_as_told(told);
     return osv_cuda_open(o, dtype, number, error);
 }
 

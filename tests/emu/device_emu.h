@@ -12,33 +12,36 @@ extern "C" {
 /* The CUDA backend on the host. `number` of the device is always 0. */
 int osv_emu_open(osv_ops **o, osv_dtype dtype, osv_error *error);
 
-/* The same in the place of osv_cuda_open and osv_cuda_devices. */
-int osv_emu_open_as_cuda(osv_ops **o, osv_dtype dtype, int number, osv_error *error);
-int osv_emu_devices(void);
+/* The same with a number, as osv_cuda_open, for whole programs: environment variables say
+ * what a test would call. OSV_EMU_ORDER=n, OSV_EMU_MEMORY=bytes, OSV_EMU_FAIL=kind:n with the kinds alloc,
+ * host, copy, launch and graph. */
+int osv_emu_open_device(osv_ops **o, osv_dtype dtype, int number, osv_error *error);
 
 /* In which order threads, warps and blocks run from now on: 0 forward, 1 backward, else shuffled by this
  * seed.
  */
 void osv_emu_order(unsigned order);
 
-/* What was asked of the device since the program started. */
-typedef struct {
-    size_t allocations, copies, launches, products, syncs, marks, graph_runs;
-    size_t outside;          /* launches, products and fills that were not in a graph */
-    size_t ranges, profiled; /* ranges that began, times that the profiler was switched on */
-} osv_emu_counts;
-osv_emu_counts osv_emu_count(void);
-
-/* The n-th call (1: the next) of a kind fails once, as the device would; 0: none. */
+/* Kinds of calls that can fail. */
 typedef enum {
     OSV_EMU_ALLOC,
     OSV_EMU_HOST_ALLOC,
-    OSV_EMU_COPY,
-    OSV_EMU_LAUNCH,
+    OSV_EMU_COPY,   /* and fills */
+    OSV_EMU_LAUNCH, /* and matrix products */
     OSV_EMU_GRAPH,
     OSV_EMU_KINDS
 } osv_emu_kind;
+/* The n-th call (1: the next) of a kind fails once, as the device would; 0: none. */
 void osv_emu_fail(osv_emu_kind kind, int n);
+
+/* What was asked of the device since the program started. */
+typedef struct {
+    size_t allocations, copies, launches, products, syncs, marks, graph_runs;
+    size_t outside;              /* launches, products and fills that were not in a graph */
+    size_t ranges, profiled;     /* ranges that began, times that the profiler was switched on */
+    size_t calls[OSV_EMU_KINDS]; /* that could fail: osv_emu_fail counts the same */
+} osv_emu_counts;
+osv_emu_counts osv_emu_count(void);
 
 /* Memory of devices that are opened from now on; 0: as much as there is. */
 void osv_emu_memory(size_t bytes);

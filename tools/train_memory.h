@@ -1,0 +1,28 @@
+/* How much memory a run of osv-train may take, and what of it is left for bins of jobs. */
+#ifndef OSV_TOOLS_TRAIN_MEMORY_H
+#define OSV_TOOLS_TRAIN_MEMORY_H
+
+#include <jansson.h>
+
+#include "engine/model.h"
+#include "kernels/backend.h"
+
+typedef struct {
+    size_t limit;   /* bytes for everything */
+    size_t weights; /* mapped or copied */
+    size_t fixed;   /* scratch and workspaces, whatever the model */
+    size_t runtime; /* what the libraries take for themselves, about */
+    size_t bin;     /* left for what jobs need; 0: no limit */
+} train_memory;
+
+/* `limit`: what --memory says; 0: what is free now of the memory that the ops compute in. `model` has its
+ * weights placed. Too little is OSV_DEVICE. */
+int train_memory_find(train_memory *m, size_t limit, const osv_footprint *f, osv_model *model, osv_ops *o);
+/* The same before anything is loaded; with cuda and no limit, as if on a card of TRAIN_MEMORY_CARD bytes. A
+ * model that is too large for the memory at hand is planned all the same, with as much as it takes: bin 0. */
+int train_memory_plan(train_memory *m, size_t limit, const osv_footprint *f, osv_model *shapes, osv_error *e);
+static const size_t TRAIN_MEMORY_CARD = (size_t)80 << 30;
+
+json_t *train_memory_json(const train_memory *m);
+
+#endif
