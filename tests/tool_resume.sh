@@ -40,7 +40,7 @@ begin() {
     shift 2
     "$train" "${options[@]}" --out "$name.run" "$@" >"$name.out" 2>"$name.err" &
     pid=$!
-    while [ "$(lines "$name.run/trace.jsonl")" -lt "$lines" ] && [ $tries -lt 3000 ]; do
+    while [ "$(lines "$name.run/trace.jsonl")" -lt "$lines" ] && [ $tries -lt 3000 ] && kill -0 $pid 2>/dev/null; do
         sleep 0.01
         tries=$((tries + 1))
     done
@@ -90,7 +90,7 @@ check 'jobs that had not begun: said so' says TERM.first 'layer 1: not begun whe
 check 'jobs that had not begun: in JSON' says INT.first '"stopped": "not-begun", "iterations": 0, "loss_start": null' \
     '"probability_after": null'
 
-printf '{"lr": 0.04}\n{"lr": 0.02, "max-iters": 30, "name": "slow"}\n' >sweep.jsonl
+printf '{"lr": 0.04}\n{"lr": 0.02, "max-iters": 30}\n' >sweep.jsonl
 sweep=(--sweep sweep.jsonl --seeds 0-1 --data two.jsonl --memory 1G)
 run swept "${sweep[@]}"
 begin cut 100 "${sweep[@]}"
