@@ -90,9 +90,8 @@ static int open_temporary(char **temporary, const char *path, osv_error *e)
     return fd;
 }
 
-/* Makes a rename durable. File systems that cannot sync a folder say EINVAL; nothing more can be done there.
- */
-static int sync_folder(const char *path, osv_error *e)
+/* File systems that cannot sync a folder say EINVAL; nothing more can be done there. */
+int osv_path_sync(const char *path, osv_error *e)
 {
     const char *slash = strrchr(path, '/');
     char *dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
@@ -136,7 +135,7 @@ static int replace_file(const char *path, const osv_piece *piece, int pieces, os
             OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot rename %s to it: %s", path, temporary, strerror(errno));
     if (status) unlink(temporary);
     free(temporary);
-    return status ? status : sync_folder(path, e);
+    return status ? status : osv_path_sync(path, e);
 }
 
 int osv_file_write(const char *path, const osv_piece *piece, int pieces, osv_error *e)

@@ -23,6 +23,9 @@ typedef struct {
 } osv_piece;
 int osv_file_write(const char *path, const osv_piece *piece, int pieces, osv_error *e);
 
+/* Makes what was done to the name `path` durable (made, renamed): syncs the folder that it is in. */
+int osv_path_sync(const char *path, osv_error *e);
+
 /* "dir/name". */
 int osv_path_join(char **path, const char *dir, const char *name, osv_error *e);
 

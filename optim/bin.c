@@ -250,9 +250,8 @@ fail:
     return status;
 }
 
-void osv_bin_close(osv_bin *b)
+void osv_bin_save(osv_bin *b)
 {
-    if (!b) return;
     osv_ops *o = b->t->ops;
     size_t vector = (size_t)b->D * sizeof(osv_real), all = (size_t)b->J * (size_t)b->D;
     for (int i = 0; i < b->J; i++) {
@@ -265,6 +264,12 @@ void osv_bin_close(osv_bin *b)
         OP(copy, state->s, b->s + at, vector, OSV_TO_HOST);
     }
     OP(sync, 0);
+}
+
+void osv_bin_close(osv_bin *b)
+{
+    if (!b) return;
+    osv_bin_save(b);
     release(b);
 }
 

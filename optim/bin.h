@@ -5,32 +5,17 @@
 #ifndef OSV_OPTIM_BIN_H
 #define OSV_OPTIM_BIN_H
 
-#include "optim/stop.h"
+#include "optim/state.h"
 #include "optim/train.h"
-
-/* v and the vectors before it: a stop is noticed one or two iterations late and takes an older one. */
-enum { OSV_HISTORY = 4 };
-
-typedef struct {
-    osv_real
-        *vector;     /* [OSV_HISTORY, D] v, and what it was before the last step, the step before that, ... */
-    osv_real *m, *s; /* [D] Adam's moments */
-    int steps;       /* taken (or enqueued) so far */
-    osv_stop_state stop;
-    osv_stop stopped;
-    int stopped_at; /* iteration of the bin whose measurement ended it */
-    /* the last finite measurement */
-    int iter;
-    double loss, norm;
-    double *losses; /* [completions] */
-} osv_job_state;
 
 typedef struct osv_bin osv_bin;
 
 /* The jobs job[0 .. J) (indexes of t->job); state [t->jobs]. recompute: osv_switches.recompute. */
 int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, int recompute,
                  osv_job_state *state);
-/* Saves vectors and moments into the states. */
+/* Saves vectors and moments into the states, after everything that was submitted. */
+void osv_bin_save(osv_bin *b);
+/* The same, and the bin is gone. */
 void osv_bin_close(osv_bin *b);
 
 /* Enqueues one iteration: forward, objective, backward, Adam. Counts the step in each job's state. op_by_op:

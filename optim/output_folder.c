@@ -49,6 +49,7 @@ int osv_output_make(const char *path, osv_error *e)
         *slash = '\0';
         if (mkdir(part, 0777) && !(errno == EEXIST && is_folder(part)))
             status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot make the folder: %s", part, strerror(errno));
+        if (!status) status = osv_path_sync(part, e); /* its name, so that it survives a crash */
         *slash = c;
         if (c == '\0') break;
     }

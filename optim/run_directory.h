@@ -7,25 +7,37 @@
 #include <stdbool.h>
 #include <stdio.h>
 
+#include "optim/run_lock.h"
 #include "optim/train.h"
 
 typedef struct {
     char *path;
     FILE *trace;
+    osv_run_lock lock;
 } osv_run_directory;
 
-/* Whether a run may be made at `path`: a file there, or a folder that already holds a run, is OSV_USAGE
- * (the latter unless `force`). Changes nothing: asked before long loading. */
-int osv_run_check(const char *path, bool force, osv_error *e);
-/* Makes the folder, and those above it. `force` removes the files of a run that is there first. */
-int osv_run_create(osv_run_directory *r, const char *path, bool force, osv_error *e);
-int osv_run_write_json(const osv_run_directory *r, const json_t *run, osv_error *e); /* run.json */
+typedef enum {
+    OSV_RUN_NEW,     /* only where there is none */
+    OSV_RUN_REPLACE, /* the files of a run that is there are removed first */
+    OSV_RUN_RESUME,  /* goes on with the one that is there */
+} osv_run_mode;
+
+/* Whether this may be done at `path`. Changes nothing: asked before long loading. */
+int osv_run_check(const char *path, osv_run_mode mode, osv_error *e);
+/* Makes the folder, and those above it, takes its lock, and writes run.json before all else: what is there of
+ * a run that was killed at any moment says which run it is. */
+int osv_run_create(osv_run_directory *r, const char *path, bool replace, const json_t *run, osv_error *e);
+/* Takes the lock of a run that is there (it has a run.json) and removes what a killed process left half. The
+ * trace still holds all that was written to it. */
+int osv_run_reopen(osv_run_directory *r, const char *path, osv_error *e);
+/* Cuts the trace back to its first `bytes` bytes. */
+int osv_run_cut(osv_run_directory *r, long long bytes, osv_error *e);
 int osv_run_trace(osv_run_directory *r, const char *job, const osv_report *report, osv_error *e);
+/* What was traced so far is on the disk, *bytes of it. */
+int osv_run_sync(osv_run_directory *r, long long *bytes, osv_error *e);
 /* "<path>/vectors/<job>.safetensors", malloc'ed. */
 int osv_run_vector_path(const osv_run_directory *r, const char *job, char **path, osv_error *e);
-/* Closes a run that never started, and removes what was made of it. */
-void osv_run_discard(osv_run_directory *r);
-/* Flushes and closes the trace; an error (full disk) is reported here at the latest. */
+/* Flushes and closes the trace and removes the lock; an error (full disk) is reported here at the latest. */
 int osv_run_close(osv_run_directory *r, osv_error *e);
 
 #endif

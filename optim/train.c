@@ -20,9 +20,13 @@ typedef struct {
     osv_bin *bin;
     int *in_bin; /* [bin_jobs] indexes of jobs; room for all */
     int bin_jobs;
+    int recompute;            /* of the bin */
     int *queue;               /* [jobs] */
     int next;                 /* queue[next] is the first that has not begun */
     int submitted, processed; /* iterations of this bin */
+    int iterations;           /* of all bins */
+    int saved_at;             /* iterations when it was saved last */
+    bool ending;              /* interrupted, and saved: the next measurement is the last */
     osv_profile profile;
     double *losses;   /* of the job at hand */
     osv_real *vector; /* [D] likewise */
@@ -82,7 +86,6 @@ static int finish(training *r, int i, int iter, int behind, osv_stop stop, doubl
 /* Looks at what iteration `iteration` of the bin measured; `behind`: steps that v has taken since then. */
 static int process(training *r, int iteration, int behind)
 {
-    bool now = interrupted(r);
     for (int i = 0; i < r->bin_jobs; i++) {
         int job = r->in_bin[i];
         osv_job_state *state = &r->state[job];
@@ -93,7 +96,7 @@ static int process(training *r, int iteration, int behind)
         osv_bin_measurement(r->bin, iteration, i, r->losses, &norm, &grad_norm);
         for (int c = 0; c < j->completions; c++) loss += r->losses[c];
 
-        osv_stop stop = osv_stop_check(&state->stop, j, iter, loss, r->losses, now);
+        osv_stop stop = osv_stop_check(&state->stop, j, iter, loss, r->losses, r->ending);
         if (stop != OSV_STOP_NAN) {
             state->iter = iter;
             state->loss = loss;
@@ -134,27 +137,15 @@ static int catch_up(training *r, int lag)
 
 /* ---- bins ---- */
 
-/* What a job needs while it is in a bin; before it begins: its start vector. */
-static int open_state(training *r, int j)
+/* Before a job begins: its start vector. */
+static int begin(training *r, int j)
 {
     const osv_job *job = &r->t->job[j];
     osv_job_state *s = &r->state[j];
     int D = r->t->model->config.D;
-    s->vector = calloc((size_t)D * (OSV_HISTORY + 2), sizeof *s->vector);
-    s->losses = calloc((size_t)job->completions + 1, sizeof *s->losses);
-    if (!s->vector || !s->losses) return OSV_FAIL(r->t->ops->error, OSV_DEVICE, "out of memory");
-    s->m = s->vector + (size_t)D * OSV_HISTORY;
-    s->s = s->m + D;
+    OSV_TRY(osv_job_state_open(s, D, job->completions, r->t->ops->error));
     osv_job_start(s->vector, job, D);
     return OSV_OK;
-}
-
-static void close_state(osv_job_state *s)
-{
-    free(s->vector);
-    free(s->losses);
-    s->vector = NULL;
-    s->losses = NULL;
 }
 
 /* A bin of the jobs that still run and of the next ones that find room; none where nothing is left. */
@@ -164,22 +155,23 @@ static int pack(training *r)
     osv_bin_size size;
     osv_bin_close(r->bin);
     r->bin = NULL;
-    int jobs = r->bin_jobs, waiting = interrupted(r) ? 0 : t->jobs - r->next;
+    int jobs = r->bin_jobs, waiting = r->ending ? 0 : t->jobs - r->next;
     r->bin_jobs = 0;
     for (int i = 0; i < jobs; i++) {
         int job = r->in_bin[i];
         if (r->state[job].stopped == OSV_RUNNING)
             r->in_bin[r->bin_jobs++] = job;
         else
-            close_state(&r->state[job]);
+            osv_job_state_close(&r->state[job]);
     }
     if (r->bin_jobs + waiting == 0) return OSV_OK;
     jobs = r->bin_jobs;
     OSV_TRY(osv_pack_fill(&size, t, r->in_bin, &r->bin_jobs, r->queue + r->next, waiting));
     r->next += r->bin_jobs - jobs;
-    for (; jobs < r->bin_jobs; jobs++) OSV_TRY(open_state(r, r->in_bin[jobs]));
+    for (; jobs < r->bin_jobs; jobs++) OSV_TRY(begin(r, r->in_bin[jobs]));
     r->submitted = r->processed = 0;
-    return osv_bin_open(&r->bin, t, r->in_bin, r->bin_jobs, size.recompute, r->state);
+    r->recompute = size.recompute;
+    return osv_bin_open(&r->bin, t, r->in_bin, r->bin_jobs, r->recompute, r->state);
 }
 
 /* Jobs that have ended keep their place, at rest, until a quarter of the rows is idle: packing anew costs an
@@ -202,19 +194,77 @@ static int iterate(training *r)
     osv_bin_submit(r->bin, op_by_op);
     osv_profile_end(&r->profile);
     r->submitted++;
+    r->iterations++;
     return catch_up(r, osv_bin_recorded(r->bin) ? 1 : 0);
+}
+
+/* ---- saving, and going on ---- */
+
+/* Looking at measurements earlier than usual changes nothing that is computed: see KNOWN_AFTER. */
+static int save(training *r)
+{
+    const osv_observer *o = &r->t->observer;
+    if (r->bin) OSV_TRY(catch_up(r, 0));
+    if (!o->save) return OSV_OK;
+    if (r->bin) osv_bin_save(r->bin);
+    OSV_TRY(osv_ops_status(r->t->ops));
+    const osv_training_state state = {.iterations = r->iterations,
+                                      .memory = r->t->memory,
+                                      .next = r->next,
+                                      .jobs = r->bin_jobs,
+                                      .job = r->in_bin,
+                                      .state = r->state,
+                                      .recompute = r->recompute,
+                                      .submitted = r->submitted};
+    return o->save(o->context, &state, r->t->ops->error);
+}
+
+/* Before an iteration. An interrupt is obeyed after one more: what was measured so far is saved as if the
+ * training went on, and the next measurement ends the jobs. */
+static int save_if_due(training *r)
+{
+    int every = r->t->save_every;
+    bool now = interrupted(r) && !r->ending;
+    bool due = every > 0 && r->iterations % every == 0 && r->iterations > r->saved_at;
+    if (!now && !due) return OSV_OK;
+    r->saved_at = r->iterations;
+    OSV_TRY(save(r));
+    r->ending |= now;
+    return OSV_OK;
+}
+
+/* Puts a saved state in place of the first bin. Iterations are counted anew in it. */
+static int resume(training *r)
+{
+    const osv_training *t = r->t;
+    const osv_training_state *from = t->resume;
+    r->iterations = r->saved_at = from->iterations;
+    r->next = from->next;
+    r->recompute = from->recompute;
+    for (int i = 0; i < from->jobs; i++) {
+        int job = from->job[i], D = t->model->config.D, completions = t->job[job].completions;
+        osv_job_state *state = &r->state[job];
+        OSV_TRY(osv_job_state_open(state, D, completions, t->ops->error));
+        osv_job_state_copy(state, &from->state[job], D, completions);
+        state->stopped_at -= from->submitted;
+        r->in_bin[r->bin_jobs++] = job;
+    }
+    if (r->bin_jobs == 0) return pack(r);
+    return osv_bin_open(&r->bin, t, r->in_bin, r->bin_jobs, r->recompute, r->state);
 }
 
 static int loop(training *r)
 {
-    OSV_TRY(pack(r));
+    OSV_TRY(r->t->resume ? resume(r) : pack(r));
+    bool complete = !r->bin;
     while (r->bin) {
+        OSV_TRY(save_if_due(r));
         OSV_TRY(iterate(r));
-        if (running(r) > 0 && !is_idle(r)) continue;
+        if (!r->ending && running(r) > 0 && !is_idle(r)) continue;
         OSV_TRY(catch_up(r, 0));
         OSV_TRY(pack(r));
     }
-    return OSV_OK;
+    return r->ending || complete ? OSV_OK : save(r);
 }
 
 /* ---- all of it ---- */
@@ -237,14 +287,16 @@ static int start(training *r)
     return OSV_OK;
 }
 
-int osv_train(const osv_training *t)
+int osv_train(const osv_training *training_of)
 {
+    osv_training own = *training_of, *t = &own;
+    if (t->resume) t->memory = t->resume->memory; /* or the bins would be other ones */
     training r = {.t = t, .profile = {.o = t->ops, .count = t->profile}};
     int status = start(&r);
     if (!status) status = loop(&r);
     osv_profile_close(&r.profile);
     if (r.bin) osv_bin_close(r.bin);
-    for (int j = 0; r.state && j < t->jobs; j++) close_state(&r.state[j]);
+    for (int j = 0; r.state && j < t->jobs; j++) osv_job_state_close(&r.state[j]);
     free(r.state);
     free(r.in_bin);
     free(r.queue);

@@ -10,7 +10,7 @@
 #include <signal.h>
 
 #include "engine/step.h"
-#include "optim/job.h"
+#include "optim/state.h"
 
 /* One measurement of one job: the loss at the vector *before* step `iter`, or, when the job has ended, of the
  * vector that is kept. */
@@ -31,6 +31,10 @@ typedef struct {
 typedef struct {
     void *context;
     int (*report)(void *context, const osv_report *report, osv_error *e);
+    /* For a checkpoint; may be NULL. All that was measured up to here has been reported. A training that is
+     * given this state as osv_training.resume goes on as if there had been no end: the same reports and
+     * vectors, byte for byte. */
+    int (*save)(void *context, const osv_training_state *state, osv_error *e);
 } osv_observer;
 
 typedef struct {
@@ -43,13 +47,15 @@ typedef struct {
     size_t memory; /* bytes that a bin may take, beside the weights; 0: no limit */
     osv_observer observer;
     const volatile sig_atomic_t
-        *interrupted; /* nonzero: end after the current iteration, keep the vectors; may be NULL */
+        *interrupted; /* nonzero: save, then end after one more iteration, keep the vectors; may be NULL */
     int profile;      /* > 0: for an attached profiler, see optim/profile.h */
+    int save_every;   /* iterations between two calls of observer.save; 0: only when interrupted */
+    const osv_training_state *resume; /* where to go on; NULL: from the start. Its `memory` is used */
 } osv_training;
 
 /* Trains all jobs, in the order given: as many together as the memory holds; where some have ended, the next
- * ones take their place (optim/pack.h). Interrupted, those that have not begun get no report. The ops' sticky
- * error says what went wrong. */
+ * ones take their place (optim/pack.h). Interrupted, those that have not begun get no report; else the end is
+ * saved too, as a state without jobs. The ops' sticky error says what went wrong. */
 int osv_train(const osv_training *t);
 
 #endif

@@ -26,6 +26,15 @@ static bool there(const char *dir, const char *name)
     return found;
 }
 
+/* A run with this as its run.json. */
+static int create(osv_run_directory *r, const char *dir, bool replace, const char *json, osv_error *e)
+{
+    json_t *run = json_loads(json, 0, NULL);
+    int status = osv_run_create(r, dir, replace, run, e);
+    json_decref(run);
+    return status;
+}
+
 static const double losses[] = {9.25, 0.0625};
 
 static osv_report running(void)
@@ -45,7 +54,7 @@ Test(run_directory, trace_lines, .init = temp_open, .fini = temp_close)
     osv_error e = {0};
     osv_run_directory r;
     const char *dir = temp_path("deep/er/run");
-    cr_assert_eq(osv_run_create(&r, dir, false, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(create(&r, dir, false, "{}", &e), OSV_OK, "%s", e.text);
     osv_report report = running();
     cr_assert_eq(osv_run_trace(&r, "all", &report, &e), OSV_OK, "%s", e.text);
     char *text = text_of(dir, "trace.jsonl"); /* before closing: lines are there as they happen */
@@ -72,10 +81,7 @@ Test(run_directory, run_json_and_vector_path, .init = temp_open, .fini = temp_cl
     osv_error e = {0};
     osv_run_directory r;
     const char *dir = temp_path("run");
-    cr_assert_eq(osv_run_create(&r, dir, false, &e), OSV_OK, "%s", e.text);
-    json_t *run = json_pack("{s:f, s:i}", "lr", 0.1, "seed", 7);
-    cr_assert_eq(osv_run_write_json(&r, run, &e), OSV_OK, "%s", e.text);
-    json_decref(run);
+    cr_assert_eq(create(&r, dir, false, "{\"lr\": 0.1, \"seed\": 7}", &e), OSV_OK, "%s", e.text);
     char *text = text_of(dir, "run.json"), *path;
     cr_expect_str_eq(text, "{\n  \"lr\": 0.1,\n  \"seed\": 7\n}\n");
     free(text);
@@ -92,10 +98,7 @@ static void make_run(const char *dir)
 {
     osv_error e = {0};
     osv_run_directory r;
-    cr_assert_eq(osv_run_create(&r, dir, false, &e), OSV_OK, "%s", e.text);
-    json_t *run = json_object();
-    cr_assert_eq(osv_run_write_json(&r, run, &e), OSV_OK, "%s", e.text);
-    json_decref(run);
+    cr_assert_eq(create(&r, dir, false, "{}", &e), OSV_OK, "%s", e.text);
     cr_assert_eq(osv_run_close(&r, &e), OSV_OK, "%s", e.text);
     temp_text("run/vectors/old.safetensors", "x");
     temp_text("run/notes.txt", "mine");
@@ -107,15 +110,15 @@ Test(run_directory, a_run_is_kept_unless_forced, .init = temp_open, .fini = temp
     osv_run_directory r;
     make_run(dir);
     osv_error e = {0};
-    check_failure("again", osv_run_create(&r, dir, false, &e), &e, OSV_USAGE, "holds a run already");
+    check_failure("again", create(&r, dir, false, "{}", &e), &e, OSV_USAGE, "holds a run already");
     cr_expect(there(dir, "run.json") && there(dir, "vectors/old.safetensors"));
     e = (osv_error){0};
-    check_failure("check", osv_run_check(dir, false, &e), &e, OSV_USAGE, "--force");
+    check_failure("check", osv_run_check(dir, OSV_RUN_NEW, &e), &e, OSV_USAGE, "--force");
 
     e = (osv_error){0};
-    cr_assert_eq(osv_run_check(dir, true, &e), OSV_OK, "%s", e.text);
-    cr_assert_eq(osv_run_create(&r, dir, true, &e), OSV_OK, "%s", e.text);
-    cr_expect(!there(dir, "run.json") && !there(dir, "vectors/old.safetensors"), "an old file is left");
+    cr_assert_eq(osv_run_check(dir, OSV_RUN_REPLACE, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(create(&r, dir, true, "{}", &e), OSV_OK, "%s", e.text);
+    cr_expect(!there(dir, "vectors/old.safetensors"), "an old file is left");
     cr_expect(there(dir, "notes.txt"), "a file that is not the run's was removed");
     cr_assert_eq(osv_run_close(&r, &e), OSV_OK, "%s", e.text);
 }
@@ -124,31 +127,72 @@ Test(run_directory, places_that_cannot_be, .init = temp_open, .fini = temp_close
 {
     osv_run_directory r;
     osv_error e = {0};
-    check_failure("file", osv_run_create(&r, temp_text("file", "x"), true, &e), &e, OSV_USAGE, "is a file");
+    check_failure("file", create(&r, temp_text("file", "x"), true, "{}", &e), &e, OSV_USAGE, "is a file");
     e = (osv_error){0};
-    check_failure("below a file", osv_run_create(&r, temp_path("file/run"), false, &e), &e, OSV_BAD_INPUT,
+    check_failure("below a file", create(&r, temp_path("file/run"), false, "{}", &e), &e, OSV_BAD_INPUT,
                   "cannot make the folder");
     e = (osv_error){0};
-    check_failure("no name", osv_run_create(&r, "", false, &e), &e, OSV_USAGE, "--out");
+    check_failure("no name", create(&r, "", false, "{}", &e), &e, OSV_USAGE, "--out");
     cr_assert_eq(mkdir(temp_path("empty"), 0777), 0);
     e = (osv_error){0};
-    cr_assert_eq(osv_run_create(&r, temp_path("empty"), false, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(create(&r, temp_path("empty"), false, "{}", &e), OSV_OK, "%s", e.text);
     cr_assert_eq(osv_run_close(&r, &e), OSV_OK, "%s", e.text);
 }
 
-Test(run_directory, discard_leaves_nothing, .init = temp_open, .fini = temp_close)
+Test(run_directory, a_run_that_cannot_begin_leaves_nothing, .init = temp_open, .fini = temp_close)
 {
     osv_run_directory r;
     osv_error e = {0};
     const char *dir = temp_path("run");
-    cr_assert_eq(osv_run_create(&r, dir, false, &e), OSV_OK, "%s", e.text);
-    osv_run_discard(&r);
+    cr_assert_neq(osv_run_create(&r, dir, false, NULL, &e), OSV_OK); /* no text for run.json */
     cr_expect(!osv_path_exists(dir));
     cr_assert_eq(mkdir(temp_path("kept"), 0777), 0);
     temp_text("kept/notes.txt", "mine");
-    cr_assert_eq(osv_run_create(&r, temp_path("kept"), false, &e), OSV_OK, "%s", e.text);
-    osv_run_discard(&r);
+    e = (osv_error){0};
+    cr_assert_neq(osv_run_create(&r, temp_path("kept"), false, NULL, &e), OSV_OK);
     cr_expect(there(temp_path("kept"), "notes.txt") && !there(temp_path("kept"), "trace.jsonl"));
+    cr_expect(!there(temp_path("kept"), "lock") && !there(temp_path("kept"), "vectors"));
+}
+
+/* What a process leaves that is killed while it writes, and a trace that is ahead of the checkpoint. */
+Test(run_directory, reopened, .init = temp_open, .fini = temp_close)
+{
+    osv_run_directory r;
+    osv_error e = {0};
+    const char *dir = temp_path("run");
+    osv_report report = running();
+    long long bytes, more;
+    cr_assert_eq(create(&r, dir, false, "{}", &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(osv_run_trace(&r, "all", &report, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(osv_run_sync(&r, &bytes, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(osv_run_trace(&r, "all", &report, &e), OSV_OK, "%s", e.text);
+    check_failure("held", osv_run_reopen(&r, dir, &e), &e, OSV_BAD_INPUT, "works in this folder");
+    e = (osv_error){0};
+    cr_expect(r.path == NULL);
+    cr_assert_eq(unlink(temp_path("run/lock")), 0);
+    temp_text("run/checkpoint.safetensors.12-0.tmp", "x");
+    temp_text("run/vectors/a.safetensors.12-0.tmp", "x");
+    temp_text("run/notes.tmp", "mine");
+
+    cr_assert_eq(osv_run_reopen(&r, dir, &e), OSV_OK, "%s", e.text);
+    cr_expect(there(dir, "lock") && there(dir, "notes.tmp"));
+    cr_expect(!there(dir, "checkpoint.safetensors.12-0.tmp") &&
+              !there(dir, "vectors/a.safetensors.12-0.tmp"));
+    cr_assert_eq(osv_run_cut(&r, bytes, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(osv_run_trace(&r, "other", &report, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(osv_run_sync(&r, &more, &e), OSV_OK, "%s", e.text);
+    char *text = text_of(dir, "trace.jsonl");
+    cr_expect(more > bytes && strlen(text) == (size_t)more && strstr(text, "\"other\"") == text + bytes + 8);
+    free(text);
+    check_failure("cut", osv_run_cut(&r, more + 1, &e), &e, OSV_BAD_INPUT, "it was changed since");
+    osv_error ignored = {0};
+    cr_assert_eq(osv_run_close(&r, &ignored), OSV_OK);
+    cr_expect(!there(dir, "lock"));
+
+    cr_assert_eq(unlink(temp_path("run/run.json")), 0);
+    e = (osv_error){0};
+    check_failure("no run.json", osv_run_reopen(&r, dir, &e), &e, OSV_BAD_INPUT,
+                  "has a trace.jsonl but no run.json");
 }
 
 Test(run_directory, full_disk, .init = temp_open, .fini = temp_close)
@@ -156,7 +200,7 @@ Test(run_directory, full_disk, .init = temp_open, .fini = temp_close)
     osv_run_directory r;
     osv_error e = {0};
     const char *dir = temp_path("run");
-    cr_assert_eq(osv_run_create(&r, dir, false, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(create(&r, dir, false, "{}", &e), OSV_OK, "%s", e.text);
     fclose(r.trace);
     r.trace = fopen("/dev/full", "w");
     if (!r.trace) cr_skip_test("no /dev/full here");

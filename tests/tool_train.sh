@@ -283,7 +283,9 @@ if [ -n "$enter" ]; then
     check 'a full disk: exit status' ended 3
     check 'a full disk: the file is named' says disk.err 'mount.point/run/trace.jsonl: cannot write: No space left'
     check 'a full disk: no half vector' test ! -s disk.vectors
-    disk 8k 2 # a page for run.json, a page for the trace, none for the vector
+    # pages for run.json, one for the lock, one for the trace, none for the vector
+    "$train" --model "$model" --data good.jsonl --layer 1 --out roomy.run --max-iters 2 --quiet >roomy.out 2>&1
+    disk $(((($(stat -c %s roomy.run/run.json) + 4095) / 4096 + 2) * 4))k 2
     check 'no room for the vector: exit status' ended 3
     check 'no room for the vector: the file is named' says disk.err 'run/vectors/all.safetensors: cannot write: No space left'
     check 'no room for the vector: no half vector' test ! -s disk.vectors

@@ -1,4 +1,5 @@
 /* osv-train: options -> jobs -> osv_train -> a run directory, and what became of it. */
+#include <math.h>
 #include <stdlib.h>
 
 #include "optim/evaluate.h"
@@ -7,6 +8,7 @@
 #include "tools/train_list.h"
 #include "tools/train_plan.h"
 #include "tools/train_result.h"
+#include "tools/train_resume.h"
 
 static const char program[] = "osv-train";
 
@@ -21,25 +23,60 @@ static void print_notes(const train_setup *s)
             s->m.ops->name);
 }
 
-static int open_run(osv_run_directory *run, const train_setup *s)
+/* Of a run that goes on: *saved is what its checkpoint holds, *resumed whether there is one. */
+static int open_run(osv_run_directory *run, osv_saved_run *saved, bool *resumed, const train_setup *s)
 {
+    bool from_start = true;
     json_t *json;
+    *run = (osv_run_directory){0};
+    if (train_resume_wanted(s->options)) {
+        int status = train_resume_open(run, saved, &from_start, s);
+        *resumed = !from_start;
+        return status;
+    }
+    if (s->options->resume && !s->options->quiet)
+        fprintf(stderr, "%s: note: there is no run in %s yet: it begins\n", program, s->options->out);
     OSV_TRY(train_run_json(&json, s));
-    int status = osv_run_create(run, s->options->out, s->options->force, s->error);
-    if (!status && (status = osv_run_write_json(run, json, s->error))) osv_run_discard(run);
+    int status = osv_run_create(run, s->options->out, s->options->force, json, s->error);
     json_decref(json);
     return status;
 }
 
-/* ln P of all completions with the vectors that were kept. */
+/* ln P of the completions with the vectors that were kept; NaN of jobs that have not begun. */
 static int evaluate_outcomes(const osv_training *training, const train_report *r, double *after)
 {
-    const osv_real **vector = calloc((size_t)training->jobs + 1, sizeof *vector);
-    if (!vector) return OSV_FAIL(training->ops->error, OSV_DEVICE, "out of memory");
-    for (int j = 0; j < training->jobs; j++) vector[j] = r->outcome[j].vector;
-    int status = osv_evaluate(training, vector, after);
+    size_t jobs = (size_t)training->jobs;
+    osv_job *job = calloc(jobs + 1, sizeof *job);
+    const osv_real **vector = calloc(jobs + 1, sizeof *vector);
+    osv_training ended = *training;
+    ended.job = job;
+    ended.jobs = 0;
+    if (job && vector) {
+        for (size_t j = 0; j < jobs; j++) {
+            if (!r->vector[j]) continue;
+            vector[ended.jobs] = r->vector[j];
+            job[ended.jobs++] = training->job[j];
+        }
+        osv_evaluate(&ended, vector, after);
+    } else {
+        OSV_FAIL(training->ops->error, OSV_DEVICE, "out of memory");
+    }
+    free(job);
     free(vector);
-    return status;
+    return osv_ops_status(training->ops);
+}
+
+/* `after` came without gaps; each job's part moves to its place, the last one first. */
+static void spread_outcomes(const osv_training *training, const train_report *r, double *after)
+{
+    int to = 0, from = 0;
+    for (int j = 0; j < training->jobs; j++) {
+        to += training->job[j].completions;
+        from += r->vector[j] ? training->job[j].completions : 0;
+    }
+    for (int j = training->jobs - 1; j >= 0; j--)
+        for (int c = 0; c < training->job[j].completions; c++)
+            after[--to] = r->vector[j] ? after[--from] : NAN;
 }
 
 /* A job whose loss stopped being a number: the first one is the error of the run; what was kept is written.
@@ -47,13 +84,13 @@ static int evaluate_outcomes(const osv_training *training, const train_report *r
 static int check_outcomes(const train_report *r, osv_error *e)
 {
     for (int j = 0; j < r->setup->jobs.jobs; j++) {
-        const train_outcome *out = &r->outcome[j];
+        const osv_outcome *out = &r->outcome[j];
         if (out->stopped == OSV_STOP_NAN)
             return OSV_FAIL(e, OSV_BAD_INPUT,
                             "job \"%s\": the loss of iteration %d is not a finite number; %s holds the "
                             "vector of iteration "
                             "%d",
-                            r->setup->jobs.job[j].name, out->nan_iter, out->file, out->iterations);
+                            r->setup->jobs.job[j].name, out->nan_iter, r->file[j], out->iterations);
     }
     return osv_program_signal == SIGTERM  ? OSV_TERMINATED
            : osv_program_signal == SIGINT ? OSV_INTERRUPTED
@@ -70,41 +107,59 @@ static int train(const train_setup *s, train_report *r, double *before, double *
                              .job = s->jobs.job,
                              .jobs = s->jobs.jobs,
                              .memory = s->memory.bin,
-                             .observer = {r, train_report_observe},
+                             .observer = {r, train_report_observe, train_report_save},
                              .interrupted = &osv_program_signal,
-                             .profile = s->options->profile};
+                             .profile = s->options->profile,
+                             .save_every = s->options->checkpoint_every};
+    const osv_saved_shape shape = train_resume_shape(s);
+    osv_run_directory run;
+    osv_saved_run saved = {0};
+    bool resumed = false;
     /* Before the run directory exists: a job that cannot be trained, or too little memory, shows here. */
     OSV_TRY(osv_evaluate(&training, NULL, before));
-    osv_run_directory run;
     osv_program_catch_signals();
-    OSV_TRY(open_run(&run, s));
-    int status = train_report_open(r, s, &run);
+    int status = open_run(&run, &saved, &resumed, s);
+    if (resumed) training.resume = &saved.state;
+    if (!status) status = train_report_open(r, s, &run, resumed ? &saved : NULL);
     if (!status) status = osv_train(&training);
+    osv_program_release();
     osv_progress_end(&r->progress);
+    if (!status && r->interrupted && r->saved && !s->options->quiet)
+        fprintf(stderr, "%s: interrupted; with --resume the run goes on from here\n", program);
     if (!status) status = evaluate_outcomes(&training, r, after);
+    if (!status) spread_outcomes(&training, r, after);
     if (!status && s->options->json) status = train_result_json(r, before, after, e);
     if (!status && !s->options->json) train_result_print(r, before, after);
     if (!status) status = osv_program_flush(e);
     int closed = osv_run_close(&run, e);
+    osv_saved_run_free(&saved, &shape);
     if (!status) status = closed ? closed : check_outcomes(r, e);
     return status;
 }
 
+static int open_weights(train_setup *s)
+{
+    OSV_TRY(tool_model_weights(&s->m));
+    OSV_TRY(train_memory_find(&s->memory, s->options->memory, &s->m.footprint, &s->m.model, s->m.ops));
+    return train_resume_wanted(s->options) ? train_resume_check(s) : OSV_OK; /* once more, with the weights */
+}
+
 static int run(const train_options *o, osv_error *e)
 {
+    bool computes = !o->plan && !o->list;
     train_setup s;
     train_report report = {0};
     int status = train_setup_open(&s, o, e);
     double *logprob = calloc(2 * (size_t)s.jobs.completions + 1, sizeof *logprob); /* before, after */
     if (!logprob) status = OSV_FAIL(e, OSV_DEVICE, "out of memory");
-    if (!status && !o->plan && !o->list) print_notes(&s);
+    if (!status && computes && train_resume_wanted(o)) status = train_resume_check(&s);
+    if (!status && computes) print_notes(&s);
     if (!status && o->plan) {
         status = train_plan_print(&s);
         if (!status) status = osv_program_flush(e);
     } else if (!status && o->list) {
         status = train_list_print(&s.jobs, o->json, e);
-    } else if (!status && !(status = tool_model_weights(&s.m)) &&
-               !(status = train_memory_find(&s.memory, o->memory, &s.m.footprint, &s.m.model, s.m.ops))) {
+    } else if (!status && !(status = open_weights(&s))) {
         status = o->dump ? train_dump(&s) : train(&s, &report, logprob, logprob + s.jobs.completions);
     }
     train_report_close(&report);

@@ -48,7 +48,8 @@ void osv_progress_draw(osv_progress *p, double fraction, const char *text)
     double t = now();
     if (p->quiet || !p->terminal || (p->drawn && t - p->drawn_at < seconds_between_draws)) return;
     char left[48] = "", line[MOST_COLUMNS + 1], bar[MOST_BAR + 1];
-    if (fraction > 0) print_time_left(left, sizeof left, (t - p->started) * (1 - fraction) / fraction);
+    double done = fraction - p->from;
+    if (done > 0) print_time_left(left, sizeof left, (t - p->started) * (1 - fraction) / done);
 
     int columns = terminal_columns() - 1; /* the last column would wrap on some terminals */
     int length = snprintf(line, sizeof line, "%s  %s", text, left);

@@ -9,6 +9,7 @@ typedef struct {
     bool quiet, terminal, color;
     bool drawn;               /* the line holds a bar */
     double started, drawn_at; /* seconds */
+    double from;              /* fraction that was done before it started */
 } osv_progress;
 
 void osv_progress_start(osv_progress *p, bool quiet);

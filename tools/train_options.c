@@ -21,6 +21,10 @@ const osv_option train_option_table[] = {
     {"out", "DIR", NULL, "folder of the run: vectors/, trace.jsonl, run.json", OSV_OPTION_TEXT, FIELD(out)},
     {"force", NULL, NULL, "replace a run, or a dump, that is in the folder already", OSV_OPTION_FLAG,
      FIELD(force)},
+    {"resume", NULL, NULL, "go on with the run in --out where it was interrupted or killed", OSV_OPTION_FLAG,
+     FIELD(resume)},
+    {"checkpoint-every", "N", "50", "iterations between two checkpoints; 0: only when interrupted",
+     OSV_OPTION_INT, FIELD(checkpoint_every), .low = 0, .high = INT_MAX},
     {"init", "FILE", NULL, "start from this vector file, taken as it is, instead of a random one",
      OSV_OPTION_TEXT, FIELD(init)},
     {"init-norm", "X", "1", "norm of the random start vector", OSV_OPTION_NUMBERS, FIELD(init_norm),
@@ -177,15 +181,19 @@ int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
     OSV_TRY(check_required(o, e));
     OSV_TRY(train_options_resolve(o, e));
     OSV_TRY(osv_positions_check(o->positions, "--positions", e));
-    if (o->dump && (o->out || o->plan || o->profile > 0))
+    if (o->dump && (o->out || o->plan || o->resume || o->profile > 0))
         return OSV_FAIL(e, OSV_USAGE, "--dump %s: it trains nothing, so leave out --%s", o->dump,
-                        o->out    ? "out"
-                        : o->plan ? "plan"
-                                  : "profile");
+                        o->out      ? "out"
+                        : o->plan   ? "plan"
+                        : o->resume ? "resume"
+                                    : "profile");
     if (o->profile > 0 && o->job.max_iters < OSV_PROFILE_WARM + 2 * o->profile)
         return OSV_FAIL(e, OSV_USAGE,
                         "--profile %d needs --max-iters %d or more: %d to warm up, and twice %d", o->profile,
                         OSV_PROFILE_WARM + 2 * o->profile, OSV_PROFILE_WARM, o->profile);
+    if (o->force && o->resume)
+        return OSV_FAIL(e, OSV_USAGE,
+                        "--force replaces the run in --out, --resume goes on with it: give one");
     return OSV_OK;
 }
 
@@ -212,6 +220,8 @@ void train_options_help(FILE *out)
         "it\n"
         "writes with transformers.\n"
         "\nExit status: 0 done, 2 usage, 3 bad input, 4 device or memory, 130 interrupted and 143\n"
-        "terminated (after saving). Ctrl-C saves the vectors when the iteration has ended; the second one\n"
-        "does not wait for that, but neither does it cut off files that are being written.\n");
+        "terminated (after saving). Ctrl-C saves the vectors and a checkpoint when the iteration has ended;\n"
+        "the second one does not wait for that, but neither does it cut off files that are being written.\n"
+        "With --resume and the same options the run then goes on to the same bytes as if it had not "
+        "ended.\n");
 }

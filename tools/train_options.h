@@ -12,7 +12,8 @@ enum { TRAIN_MOST_JOBS = 100000 };
 
 typedef struct {
     const char *model, *data, *out, *init, *sweep, *dump; /* NULL: not given */
-    bool force;
+    bool force, resume;
+    int checkpoint_every;      /* iterations; 0: only when interrupted */
     int layer[OSV_MAX_BLOCKS]; /* [layers] in the order given, no number twice */
     int layers;
     osv_option_numbers lr, max_norm, init_norm; /* one job for each */

@@ -5,39 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loader/file.h"
 #include "optim/vector_file.h"
 #include "tools/program.h"
-
-int train_report_open(train_report *r, const train_setup *s, osv_run_directory *run)
-{
-    *r = (train_report){.setup = s, .run = run};
-    size_t jobs = (size_t)s->jobs.jobs;
-    r->outcome = calloc(jobs + 1, sizeof *r->outcome);
-    r->steps = calloc(jobs + 1, sizeof *r->steps);
-    r->last_loss = calloc(jobs + 1, sizeof *r->last_loss);
-    if (!r->outcome || !r->steps || !r->last_loss) return OSV_FAIL(s->error, OSV_DEVICE, "out of memory");
-    for (size_t j = 0; j < jobs; j++) {
-        int steps = s->jobs.job[j].options.max_iters;
-        r->last_loss[j] = NAN;
-        r->steps_to_do += steps;
-        if (steps > r->most_steps) r->most_steps = steps;
-    }
-    osv_progress_start(&r->progress, s->options->quiet);
-    return OSV_OK;
-}
-
-void train_report_close(train_report *r)
-{
-    for (int j = 0; r->outcome && j < r->setup->jobs.jobs; j++) {
-        free(r->outcome[j].losses);
-        free(r->outcome[j].vector);
-        free(r->outcome[j].file);
-    }
-    free(r->outcome);
-    free(r->steps);
-    free(r->last_loss);
-    *r = (train_report){0};
-}
+#include "tools/train_resume.h"
 
 /* ---- files ---- */
 
@@ -45,8 +16,7 @@ static int write_vector(train_report *r, const osv_report *report, osv_error *e)
 {
     const train_setup *s = r->setup;
     const osv_job *job = &s->jobs.job[report->job];
-    train_outcome *out = &r->outcome[report->job];
-    char objective[96], created_by[64];
+    char **file = &r->file[report->job], objective[96], created_by[64];
     float *vector = malloc((size_t)report->D * sizeof *vector);
     if (!vector) return OSV_FAIL(e, OSV_DEVICE, "out of memory for a vector");
     for (int i = 0; i < report->D; i++) vector[i] = (float)report->vector[i];
@@ -66,8 +36,8 @@ static int write_vector(train_report *r, const osv_report *report, osv_error *e)
                                   .loss = report->loss,
                                   .iterations = report->iter,
                                   .seed = job->options.seed};
-    int status = osv_run_vector_path(r->run, job->name, &out->file, e);
-    if (!status) status = osv_vector_write(out->file, vector, report->D, &info, e);
+    int status = osv_run_vector_path(r->run, job->name, file, e);
+    if (!status) status = osv_vector_write(*file, vector, report->D, &info, e);
     free(vector);
     return status;
 }
@@ -80,30 +50,36 @@ static void *copy(const void *from, size_t bytes)
 
 static int keep_outcome(train_report *r, const osv_report *report, osv_error *e)
 {
-    train_outcome *out = &r->outcome[report->job];
+    osv_outcome *out = &r->outcome[report->job];
+    osv_real **vector = &r->vector[report->job];
     out->stopped = report->stopped;
     out->iterations = report->iter;
     out->nan_iter = report->nan_iter;
     out->loss = report->loss;
     out->norm = report->norm;
     out->losses = copy(report->losses, (size_t)report->completions * sizeof *out->losses);
-    out->vector = copy(report->vector, (size_t)report->D * sizeof *out->vector);
-    return out->losses && out->vector ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory for results");
+    *vector = copy(report->vector, (size_t)report->D * sizeof **vector);
+    return out->losses && *vector ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory for results");
 }
 
 /* ---- progress ---- */
 
-/* Of the jobs heard of so far. */
-static double mean_loss(const train_report *r)
+/* Steps that a job has taken, and its loss; one that has ended counts as if it had gone on. */
+static void count(train_report *r, int job, int steps, double loss, bool ended)
 {
-    double sum = 0;
-    int heard = 0;
-    for (int j = 0; j < r->setup->jobs.jobs; j++) {
-        if (isnan(r->last_loss[j])) continue;
-        sum += r->last_loss[j];
-        heard++;
-    }
-    return sum / heard;
+    if (ended) steps = r->setup->jobs.job[job].options.max_iters;
+    r->all_steps += steps - r->steps[job];
+    r->steps[job] = steps;
+    r->ended += ended;
+    double *last = &r->last_loss[job];
+    if (isfinite(*last)) r->loss_sum -= *last, r->heard--;
+    if (isfinite(loss)) r->loss_sum += loss, r->heard++;
+    *last = loss;
+}
+
+static double fraction_done(const train_report *r)
+{
+    return r->steps_to_do > 0 ? (double)r->all_steps / (double)r->steps_to_do : 1;
 }
 
 static void describe(char *text, size_t room, const train_report *r, const osv_report *report)
@@ -112,38 +88,35 @@ static void describe(char *text, size_t room, const train_report *r, const osv_r
     if (jobs == 1)
         snprintf(text, room, "%d/%d  loss %.4g  norm %.4g", report->iter, most, report->loss, report->norm);
     else
-        snprintf(text, room, "%d/%d  mean loss %.4g  %d of %d jobs done", report->iter, most, mean_loss(r),
-                 r->ended, jobs);
+        snprintf(text, room, "%d/%d  mean loss %.4g  %d of %d jobs done", report->iter, most,
+                 r->loss_sum / r->heard, r->ended, jobs);
 }
 
 static void show_progress(train_report *r, const osv_report *report)
 {
-    const train_setup *s = r->setup;
-    int jobs = s->jobs.jobs, most = r->most_steps;
+    int jobs = r->setup->jobs.jobs, most = r->most_steps;
     bool final = report->stopped != OSV_RUNNING;
-    int steps = final ? s->jobs.job[report->job].options.max_iters : report->iter;
-    r->all_steps += steps - r->steps[report->job];
-    r->steps[report->job] = steps;
-    r->last_loss[report->job] = report->loss;
-    r->ended += final;
+    count(r, report->job, report->iter, report->loss, final);
+    bool line = !r->progress.terminal &&
+                ((!final && report->iter >= r->next_line) || (final && r->ended == jobs));
+    if (!line && !r->progress.terminal) return;
 
     char text[96];
     describe(text, sizeof text, r, report);
-    osv_progress_draw(&r->progress, r->steps_to_do > 0 ? (double)r->all_steps / (double)r->steps_to_do : 1,
-                      text);
-    if (r->progress.terminal) return;
-    if (!final && report->iter >= r->next_line) { /* the first job of an iteration speaks for all */
+    osv_progress_draw(&r->progress, fraction_done(r), text);
+    if (!line) return;
+    if (final) {
+        osv_progress_line(&r->progress, jobs > 1 ? "iteration %s" : "iteration %s, done", text);
+    } else { /* the first job of an iteration speaks for all */
         osv_progress_line(&r->progress, "iteration %s", text);
         r->next_line = report->iter + (most + 9) / 10;
-    } else if (r->ended == jobs) {
-        osv_progress_line(&r->progress, jobs > 1 ? "iteration %s" : "iteration %s, done", text);
     }
 }
 
 int train_report_observe(void *context, const osv_report *report, osv_error *e)
 {
     train_report *r = context;
-    train_outcome *out = &r->outcome[report->job];
+    osv_outcome *out = &r->outcome[report->job];
     const char *name = r->setup->jobs.job[report->job].name;
     bool final = report->stopped != OSV_RUNNING;
     if (report->iter == 0) out->loss_start = report->loss;
@@ -155,6 +128,104 @@ int train_report_observe(void *context, const osv_report *report, osv_error *e)
     }
     OSV_TRY(osv_run_trace(r->run, name, report, e));
     show_progress(r, report);
-    if (final && (!r->interrupted || r->ended == r->setup->jobs.jobs)) osv_program_release();
+    if (final && !r->interrupted) osv_program_release(); /* else when all have ended: osv-train.c */
     return OSV_OK;
+}
+
+/* ---- checkpoints ---- */
+
+static int write_checkpoint(const train_report *r, const osv_saved_run *saved, osv_error *e)
+{
+    const train_setup *s = r->setup;
+    const osv_saved_shape shape = train_resume_shape(s);
+    char *path;
+    OSV_TRY(osv_path_join(&path, r->run->path, "checkpoint.safetensors", e));
+    int status = osv_saved_run_write(path, saved, &shape, e);
+    free(path);
+    return status;
+}
+
+int train_report_save(void *context, const osv_training_state *state, osv_error *e)
+{
+    train_report *r = context;
+    osv_saved_run saved = {.state = *state, .outcome = r->outcome};
+    osv_error why = {0};
+    osv_program_hold();
+    OSV_TRY(osv_run_sync(r->run, &saved.trace_bytes, e)); /* the trace that it speaks of comes first */
+    r->saved = !write_checkpoint(r, &saved, &why);
+    if (!r->saved && !r->warned) {
+        osv_progress_end(&r->progress);
+        fprintf(stderr, "osv-train: warning: %s; the training goes on without new checkpoints\n", why.text);
+        r->warned = true;
+    }
+    osv_program_release();
+    return OSV_OK;
+}
+
+static int restore(train_report *r, const osv_saved_run *from, int job)
+{
+    const train_setup *s = r->setup;
+    const osv_job_state *state = &from->state.state[job];
+    osv_outcome *out = &r->outcome[job];
+    bool ended = from->outcome[job].stopped != OSV_RUNNING;
+    *out = from->outcome[job];
+    out->losses = NULL;
+    if (!ended && state->steps > 0) count(r, job, state->iter, state->loss, false);
+    if (!ended) return OSV_OK;
+    count(r, job, out->iterations, out->loss, true);
+    out->losses = copy(from->outcome[job].losses, (size_t)s->jobs.job[job].completions * sizeof *out->losses);
+    if (!out->losses) return OSV_FAIL(s->error, OSV_DEVICE, "out of memory for results");
+    int D;
+    OSV_TRY(osv_run_vector_path(r->run, s->jobs.job[job].name, &r->file[job], s->error));
+    OSV_TRY(osv_vector_read(r->file[job], &r->vector[job], &D, s->error));
+    if (D == s->m.config.D) return OSV_OK;
+    return OSV_FAIL(s->error, OSV_BAD_INPUT, "%s: its vector has %d elements, but the width of %s is %d",
+                    r->file[job], D, s->m.name, s->m.config.D);
+}
+
+/* ---- all of it ---- */
+
+static int allocate(train_report *r, size_t jobs)
+{
+    r->outcome = calloc(jobs + 1, sizeof *r->outcome);
+    r->vector = calloc(jobs + 1, sizeof *r->vector);
+    r->file = calloc(jobs + 1, sizeof *r->file);
+    r->steps = calloc(jobs + 1, sizeof *r->steps);
+    r->last_loss = calloc(jobs + 1, sizeof *r->last_loss);
+    if (!r->outcome || !r->vector || !r->file || !r->steps || !r->last_loss)
+        return OSV_FAIL(r->setup->error, OSV_DEVICE, "out of memory");
+    for (size_t j = 0; j < jobs; j++) {
+        int steps = r->setup->jobs.job[j].options.max_iters;
+        r->steps_to_do += steps;
+        if (steps > r->most_steps) r->most_steps = steps;
+        r->outcome[j] = (osv_outcome){.nan_iter = -1, .loss_start = NAN, .loss = NAN, .norm = NAN};
+        r->last_loss[j] = NAN;
+    }
+    return OSV_OK;
+}
+
+int train_report_open(train_report *r, const train_setup *s, osv_run_directory *run,
+                      const osv_saved_run *from)
+{
+    *r = (train_report){.setup = s, .run = run};
+    OSV_TRY(allocate(r, (size_t)s->jobs.jobs));
+    osv_progress_start(&r->progress, s->options->quiet);
+    for (int j = 0; from && j < from->state.next; j++) OSV_TRY(restore(r, from, j));
+    r->progress.from = fraction_done(r);
+    return OSV_OK;
+}
+
+void train_report_close(train_report *r)
+{
+    for (int j = 0; r->setup && j < r->setup->jobs.jobs; j++) {
+        if (r->outcome) free(r->outcome[j].losses);
+        if (r->vector) free(r->vector[j]);
+        if (r->file) free(r->file[j]);
+    }
+    free(r->outcome);
+    free(r->vector);
+    free(r->file);
+    free(r->steps);
+    free(r->last_loss);
+    *r = (train_report){0};
 }

@@ -52,7 +52,12 @@ void train_result_print(const train_report *r, const double *before, const doubl
     int c = 0;
     for (int j = 0; j < s->jobs.jobs; j++) {
         const osv_job *job = &s->jobs.job[j];
-        const train_outcome *out = &r->outcome[j];
+        const osv_outcome *out = &r->outcome[j];
+        if (out->stopped == OSV_RUNNING) {
+            printf("%s, layer %d: not begun when the run was interrupted\n", job->name, job->layer);
+            c += job->completions;
+            continue;
+        }
         printf("%s, layer %d: stopped after %d iterations (%s), loss %.4g -> %.4g nats, norm %.4g\n",
                job->name, job->layer, out->iterations, osv_stop_name(out->stopped), out->loss_start,
                out->loss, out->norm);
@@ -63,7 +68,7 @@ void train_result_print(const train_report *r, const double *before, const doubl
             shown = from->point;
             print_completion(from, before[c], after[c], out->losses[i]);
         }
-        printf("  vector: %s\n", out->file);
+        printf("  vector: %s\n", r->file[j]);
     }
     char coldness[32] = "its job's coldness";
     if (!isnan(common_coldness(s))) snprintf(coldness, sizeof coldness, "coldness %g", common_coldness(s));
@@ -88,16 +93,17 @@ static json_t *completion_json(const train_source *from, double before, double a
 static json_t *job_json(const train_report *r, int j, const double *before, const double *after)
 {
     const osv_job *job = &r->setup->jobs.job[j];
-    const train_outcome *out = &r->outcome[j];
+    const osv_outcome *out = &r->outcome[j];
+    bool begun = out->stopped != OSV_RUNNING;
     json_t *completions = json_array();
     for (int i = 0; i < job->completions; i++)
-        json_array_append_new(
-            completions, completion_json(&r->setup->jobs.from[j][i], before[i], after[i], out->losses[i]));
+        json_array_append_new(completions, completion_json(&r->setup->jobs.from[j][i], before[i], after[i],
+                                                           begun ? out->losses[i] : NAN));
     return json_pack("{s:s, s:i, s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "name", job->name, "layer", job->layer,
-                     "stopped", osv_stop_name(out->stopped), "iterations", out->iterations, "loss_start",
-                     osv_number_json(out->loss_start), "loss", osv_number_json(out->loss), "norm",
-                     osv_number_json(out->norm), "file", osv_text_json(out->file), "completions",
-                     completions);
+                     "stopped", begun ? osv_stop_name(out->stopped) : "not-begun", "iterations",
+                     out->iterations, "loss_start", osv_number_json(out->loss_start), "loss",
+                     osv_number_json(out->loss), "norm", osv_number_json(out->norm), "file",
+                     osv_text_json(r->file[j]), "completions", completions);
 }
 
 int train_result_json(const train_report *r, const double *before, const double *after, osv_error *e)

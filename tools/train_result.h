@@ -6,11 +6,13 @@
 
 #include "tools/train_report.h"
 
-/* before, after [completions of all jobs]: ln P(completion), unsteered and with the vector. */
+/* before, after [completions of all jobs]: ln P(completion), unsteered and with the vector; of jobs that have
+ * not begun `after` is NaN. */
 void train_result_print(const train_report *r, const double *before, const double *after);
 int train_result_json(const train_report *r, const double *before, const double *after, osv_error *e);
 
-/* run.json: all arguments as they were resolved, model, tokenizer and data, build, hardware, units. */
+/* run.json: all arguments as they were resolved, model, tokenizer and data, build, hardware, units. Before
+ * the weights are there the hash of the model is null. */
 int train_run_json(json_t **out, const train_setup *s);
 
 #endif

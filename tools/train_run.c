@@ -46,26 +46,79 @@ static json_t *build_json(void)
 static json_t *model_json(const train_setup *s)
 {
     const osv_config *c = &s->m.config;
-    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:i}", "name", s->m.name, "sha256",
-                     osv_checkpoint_sha256(s->m.checkpoint), "family", c->family, "blocks", c->N, "width",
-                     c->D, "vocabulary", c->V);
+    const char *sha256 = s->m.checkpoint ? osv_checkpoint_sha256(s->m.checkpoint) : NULL;
+    return json_pack("{s:s, s:s?, s:s, s:i, s:i, s:i}", "name", s->m.name, "sha256", sha256, "family",
+                     c->family, "blocks", c->N, "width", c->D, "vocabulary", c->V);
 }
 
-/* SHA-256 of a file in hex; null where there is none. */
+/* In hex; null after a failure. Ends the digest. */
+static json_t *hex_digest(EVP_MD_CTX *digest, bool good)
+{
+    unsigned char raw[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    char hex[2 * EVP_MAX_MD_SIZE + 1] = "";
+    good = digest && good && EVP_DigestFinal_ex(digest, raw, &size) == 1;
+    for (unsigned i = 0; i < size; i++) snprintf(hex + 2 * i, 3, "%02x", raw[i]);
+    EVP_MD_CTX_free(digest);
+    return good ? json_string(hex) : json_null();
+}
+
+static EVP_MD_CTX *begin_digest(void)
+{
+    EVP_MD_CTX *digest = EVP_MD_CTX_new();
+    if (digest && EVP_DigestInit_ex(digest, EVP_sha256(), NULL) == 1) return digest;
+    EVP_MD_CTX_free(digest);
+    return NULL;
+}
+
+/* Null where there is no such file. */
 static json_t *file_sha256(const char *path)
 {
     enum { LIMIT = 1 << 30 };
     osv_error ignored = {0};
     char *text;
     size_t bytes;
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-    if (!osv_path_exists(path) || osv_file_read(&text, &bytes, path, LIMIT, &ignored)) return json_null();
-    bool good = EVP_Digest(text, bytes, digest, &size, EVP_sha256(), NULL) == 1;
+    if (!path || !osv_path_exists(path) || osv_file_read(&text, &bytes, path, LIMIT, &ignored))
+        return json_null();
+    EVP_MD_CTX *digest = begin_digest();
+    bool good = digest && EVP_DigestUpdate(digest, text, bytes) == 1;
     free(text);
-    char hex[2 * EVP_MAX_MD_SIZE + 1] = "";
-    for (unsigned i = 0; i < size; i++) snprintf(hex + 2 * i, 3, "%02x", digest[i]);
-    return good ? json_string(hex) : json_null();
+    return hex_digest(digest, good);
+}
+
+/* Of the start vectors that come from files; null where none does. */
+static json_t *inits_sha256(const train_setup *s)
+{
+    bool any = false;
+    for (int k = 0; k < s->sweep.lines; k++) any |= s->init[k] != NULL;
+    if (!any) return json_null();
+    EVP_MD_CTX *digest = begin_digest();
+    bool good = digest != NULL;
+    for (int k = 0; good && k < s->sweep.lines; k++) {
+        size_t bytes = s->init[k] ? (size_t)s->m.config.D * sizeof **s->init : 0;
+        good = EVP_DigestUpdate(digest, &bytes, sizeof bytes) == 1 &&
+               (bytes == 0 || EVP_DigestUpdate(digest, s->init[k], bytes) == 1);
+    }
+    return hex_digest(digest, good);
+}
+
+/* Of what is trained on in the end: names, token ids and which of them are steered, whatever made them:
+ * tokenizer, chat template, options. */
+static json_t *jobs_sha256(const train_setup *s)
+{
+    EVP_MD_CTX *digest = begin_digest();
+    bool good = digest != NULL;
+    for (int c = 0; good && c < s->jobs.completions; c++) {
+        const osv_sequence *q = &s->jobs.sequence[c];
+        const osv_job *job = &s->jobs.job[q->job];
+        const int head[] = {q->job, job->layer, q->count, q->prompt, (int)q->kind};
+        size_t count = (size_t)q->count;
+        good = EVP_DigestUpdate(digest, job->name, strlen(job->name) + 1) == 1 &&
+               EVP_DigestUpdate(digest, head, sizeof head) == 1 &&
+               EVP_DigestUpdate(digest, q->ids, count * sizeof *q->ids) == 1 &&
+               EVP_DigestUpdate(digest, q->steer, count * sizeof *q->steer) == 1;
+    }
+    return hex_digest(digest, good);
 }
 
 static json_t *jobs_json(const train_setup *s)
@@ -89,7 +142,9 @@ int train_run_json(json_t **out, const train_setup *s)
         {"model", model_json(s)},
         {"tokenizer_sha256", file_sha256(tokenizer)},
         {"data_sha256", file_sha256(s->options->data)},
-        {"sweep_sha256", s->options->sweep ? file_sha256(s->options->sweep) : json_null()},
+        {"sweep_sha256", file_sha256(s->options->sweep)},
+        {"init_sha256", inits_sha256(s)},
+        {"jobs_sha256", jobs_sha256(s)},
         {"jobs", jobs_json(s)},
         {"memory", train_memory_json(&s->memory)},
         {"hardware", hardware_json(s)},

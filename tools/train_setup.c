@@ -66,11 +66,12 @@ static int read_inits(train_setup *s)
 int train_setup_open(train_setup *s, const train_options *o, osv_error *e)
 {
     *s = (train_setup){.options = o, .error = e};
+    osv_run_mode mode = o->force ? OSV_RUN_REPLACE : o->resume ? OSV_RUN_RESUME : OSV_RUN_NEW;
     bool computes = !o->plan && !o->list;
     if (o->dump)
         OSV_TRY(osv_dump_check(o->dump, o->force, e));
     else if (computes)
-        OSV_TRY(osv_run_check(o->out, o->force, e));
+        OSV_TRY(osv_run_check(o->out, mode, e));
     OSV_TRY(train_sweep_open(&s->sweep, o, e));
     OSV_TRY((computes ? tool_model_open : tool_model_plan)(&s->m, o->model, o->chat, &o->machine, e));
     OSV_TRY(check_layers(s));

@@ -1,0 +1,408 @@
+#include "optim/saved_run.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loader/safetensors.h"
+
+static const char format[] = "osv-checkpoint/1";
+
+/* Fields of a job's state, a tensor [jobs of the bin] each; integers are I32, the others F64. */
+typedef struct {
+    const char *name;
+    size_t at;
+} field;
+
+#define OF_STATE(name) offsetof(osv_job_state, name)
+static const field state_ints[] = {
+    {"bin.steps", OF_STATE(steps)},           {"bin.met", OF_STATE(stop.met)},
+    {"bin.flat", OF_STATE(stop.flat)},        {"bin.stopped", OF_STATE(stopped)},
+    {"bin.stopped_at", OF_STATE(stopped_at)}, {"bin.iter", OF_STATE(iter)},
+};
+static const field state_numbers[] = {
+    {"bin.last", OF_STATE(stop.last)}, {"bin.loss", OF_STATE(loss)}, {"bin.norm", OF_STATE(norm)}};
+
+/* Fields of an outcome, a tensor [jobs that have begun] each. */
+#define OF_OUTCOME(name) offsetof(osv_outcome, name)
+static const field outcome_ints[] = {{"job.stopped", OF_OUTCOME(stopped)},
+                                     {"job.iterations", OF_OUTCOME(iterations)},
+                                     {"job.nan_iter", OF_OUTCOME(nan_iter)}};
+static const field outcome_numbers[] = {{"job.loss_start", OF_OUTCOME(loss_start)},
+                                        {"job.loss", OF_OUTCOME(loss)},
+                                        {"job.norm", OF_OUTCOME(norm)}};
+
+_Static_assert(sizeof(osv_stop) == sizeof(int), "osv_stop is copied as an int");
+_Static_assert(sizeof(int) == 4 && sizeof(osv_real) == 4, "tensors are I32 and F32");
+
+enum {
+    STATE_INTS = sizeof state_ints / sizeof *state_ints,
+    STATE_NUMBERS = sizeof state_numbers / sizeof *state_numbers,
+    OUTCOME_INTS = sizeof outcome_ints / sizeof *outcome_ints,
+    OUTCOME_NUMBERS = sizeof outcome_numbers / sizeof *outcome_numbers,
+    /* bin.job, bin.losses, job.losses */
+    TENSORS = STATE_INTS + STATE_NUMBERS + OUTCOME_INTS + OUTCOME_NUMBERS + 3,
+    NAME_ROOM = 24,
+    NUMBER_ROOM = 24,
+    MOST = INT_MAX / 2, /* of counts that are counted on */
+};
+
+/* Integers of the metadata. */
+enum { TRACE_BYTES, ITERATIONS, MEMORY, NEXT, RECOMPUTE, SUBMITTED, JOBS, METADATA };
+static const char *const metadata_key[METADATA] = {
+    [TRACE_BYTES] = "trace_bytes", [ITERATIONS] = "iterations",    [MEMORY] = "memory", [NEXT] = "begun",
+    [RECOMPUTE] = "recompute",     [SUBMITTED] = "bin_iterations", [JOBS] = "jobs"};
+
+/* Vectors and moments of a job, which lie one after the other. */
+static void name_tensor(char name[NAME_ROOM], int job)
+{
+    snprintf(name, NAME_ROOM, "state.%d", job);
+}
+
+static int completions_of_bin(const osv_training_state *s, const osv_saved_shape *shape)
+{
+    int n = 0;
+    for (int i = 0; i < s->jobs; i++) n += shape->job[s->job[i]].completions;
+    return n;
+}
+
+static int completions_of_begun(const osv_training_state *s, const osv_saved_shape *shape)
+{
+    int n = 0;
+    for (int j = 0; j < s->next; j++) n += shape->job[j].completions;
+    return n;
+}
+
+/* ---- writing ---- */
+
+typedef struct {
+    osv_tensor_out *tensor;
+    int tensors;
+    char *memory; /* what they point to, as far as it had to be collected */
+    size_t used;
+} writer;
+
+static void *add(writer *w, const char *name, const char *dtype, size_t element, int count)
+{
+    void *data = w->memory + w->used;
+    w->used += ((size_t)count * element + 7) / 8 * 8;
+    w->tensor[w->tensors++] =
+        (osv_tensor_out){.name = name, .dtype = dtype, .rank = 1, .shape = {count}, .data = data};
+    return data;
+}
+
+static void add_int(writer *w, const field *f, const osv_training_state *s)
+{
+    int *out = add(w, f->name, "I32", sizeof *out, s->jobs);
+    for (int i = 0; i < s->jobs; i++)
+        memcpy(&out[i], (const char *)&s->state[s->job[i]] + f->at, sizeof *out);
+}
+
+static void add_number(writer *w, const field *f, const osv_training_state *s)
+{
+    double *out = add(w, f->name, "F64", sizeof *out, s->jobs);
+    for (int i = 0; i < s->jobs; i++)
+        memcpy(&out[i], (const char *)&s->state[s->job[i]] + f->at, sizeof *out);
+}
+
+static void add_bin(writer *w, const osv_training_state *s, const osv_saved_shape *shape,
+                    char (*name)[NAME_ROOM])
+{
+    memcpy(add(w, "bin.job", "I32", sizeof *s->job, s->jobs), s->job, (size_t)s->jobs * sizeof *s->job);
+    for (int k = 0; k < STATE_INTS; k++) add_int(w, &state_ints[k], s);
+    for (int k = 0; k < STATE_NUMBERS; k++) add_number(w, &state_numbers[k], s);
+    double *losses = add(w, "bin.losses", "F64", sizeof *losses, completions_of_bin(s, shape));
+    for (int i = 0; i < s->jobs; i++) {
+        int job = s->job[i], n = shape->job[job].completions;
+        memcpy(losses, s->state[job].losses, (size_t)n * sizeof *losses);
+        losses += n;
+        name_tensor(name[i], job);
+        w->tensor[w->tensors++] = (osv_tensor_out){.name = name[i],
+                                                   .dtype = "F32",
+                                                   .rank = 2,
+                                                   .shape = {OSV_HISTORY + 2, shape->D},
+                                                   .data = s->state[job].vector};
+    }
+}
+
+static void add_outcomes(writer *w, const osv_saved_run *saved, const osv_saved_shape *shape)
+{
+    int begun = saved->state.next;
+    for (int k = 0; k < OUTCOME_INTS; k++) {
+        int *out = add(w, outcome_ints[k].name, "I32", sizeof *out, begun);
+        for (int j = 0; j < begun; j++)
+            memcpy(&out[j], (const char *)&saved->outcome[j] + outcome_ints[k].at, sizeof *out);
+    }
+    for (int k = 0; k < OUTCOME_NUMBERS; k++) {
+        double *out = add(w, outcome_numbers[k].name, "F64", sizeof *out, begun);
+        for (int j = 0; j < begun; j++)
+            memcpy(&out[j], (const char *)&saved->outcome[j] + outcome_numbers[k].at, sizeof *out);
+    }
+    double *losses = add(w, "job.losses", "F64", sizeof *losses, completions_of_begun(&saved->state, shape));
+    for (int j = 0; j < begun; j++) {
+        size_t n = (size_t)shape->job[j].completions;
+        if (saved->outcome[j].losses) memcpy(losses, saved->outcome[j].losses, n * sizeof *losses);
+        losses += n;
+    }
+}
+
+int osv_saved_run_write(const char *path, const osv_saved_run *saved, const osv_saved_shape *shape,
+                        osv_error *e)
+{
+    const osv_training_state *s = &saved->state;
+    size_t bin = (size_t)s->jobs, begun = (size_t)s->next;
+    size_t numbers = bin * (STATE_INTS + STATE_NUMBERS + 1) + begun * (OUTCOME_INTS + OUTCOME_NUMBERS) +
+                     (size_t)completions_of_bin(s, shape) + (size_t)completions_of_begun(s, shape) + TENSORS;
+    writer w = {.tensor = calloc(TENSORS + bin, sizeof *w.tensor), .memory = calloc(numbers, sizeof(double))};
+    char(*name)[NAME_ROOM] = calloc(bin + 1, sizeof *name);
+    const long long value[METADATA] = {[TRACE_BYTES] = saved->trace_bytes,
+                                       [ITERATIONS] = s->iterations,
+                                       [MEMORY] = (long long)s->memory,
+                                       [NEXT] = s->next,
+                                       [RECOMPUTE] = s->recompute,
+                                       [SUBMITTED] = s->submitted,
+                                       [JOBS] = shape->jobs};
+    char text[METADATA][NUMBER_ROOM];
+    osv_metadata metadata[METADATA + 1] = {{"format", format}};
+    for (int k = 0; k < METADATA; k++) {
+        snprintf(text[k], sizeof text[k], "%lld", value[k]);
+        metadata[k + 1] = (osv_metadata){metadata_key[k], text[k]};
+    }
+    int status = w.tensor && w.memory && name ? OSV_OK
+                                              : OSV_FAIL(e, OSV_DEVICE, "%s: no memory for it", path);
+    if (!status) {
+        add_bin(&w, s, shape, name);
+        add_outcomes(&w, saved, shape);
+        status = osv_safetensors_write(path, w.tensor, w.tensors, metadata, METADATA + 1, e);
+    }
+    free(w.tensor);
+    free(w.memory);
+    free(name);
+    return status;
+}
+
+/* ---- reading ---- */
+
+typedef struct {
+    const osv_safetensors *file;
+    const char *path;
+    osv_saved_run *saved;
+    const osv_saved_shape *shape;
+    osv_error *e;
+} reader;
+
+static int broken(const reader *r, const char *what)
+{
+    return OSV_FAIL(r->e, OSV_BAD_INPUT,
+                    "%s: %s; it cannot be gone on from: without this file --resume begins the run anew",
+                    r->path, what);
+}
+
+static int other_run(const reader *r, const char *what)
+{
+    return OSV_FAIL(r->e, OSV_BAD_INPUT, "%s: %s; it was saved by another run", r->path, what);
+}
+
+/* Copies the tensor, which must have this dtype and shape; rank 1 where columns is 0. */
+static int get(const reader *r, const char *name, const char *dtype, size_t element, int rows, int columns,
+               void *out)
+{
+    char what[128];
+    const osv_tensor *t = osv_safetensors_find(r->file, name);
+    size_t bytes = (size_t)rows * (size_t)(columns ? columns : 1) * element;
+    if (t && strcmp(t->dtype, dtype) == 0 && t->rank == (columns ? 2 : 1) && t->shape[0] == rows &&
+        (!columns || t->shape[1] == columns) && t->bytes == bytes) {
+        if (bytes) memcpy(out, t->data, bytes);
+        return OSV_OK;
+    }
+    snprintf(what, sizeof what, "tensor \"%s\" %s", name,
+             t ? "has not the dtype or the shape that it should have" : "is missing");
+    return broken(r, what);
+}
+
+static int get_metadata(const reader *r, long long *value)
+{
+    const char *made = osv_safetensors_metadata(r->file, "format");
+    if (!made || strcmp(made, format) != 0)
+        return OSV_FAIL(r->e, OSV_BAD_INPUT, "%s: format \"%.40s\" is not known; expected %s", r->path,
+                        made ? made : "", format);
+    for (int k = 0; k < METADATA; k++) {
+        const char *text = osv_safetensors_metadata(r->file, metadata_key[k]);
+        size_t length = text ? strlen(text) : 0;
+        if (length < 1 || length > 18 || strspn(text, "0123456789") != length) {
+            char what[64];
+            snprintf(what, sizeof what, "\"%s\" is not a number", metadata_key[k]);
+            return broken(r, what);
+        }
+        value[k] = strtoll(text, NULL, 10);
+    }
+    return OSV_OK;
+}
+
+static int get_numbers(const reader *r)
+{
+    osv_training_state *s = &r->saved->state;
+    long long value[METADATA];
+    OSV_TRY(get_metadata(r, value));
+    if (value[JOBS] != r->shape->jobs) return other_run(r, "has another number of jobs");
+    if (value[NEXT] > r->shape->jobs || value[RECOMPUTE] > r->shape->N || value[ITERATIONS] > MOST ||
+        value[SUBMITTED] > value[ITERATIONS])
+        return broken(r, "its numbers do not fit together");
+    r->saved->trace_bytes = value[TRACE_BYTES];
+    s->iterations = (int)value[ITERATIONS];
+    s->memory = (size_t)value[MEMORY];
+    s->next = (int)value[NEXT];
+    s->recompute = (int)value[RECOMPUTE];
+    s->submitted = (int)value[SUBMITTED];
+    return OSV_OK;
+}
+
+/* One value of each of `count` things, which begin at `base` and are `step` bytes long, `index` of them. */
+static int scatter(const reader *r, const field *f, const char *dtype, size_t element, int count, char *base,
+                   size_t step, const int *index)
+{
+    char *values = malloc((size_t)count * element + 1);
+    if (!values) return OSV_FAIL(r->e, OSV_DEVICE, "%s: no memory for it", r->path);
+    int status = get(r, f->name, dtype, element, count, 0, values);
+    for (int i = 0; i < count && !status; i++)
+        memcpy(base + (size_t)(index ? index[i] : i) * step + f->at, values + (size_t)i * element, element);
+    free(values);
+    return status;
+}
+
+/* Numbers of jobs that have begun, none twice. */
+static int get_jobs(const reader *r)
+{
+    osv_training_state *s = &r->saved->state;
+    const osv_tensor *t = osv_safetensors_find(r->file, "bin.job");
+    if (!t || t->rank != 1 || t->shape[0] > s->next) return broken(r, "tensor \"bin.job\" is wrong");
+    int count = (int)t->shape[0];
+    OSV_TRY(get(r, "bin.job", "I32", sizeof *s->job, count, 0, s->job));
+    for (int i = 0; i < count; i++) {
+        int job = s->job[i];
+        if (job < 0 || job >= s->next || s->state[job].vector)
+            return broken(r, "the jobs of its bin are wrong");
+        OSV_TRY(osv_job_state_open(&s->state[job], r->shape->D, r->shape->job[job].completions, r->e));
+        s->jobs++; /* from here osv_saved_run_free knows it */
+    }
+    return OSV_OK;
+}
+
+static int get_bin(const reader *r)
+{
+    osv_training_state *s = &r->saved->state;
+    OSV_TRY(get_jobs(r));
+    for (int k = 0; k < STATE_INTS; k++)
+        OSV_TRY(scatter(r, &state_ints[k], "I32", 4, s->jobs, (char *)s->state, sizeof *s->state, s->job));
+    for (int k = 0; k < STATE_NUMBERS; k++)
+        OSV_TRY(scatter(r, &state_numbers[k], "F64", 8, s->jobs, (char *)s->state, sizeof *s->state, s->job));
+    int completions = completions_of_bin(s, r->shape);
+    double *losses = malloc((size_t)completions * sizeof *losses + 1);
+    if (!losses) return OSV_FAIL(r->e, OSV_DEVICE, "%s: no memory for it", r->path);
+    int status = get(r, "bin.losses", "F64", sizeof *losses, completions, 0, losses);
+    for (int i = 0, c = 0; i < s->jobs && !status; i++) {
+        int job = s->job[i], n = r->shape->job[job].completions;
+        char name[NAME_ROOM];
+        name_tensor(name, job);
+        memcpy(s->state[job].losses, losses + c, (size_t)n * sizeof *losses);
+        status = get(r, name, "F32", sizeof(osv_real), OSV_HISTORY + 2, r->shape->D, s->state[job].vector);
+        c += n;
+    }
+    free(losses);
+    return status;
+}
+
+static int get_outcomes(const reader *r)
+{
+    osv_outcome *out = r->saved->outcome;
+    int begun = r->saved->state.next, completions = completions_of_begun(&r->saved->state, r->shape);
+    for (int k = 0; k < OUTCOME_INTS; k++)
+        OSV_TRY(scatter(r, &outcome_ints[k], "I32", 4, begun, (char *)out, sizeof *out, NULL));
+    for (int k = 0; k < OUTCOME_NUMBERS; k++)
+        OSV_TRY(scatter(r, &outcome_numbers[k], "F64", 8, begun, (char *)out, sizeof *out, NULL));
+    double *losses = malloc((size_t)completions * sizeof *losses + 1);
+    if (!losses) return OSV_FAIL(r->e, OSV_DEVICE, "%s: no memory for it", r->path);
+    int status = get(r, "job.losses", "F64", sizeof *losses, completions, 0, losses);
+    for (int j = 0, c = 0; j < begun && !status; j++) {
+        size_t n = (size_t)r->shape->job[j].completions;
+        if (out[j].stopped != OSV_RUNNING) {
+            out[j].losses = malloc(n * sizeof *losses + 1);
+            if (!out[j].losses)
+                status = OSV_FAIL(r->e, OSV_DEVICE, "%s: no memory for it", r->path);
+            else
+                memcpy(out[j].losses, losses + c, n * sizeof *losses);
+        }
+        c += (int)n;
+    }
+    free(losses);
+    return status;
+}
+
+static bool is_stop(int stopped)
+{
+    return stopped >= OSV_RUNNING &&
+           stopped < OSV_STOP_INTERRUPTED; /* it is saved before jobs are interrupted */
+}
+
+static bool count_is_sane(int n)
+{
+    return n >= 0 && n <= MOST;
+}
+
+/* Every job that has begun is in the bin or has ended; in the bin both parts tell the same. */
+static int check(const reader *r)
+{
+    const osv_training_state *s = &r->saved->state;
+    for (int i = 0; i < s->jobs; i++) {
+        const osv_job_state *j = &s->state[s->job[i]];
+        bool counts = count_is_sane(j->steps) && count_is_sane(j->stop.met) && count_is_sane(j->stop.flat) &&
+                      count_is_sane(j->iter) && j->iter <= j->steps;
+        bool ended = j->stopped != OSV_RUNNING;
+        if (!counts || !is_stop((int)j->stopped) || j->stopped != r->saved->outcome[s->job[i]].stopped ||
+            (ended && (j->stopped_at >= s->submitted || j->stopped_at < -MOST)))
+            return broken(r, "what it says about the jobs of its bin does not fit together");
+    }
+    for (int j = 0; j < s->next; j++) {
+        const osv_outcome *out = &r->saved->outcome[j];
+        bool in_bin = s->state[j].vector != NULL, ended = out->stopped != OSV_RUNNING;
+        if (!is_stop((int)out->stopped) || (!ended && !in_bin) || !count_is_sane(out->iterations) ||
+            out->nan_iter < -1 || out->nan_iter > MOST)
+            return broken(r, "what it says about the jobs does not fit together");
+    }
+    return OSV_OK;
+}
+
+int osv_saved_run_read(osv_saved_run *saved, const char *path, const osv_saved_shape *shape, osv_error *e)
+{
+    size_t jobs = (size_t)shape->jobs;
+    osv_safetensors *file;
+    *saved = (osv_saved_run){0};
+    OSV_TRY(osv_safetensors_open(&file, path, e));
+    const reader r = {.file = file, .path = path, .saved = saved, .shape = shape, .e = e};
+    saved->state.job = calloc(jobs + 1, sizeof *saved->state.job);
+    saved->state.state = calloc(jobs + 1, sizeof *saved->state.state);
+    saved->outcome = calloc(jobs + 1, sizeof *saved->outcome);
+    int status = saved->state.job && saved->state.state && saved->outcome
+                     ? OSV_OK
+                     : OSV_FAIL(e, OSV_DEVICE, "%s: no memory for it", path);
+    if (!status) status = get_numbers(&r);
+    if (!status) status = get_bin(&r);
+    if (!status) status = get_outcomes(&r);
+    if (!status) status = check(&r);
+    osv_safetensors_close(file);
+    if (status) osv_saved_run_free(saved, shape);
+    return status;
+}
+
+void osv_saved_run_free(osv_saved_run *saved, const osv_saved_shape *shape)
+{
+    for (int i = 0; i < saved->state.jobs; i++) osv_job_state_close(&saved->state.state[saved->state.job[i]]);
+    for (int j = 0; saved->outcome && j < shape->jobs; j++) free(saved->outcome[j].losses);
+    free(saved->state.job);
+    free(saved->state.state);
+    free(saved->outcome);
+    *saved = (osv_saved_run){0};
+}

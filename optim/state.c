@@ -1,0 +1,39 @@
+#include "optim/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int osv_job_state_open(osv_job_state *s, int D, int completions, osv_error *e)
+{
+    *s = (osv_job_state){0};
+    s->vector = calloc((size_t)D * (OSV_HISTORY + 2), sizeof *s->vector);
+    s->losses = calloc((size_t)completions + 1, sizeof *s->losses);
+    if (!s->vector || !s->losses) {
+        osv_job_state_close(s);
+        return OSV_FAIL(e, OSV_DEVICE, "out of memory");
+    }
+    s->m = s->vector + (size_t)D * OSV_HISTORY;
+    s->s = s->m + D;
+    return OSV_OK;
+}
+
+void osv_job_state_copy(osv_job_state *to, const osv_job_state *from, int D, int completions)
+{
+    osv_job_state own = *to;
+    *to = *from;
+    to->vector = own.vector;
+    to->m = own.m;
+    to->s = own.s;
+    to->losses = own.losses;
+    memcpy(to->vector, from->vector, (size_t)D * (OSV_HISTORY + 2) * sizeof *to->vector);
+    memcpy(to->losses, from->losses, (size_t)completions * sizeof *to->losses);
+}
+
+/* What is known without them stays: the job's verdict. */
+void osv_job_state_close(osv_job_state *s)
+{
+    free(s->vector);
+    free(s->losses);
+    s->vector = s->m = s->s = NULL;
+    s->losses = NULL;
+}

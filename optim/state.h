@@ -1,0 +1,49 @@
+/* Where a training stands between two iterations: all that it takes to go on to the same bytes. Knows no
+ * files; optim/saved_run.h writes it to one. */
+#ifndef OSV_OPTIM_STATE_H
+#define OSV_OPTIM_STATE_H
+
+#include <stddef.h>
+
+#include "kernels/error.h"
+#include "kernels/real.h"
+#include "optim/stop.h"
+
+/* v and the vectors before it: a stop is noticed one or two iterations late and takes an older one. */
+enum { OSV_HISTORY = 4 };
+
+/* Of a job while it is in a bin. */
+typedef struct {
+    osv_real
+        *vector;     /* [OSV_HISTORY, D] v, and what it was before the last step, the step before that, ... */
+    osv_real *m, *s; /* [D] Adam's moments, right behind the vectors */
+    int steps;       /* taken (or enqueued) so far */
+    osv_stop_state stop;
+    osv_stop stopped;
+    int stopped_at; /* iteration of the bin whose measurement ended it */
+    /* the last finite measurement */
+    int iter;
+    double loss, norm;
+    double *losses; /* [completions] */
+} osv_job_state;
+
+/* Zeros. */
+int osv_job_state_open(osv_job_state *s, int D, int completions, osv_error *e);
+/* Everything from `from`, which has the same sizes, into the memory of `to`. */
+void osv_job_state_copy(osv_job_state *to, const osv_job_state *from, int D, int completions);
+void osv_job_state_close(osv_job_state *s);
+
+typedef struct {
+    int iterations; /* of all bins so far */
+    size_t memory;  /* what the bins were packed with: osv_training.memory */
+    int next;       /* the jobs 0 .. next have begun */
+    /* The bin. Jobs of it that have ended rest in it and are computed all the same: without them the products
+     * would have other shapes, and with them other last bits. */
+    int jobs;
+    int *job;             /* [jobs] in the order of the batch */
+    osv_job_state *state; /* [jobs of the training]; of use are those of the bin */
+    int recompute;        /* osv_switches.recompute */
+    int submitted;        /* iterations of this bin, from which stopped_at counts */
+} osv_training_state;
+
+#endif

@@ -1,0 +1,30 @@
+#include "optim/saved_run.h"
+
+#include "fuzz.h"
+
+enum { JOBS = 4, D = 3, N = 5 };
+
+/* Any file is refused, or says where a training can go on. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+    static const osv_job job[JOBS] = {
+        {.completions = 2}, {.completions = 1}, {.completions = 3}, {.completions = 1}};
+    const osv_saved_shape shape = {job, JOBS, D, N};
+    osv_error e = {0};
+    osv_saved_run saved;
+    int status = osv_saved_run_read(&saved, as_file(data, bytes), &shape, &e);
+    check_error(status, &e);
+    if (status) return 0;
+    const osv_training_state *s = &saved.state;
+    MUST(s->next >= 0 && s->next <= JOBS && s->jobs >= 0 && s->jobs <= s->next && saved.trace_bytes >= 0);
+    for (int i = 0; i < s->jobs; i++) {
+        MUST(s->job[i] >= 0 && s->job[i] < s->next);
+        for (int k = 0; k < i; k++) MUST(s->job[k] != s->job[i]);
+        MUST(s->state[s->job[i]].stopped == saved.outcome[s->job[i]].stopped);
+        MUST(s->state[s->job[i]].iter <= s->state[s->job[i]].steps);
+    }
+    for (int j = 0; j < s->next; j++)
+        MUST((saved.outcome[j].stopped == OSV_RUNNING) == (saved.outcome[j].losses == NULL));
+    osv_saved_run_free(&saved, &shape);
+    return 0;
+}
