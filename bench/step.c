@@ -6,13 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "bench/iteration.h"
 #include "bench/jobs.h"
 #include "bench/models.h"
 #include "bench/open.h"
 #include "bench/report.h"
 #include "bench/step_parts.h"
 #include "engine/cost.h"
-#include "kernels/host.h"
 #include "optim/bin.h"
 #include "tools/options.h"
 #include "tools/tool_model.h"
@@ -48,45 +48,6 @@ static const osv_option option_table[] = {
     {"help", NULL, NULL, "this text", OSV_OPTION_FLAG, FIELD(help)},
     {0},
 };
-
-/* ---- an iteration ---- */
-
-/* When the reports of the first job came. */
-typedef struct {
-    double *at;
-    int count, room;
-} stopwatch;
-
-static int on_report(void *context, const osv_report *r, osv_error *e)
-{
-    stopwatch *w = context;
-    (void)e;
-    if (r->job == 0 && w->count < w->room) w->at[w->count++] = osv_host_seconds();
-    return OSV_OK;
-}
-
-/* The least mean of `window` iterations in a row. Without graphs an iteration has ended when its report
- * comes: then one is enough. With them the host may hear of one late and of the next in time. The first ones
- * warm the caches. */
-static double least(const stopwatch *w, int window)
-{
-    enum { WARM = 1 };
-    double best = INFINITY;
-    if (window > w->count - 1 - WARM) window = w->count - 1 - WARM;
-    for (int i = WARM; i + window < w->count; i++) best = fmin(best, (w->at[i + window] - w->at[i]) / window);
-    return best;
-}
-
-static int time_iteration(double *seconds, osv_training *t, int iterations)
-{
-    stopwatch w = {.at = calloc((size_t)iterations + 2, sizeof *w.at), .room = iterations + 2};
-    if (!w.at) return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
-    t->observer = (osv_observer){.context = &w, .report = on_report};
-    int status = osv_train(t);
-    *seconds = least(&w, osv_on_device(t->ops) ? 8 : 1);
-    free(w.at);
-    return status;
-}
 
 /* ---- a model ---- */
 
@@ -145,7 +106,7 @@ static int measure(bench *b, bench_open *m, bench_jobs *jobs, osv_error *e)
     osv_batch *batch = NULL;
     double seconds = NAN;
     osv_rates before = osv_measure_rates(m->ops, o->machine.threads, size);
-    OSV_TRY(time_iteration(&seconds, &t, o->iterations));
+    OSV_TRY(bench_iteration(&seconds, &t, o->iterations));
     osv_rates after = osv_measure_rates(m->ops, o->machine.threads, size);
     osv_rates rates = {fmax(before.flops, after.flops), fmax(before.bandwidth, after.bandwidth)};
     OSV_TRY(osv_bin_batch(&batch, &t, jobs->index, jobs->jobs, false));

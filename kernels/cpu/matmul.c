@@ -6,7 +6,7 @@
 /* Products with weights that stay in the format of the file. By the number of rows of x:
  *
  * few    Loops that widen weights in registers (loops.c), which read them once and pack nothing.
- * some   The same for dx; forward, sums in registers over rows of x that were packed once (tile.c).
+ * some   Sums in registers (tile.c), over rows of x that were packed once, for dx over packed columns of w.
  * many   A panel of weights is widened into the thread's scratch, small enough for its second-level cache,
  *        and BLAS multiplies it; F32 weights go to BLAS where they are. BLAS packs both sides of each call,
  *        which takes as long as some 10 rows of products.
@@ -14,12 +14,10 @@
  * Everything is cut by shape alone, so that each number is one sum in one order whatever the threads. */
 
 enum {
-    SOME = 256, /* rows that tile.c takes; it wins by a little beyond, too, but x should stay in the cache */
-    /* rows that loops.c takes: where its loops are not cloned, BLAS has wider registers */
-    SOME_DX = OSV_CPU_CLONED ? 64 : 16,
-    NARROW = 64,      /* rows of a weight in an item of the loops */
-    SLAB = 128,       /* at least as many of all weights in an item of matmul_dx: its sums have a price */
-    ITEMS = 16,       /* that a product should have, for as many threads */
+    SOME = 256,  /* rows that tile.c takes; it wins by a little beyond, too, but x should stay in the cache */
+    NARROW = 64, /* rows of a weight in an item of the loops */
+    SLAB = 128,  /* at least as many of all weights in an item of matmul_dx: its sums have a price */
+    ITEMS = 16,  /* that a product should have, for as many threads */
     NARROWEST = 128,  /* rows of a weight (matmul) or columns (matmul_dx) in a panel: less and BLAS spends */
     WIDEST = 512,     /* its time packing x; more gains nothing */
     DEPTH = 512,      /* longest sums that one call of BLAS does */
@@ -184,8 +182,8 @@ static void back_slab(float *sum, const float *const dy[], const osv_weight *con
 
 /* An item is a slab of rows of the weights and a block of columns, wide, so that weights are read in long
  * runs. The first slab goes to dx, the others to sums of their own, which are added up in order. */
-static void matmul_dx_some(osv_ops *o, float *dx, const float *const dy[], const osv_weight *const w[], int n,
-                           int rows)
+static void matmul_dx_few(osv_ops *o, float *dx, const float *const dy[], const osv_weight *const w[], int n,
+                          int rows)
 {
     int cols = w[0]->cols, total = total_rows(w, n);
     int panels = osv_cpu_blocks(cols, OSV_CPU_COLUMNS);
@@ -193,7 +191,7 @@ static void matmul_dx_some(osv_ops *o, float *dx, const float *const dy[], const
     int slabs = osv_cpu_max(osv_cpu_min(ITEMS / panels, total / SLAB), 1),
         slab = osv_cpu_blocks(total, slabs);
     size_t size = (size_t)rows * cols;
-    if (!osv_cpu_scratch(o, (size_t)SOME_DX * OSV_CPU_COLUMNS * sizeof(float)) ||
+    if (!osv_cpu_scratch(o, (size_t)OSV_CPU_FEW * OSV_CPU_COLUMNS * sizeof(float)) ||
         !osv_cpu_partial(o, size * (slabs - 1) * sizeof(float)))
         return;
     const osv_cpu *cpu = o->state;
@@ -213,6 +211,21 @@ static void matmul_dx_some(osv_ops *o, float *dx, const float *const dy[], const
                 const float *sum = sums + size * s + (size_t)t * cols;
                 for (int c = 0; c < cols; c++) dx[(size_t)t * cols + c] += sum[c];
             }
+    }
+}
+
+/* An item is a block of columns: it goes through all weights, in order. */
+static void matmul_dx_some(osv_ops *o, float *dx, const float *const dy[], const osv_weight *const w[], int n,
+                           int rows)
+{
+    if (!osv_cpu_scratch(o, (size_t)OSV_CPU_TILE_COLUMNS * OSV_CPU_TILE_DEPTH * sizeof(float))) return;
+    int cols = w[0]->cols, blocks = osv_cpu_blocks(cols, OSV_CPU_TILE_COLUMNS);
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_product_threads(o, work_of(w, n, rows)))
+    for (int item = 0; item < blocks; item++) {
+        int first = item * OSV_CPU_TILE_COLUMNS;
+        for (int i = 0; i < n; i++)
+            osv_cpu_tile_dx(dx, dy[i], w[i], first, osv_cpu_min(OSV_CPU_TILE_COLUMNS, cols - first), rows,
+                            i > 0, osv_cpu_mine(o));
     }
 }
 
@@ -242,7 +255,9 @@ void osv_cpu_matmul_dx(osv_ops *o, float *dx, const float *const dy[], const osv
     if (empty == n)
         memset(dx, 0, (size_t)rows * w[0]->cols * sizeof *dx);
     else
-        (rows <= SOME_DX ? matmul_dx_some : matmul_dx_many)(o, dx, dy + empty, w + empty, n - empty, rows);
+        (rows <= OSV_CPU_FEW ? matmul_dx_few
+         : rows <= SOME      ? matmul_dx_some
+                             : matmul_dx_many)(o, dx, dy + empty, w + empty, n - empty, rows);
 }
 
 /* y[r] += b */

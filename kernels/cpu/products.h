@@ -12,8 +12,11 @@
 #endif
 
 enum {
-    OSV_CPU_FEW = 4,       /* rows that the loops of loops.c take at once */
-    OSV_CPU_LANES = 16,    /* rows of a block of tile.c */
+    OSV_CPU_FEW = 4,          /* rows that the loops of loops.c take at once */
+    OSV_CPU_LANES = 16,       /* rows of a block of tile.c */
+    OSV_CPU_TILE_DEPTH = 512, /* longest sums in its registers */
+    OSV_CPU_TILE_COLUMNS =
+        64,                /* most columns of osv_cpu_tile_dx: whole cache lines of bf16, 128 KiB packed */
     OSV_CPU_COLUMNS = 512, /* most columns of osv_cpu_back */
 };
 
@@ -32,5 +35,11 @@ void osv_cpu_pack_rows(float *packed, const float *x, int cols, int rows);
 
 /* What osv_cpu_dots does, for any number of rows. */
 void osv_cpu_tile(float *y, const float *packed, const osv_weight *w, int first, int count, int rows);
+
+/* dx = dy w, or dx += dy w if `add`, for `count` <= OSV_CPU_TILE_COLUMNS columns from `first` and any number
+ * of rows. dx [rows, w.cols], dy [rows, w.rows]; packed is scratch, [OSV_CPU_TILE_COLUMNS,
+ * OSV_CPU_TILE_DEPTH]. */
+void osv_cpu_tile_dx(float *dx, const float *dy, const osv_weight *w, int first, int count, int rows,
+                     bool add, float *packed);
 
 #endif
