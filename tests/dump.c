@@ -4,12 +4,11 @@
 #include <math.h>
 
 #include "files.h"
-#include "loader/checkpoint.h"
-#include "loader/json.h"
-#include "loader/safetensors.h"
 #include "optim/bin.h"
 #include "optim/dump.h"
 #include "optim/pack.h"
+#include "tests/emu/device_emu.h"
+#include "tests/golden_case.h"
 
 enum { SEQUENCES = 7, TOKENS = 9, JOBS = 2 };
 
@@ -39,33 +38,23 @@ static const osv_sequence sequences[SEQUENCES] = {
 static const double targets[SEQUENCES] = {0.5, NAN, 1, 2, NAN, NAN, 3};
 
 typedef struct {
-    osv_error error;
-    osv_checkpoint *checkpoint;
-    osv_model model;
-    osv_ops *ops;
-    osv_comm *comm;
+    golden_model g;
     osv_job job[JOBS];
     osv_training training;
 } subject;
 
-static void check(const subject *s, int status)
+static int open_cpu(osv_ops **o, osv_dtype dtype, osv_error *error)
 {
-    cr_assert_eq(status, 0, "%s", s->error.text);
+    return osv_cpu_open(o, dtype, 2, error);
 }
 
-static void open_subject(subject *s, const char *model, bool cpu, osv_switches on)
+static void open_subject(subject *s, const char *model, golden_opener *open, osv_switches on)
 {
-    char path[512];
     *s = (subject){.job = {{.name = "a", .completions = 4}, {.name = "b", .completions = 3}}};
-    snprintf(path, sizeof path, "%s/models/%s", OSV_GOLDEN, model);
-    check(s, osv_checkpoint_open(&s->checkpoint, &s->model, path, 0, 1, &s->error));
-    check(s, cpu ? osv_cpu_open(&s->ops, OSV_DTYPE_F32, 2, &s->error)
-                 : osv_ref_open(&s->ops, OSV_DTYPE_F32, &s->error));
-    check(s, osv_comm_self_open(&s->comm, &s->error));
-    check(s, osv_model_place(&s->model, s->ops));
+    golden_open(&s->g, model, open, OSV_DTYPE_F32);
     for (int j = 0; j < JOBS; j++) {
         osv_job *job = &s->job[j];
-        job->layer = j == 0 ? s->model.config.N - 1 : s->model.config.N - 2;
+        job->layer = j == 0 ? s->g.model.config.N - 1 : s->g.model.config.N - 2;
         job->options = osv_job_defaults();
         job->options.coldness = j == 0 ? 0.7 : 1;
         job->options.length_norm = j == 0;
@@ -75,15 +64,7 @@ static void open_subject(subject *s, const char *model, bool cpu, osv_switches o
         job->target = targets + 4 * j;
     }
     s->training = (osv_training){
-        .ops = s->ops, .comm = s->comm, .model = &s->model, .on = on, .job = s->job, .jobs = JOBS};
-}
-
-static void close_subject(subject *s)
-{
-    s->comm->close(s->comm);
-    s->ops->close(s->ops);
-    osv_model_free(&s->model);
-    osv_checkpoint_close(s->checkpoint);
+        .ops = s->g.ops, .comm = s->g.comm, .model = &s->g.model, .on = on, .job = s->job, .jobs = JOBS};
 }
 
 /* ---- what was written ---- */
@@ -98,11 +79,11 @@ static written dump_of(subject *s, const char *dir)
     written w;
     char file[600];
     osv_dump_size size;
-    check(s, osv_dump(&s->training, dir, false, "a model", &size));
+    golden_check(&s->g, osv_dump(&s->training, dir, false, "a model", &size));
     snprintf(file, sizeof file, "%s/activations.safetensors", dir);
-    check(s, osv_safetensors_open(&w.tensors, file, &s->error));
+    golden_check(&s->g, osv_safetensors_open(&w.tensors, file, &s->g.error));
     snprintf(file, sizeof file, "%s/rows.json", dir);
-    check(s, osv_json_read(&w.rows, file, &s->error));
+    golden_check(&s->g, osv_json_read(&w.rows, file, &s->g.error));
     cr_expect_eq(size.tensors, osv_safetensors_count(w.tensors));
     return w;
 }
@@ -162,7 +143,7 @@ static double distance(const float *a, const float *b, size_t n)
 /* All that should be there is, with as many rows as rows.json says. */
 static void check_shapes(const subject *s, const written *w)
 {
-    int N = s->model.config.N, first = s->model.config.N - 2, R = length(w, "live", "scored");
+    int N = s->g.model.config.N, first = s->g.model.config.N - 2, R = length(w, "live", "scored");
     bool narrow = json_is_true(at(w->rows, "narrow", NULL, -1));
     cr_assert_eq(json_integer_value(at(w->rows, "first_block", NULL, -1)), first);
     int expected = 4 + 1; /* w, loss, v, dv; live.z */
@@ -177,7 +158,7 @@ static void check_shapes(const subject *s, const written *w)
         expected += (x != NULL) + (y != NULL) + (dy != NULL) + (l == N && x != NULL);
     }
     cr_assert_eq(find(w, "live.z", -1)->shape[0], R);
-    cr_assert_eq(find(w, "live.z", -1)->shape[1], s->model.config.V);
+    cr_assert_eq(find(w, "live.z", -1)->shape[1], s->g.model.config.V);
     cr_assert_eq(osv_safetensors_count(w->tensors), expected);
 }
 
@@ -214,12 +195,12 @@ static void check_rows(const written *w)
 /* Where a vector enters: x = unsteered x + sign v; and dv is the sum of sign dx. */
 static void check_entrance(const subject *s, const written *w)
 {
-    int T = length(w, "live", "id"), D = s->model.config.D;
-    float x[64];
+    int T = length(w, "live", "id"), D = s->g.model.config.D;
+    float x[GOLDEN_D];
     for (int j = 0; j < JOBS; j++) {
         int layer = s->job[j].layer, steered = 0;
         const float *v = row_of(w, "v", -1, j);
-        float dv[64] = {0};
+        float dv[GOLDEN_D] = {0};
         for (int r = 0; r < T; r++) {
             if (whole(w, "live", "job", r) != j) continue;
             int sign = whole(w, "live", "sign", r);
@@ -262,27 +243,33 @@ static void check_objective(const written *w)
 /* dv of a step that nobody looks at, with the dump's w, byte for byte. */
 static void check_dv(subject *s, const written *w)
 {
+    osv_ops *o = s->g.ops;
     osv_batch *batch;
     osv_step *step;
     const int job[JOBS] = {0, 1};
     const osv_tensor *v = find(w, "v", -1), *dv = find(w, "dv", -1), *weights = find(w, "w", -1);
-    float got[JOBS * 64];
-    check(s, osv_bin_batch(&batch, &s->training, job, JOBS, false));
-    check(s, osv_step_open(&step, s->ops, s->comm, &s->model, batch, &s->training.on));
+    float got[JOBS * GOLDEN_D];
+    golden_check(&s->g, osv_bin_batch(&batch, &s->training, job, JOBS, false));
+    golden_check(&s->g, osv_step_open(&step, s->g.ops, s->g.comm, &s->g.model, batch, &s->training.on));
+    osv_real *device = o->alloc(o, v->bytes + dv->bytes), *device_dv = device + v->bytes / sizeof *device;
+    o->copy(o, device, v->data, v->bytes, OSV_TO_DEVICE);
     osv_prefix(step);
-    osv_forward(step, v->data);
-    memcpy(step->buffer.w, weights->data, weights->bytes);
-    osv_backward(step, got);
-    check(s, osv_ops_status(s->ops));
+    osv_forward(step, device);
+    o->copy(o, step->buffer.w, weights->data, weights->bytes, OSV_TO_DEVICE);
+    osv_backward(step, device_dv);
+    o->copy(o, got, device_dv, dv->bytes, OSV_TO_HOST);
+    o->sync(o, 0);
+    o->free(o, device);
+    golden_check(&s->g, osv_ops_status(o));
     cr_expect(memcmp(got, dv->data, dv->bytes) == 0, "dv is not that of the engine");
     osv_step_close(step);
     osv_batch_free(batch);
 }
 
-static void check_all(const char *model, bool cpu, osv_switches on, const char *dir)
+static void check_all(const char *model, golden_opener *open, osv_switches on, const char *dir)
 {
     subject s;
-    open_subject(&s, model, cpu, on);
+    open_subject(&s, model, open, on);
     written w = dump_of(&s, dir);
     check_shapes(&s, &w);
     check_rows(&w);
@@ -290,12 +277,17 @@ static void check_all(const char *model, bool cpu, osv_switches on, const char *
     check_objective(&w);
     check_dv(&s, &w);
     close_written(&w);
-    close_subject(&s);
+    golden_close(&s.g);
 }
 
 Test(dump, fits_together, .init = temp_open, .fini = temp_close)
 {
-    for (int m = 0; m < MODELS; m++) check_all(models[m], true, osv_all_on, temp_path(models[m]));
+    for (int m = 0; m < MODELS; m++) check_all(models[m], open_cpu, osv_all_on, temp_path(models[m]));
+}
+
+Test(dump, fits_together_on_cuda, .init = temp_open, .fini = temp_close)
+{
+    for (int m = 0; m < MODELS; m++) check_all(models[m], osv_emu_open, osv_all_on, temp_path(models[m]));
 }
 
 Test(dump, fits_together_with_switches_off, .init = temp_open, .fini = temp_close)
@@ -303,38 +295,44 @@ Test(dump, fits_together_with_switches_off, .init = temp_open, .fini = temp_clos
     osv_switches wide = osv_all_on, thawed = osv_all_on;
     wide.narrow_last = false;
     thawed.freeze = false;
-    check_all("llama-tiny", true, wide, temp_path("wide"));
-    check_all("gemma2-f16", true, thawed, temp_path("thawed"));
+    check_all("llama-tiny", open_cpu, wide, temp_path("wide"));
+    check_all("gemma2-f16", open_cpu, thawed, temp_path("thawed"));
 }
 
 /* Tensor by tensor. */
-Test(dump, cpu_against_ref, .init = temp_open, .fini = temp_close)
+static void check_against_ref(const char *model, golden_opener *open, const char *backend)
+{
+    golden_opener *const opener[] = {osv_ref_open, open};
+    const char *const name[] = {"ref", backend};
+    subject s[2];
+    written w[2];
+    for (int k = 0; k < 2; k++) {
+        char folder[64];
+        snprintf(folder, sizeof folder, "%s.%s.%d", model, backend, k);
+        open_subject(&s[k], model, opener[k], osv_all_on);
+        w[k] = dump_of(&s[k], temp_path(folder));
+        cr_assert_str_eq(json_string_value(at(w[k].rows, "backend", NULL, -1)), name[k]);
+    }
+    int count = osv_safetensors_count(w[0].tensors);
+    cr_assert_eq(count, osv_safetensors_count(w[1].tensors));
+    for (int i = 0; i < count; i++) {
+        const osv_tensor *a = osv_safetensors_at(w[0].tensors, i), *b = osv_safetensors_at(w[1].tensors, i);
+        cr_assert_str_eq(a->name, b->name);
+        cr_assert_eq(a->bytes, b->bytes);
+        double error = distance(b->data, a->data, a->bytes / sizeof(float));
+        cr_expect(error <= 1e-5, "%s, %s: %s differs from ref by %.3g", model, a->name, backend, error);
+    }
+    for (int k = 0; k < 2; k++) {
+        close_written(&w[k]);
+        golden_close(&s[k].g);
+    }
+}
+
+Test(dump, against_ref, .init = temp_open, .fini = temp_close)
 {
     for (int m = 0; m < MODELS; m++) {
-        subject s[2];
-        written w[2];
-        for (int k = 0; k < 2; k++) {
-            char name[64];
-            snprintf(name, sizeof name, "%s.%d", models[m], k);
-            open_subject(&s[k], models[m], k == 1, osv_all_on);
-            w[k] = dump_of(&s[k], temp_path(name));
-        }
-        cr_assert_str_eq(json_string_value(at(w[0].rows, "backend", NULL, -1)), "ref");
-        cr_assert_str_eq(json_string_value(at(w[1].rows, "backend", NULL, -1)), "cpu");
-        int count = osv_safetensors_count(w[0].tensors);
-        cr_assert_eq(count, osv_safetensors_count(w[1].tensors));
-        for (int i = 0; i < count; i++) {
-            const osv_tensor *a = osv_safetensors_at(w[0].tensors, i),
-                             *b = osv_safetensors_at(w[1].tensors, i);
-            cr_assert_str_eq(a->name, b->name);
-            cr_assert_eq(a->bytes, b->bytes);
-            double error = distance(b->data, a->data, a->bytes / sizeof(float));
-            cr_expect(error <= 1e-5, "%s, %s: cpu differs from ref by %.3g", models[m], a->name, error);
-        }
-        for (int k = 0; k < 2; k++) {
-            close_written(&w[k]);
-            close_subject(&s[k]);
-        }
+        check_against_ref(models[m], open_cpu, "cpu");
+        check_against_ref(models[m], osv_emu_open, "cuda");
     }
 }
 
@@ -345,11 +343,11 @@ Test(dump, recomputing, .init = temp_open, .fini = temp_close)
     osv_bin_size least, size;
     bool fits;
     const int job[JOBS] = {0, 1};
-    open_subject(&s, "llama-tiny", true, osv_all_on);
-    check(&s, osv_pack_measure(&least, &fits, &s.training, job, JOBS, 0));
+    open_subject(&s, "llama-tiny", open_cpu, osv_all_on);
+    golden_check(&s.g, osv_pack_measure(&least, &fits, &s.training, job, JOBS, 0));
     written kept = dump_of(&s, temp_path("kept"));
     s.training.memory = least.bytes - 1;
-    check(&s, osv_pack_measure(&size, &fits, &s.training, job, JOBS, s.training.memory));
+    golden_check(&s.g, osv_pack_measure(&size, &fits, &s.training, job, JOBS, s.training.memory));
     cr_assert(fits && size.recompute > 0);
     written again = dump_of(&s, temp_path("again"));
     cr_expect_eq(osv_safetensors_count(again.tensors), osv_safetensors_count(kept.tensors));
@@ -359,15 +357,15 @@ Test(dump, recomputing, .init = temp_open, .fini = temp_close)
     }
     close_written(&kept);
     close_written(&again);
-    close_subject(&s);
+    golden_close(&s.g);
 }
 
 Test(dump, vectors_are_those_of_iteration_0, .init = temp_open, .fini = temp_close)
 {
     subject s;
-    float init[64], start[64];
-    open_subject(&s, "llama-tiny", true, osv_all_on);
-    int D = s.model.config.D;
+    float init[GOLDEN_D], start[GOLDEN_D];
+    open_subject(&s, "llama-tiny", open_cpu, osv_all_on);
+    int D = s.g.model.config.D;
     for (int i = 0; i < D; i++) init[i] = (float)i - 7;
     s.job[1].options.init = init;
     s.job[0].options.seed = 3;
@@ -377,7 +375,7 @@ Test(dump, vectors_are_those_of_iteration_0, .init = temp_open, .fini = temp_clo
     cr_expect(memcmp(row_of(&w, "v", -1, 0), start, (size_t)D * sizeof *start) == 0);
     cr_expect(memcmp(row_of(&w, "v", -1, 1), init, (size_t)D * sizeof *init) == 0);
     close_written(&w);
-    close_subject(&s);
+    golden_close(&s.g);
 }
 
 Test(dump, refusals, .init = temp_open, .fini = temp_close)
@@ -389,16 +387,16 @@ Test(dump, refusals, .init = temp_open, .fini = temp_close)
     alone.share = false;
     const char *dir = temp_path("d");
     check_failure("a file", osv_dump_check(temp_text("file", ""), true, &e), &e, OSV_USAGE, "is a file");
-    open_subject(&s, "llama-tiny", true, osv_all_on);
-    check(&s, osv_dump_check(dir, false, &s.error));
-    check(&s, osv_dump(&s.training, dir, false, "a model", &size));
-    check(&s, osv_dump(&s.training, dir, true, "a model", &size));
-    check_failure("a dump", osv_dump(&s.training, dir, false, "a model", &size), &s.error, OSV_USAGE,
+    open_subject(&s, "llama-tiny", open_cpu, osv_all_on);
+    golden_check(&s.g, osv_dump_check(dir, false, &s.g.error));
+    golden_check(&s.g, osv_dump(&s.training, dir, false, "a model", &size));
+    golden_check(&s.g, osv_dump(&s.training, dir, true, "a model", &size));
+    check_failure("a dump", osv_dump(&s.training, dir, false, "a model", &size), &s.g.error, OSV_USAGE,
                   "holds a dump already");
-    close_subject(&s);
-    open_subject(&s, "llama-tiny", true, alone);
-    check_failure("no sharing", osv_dump(&s.training, temp_path("alone"), false, "a model", &size), &s.error,
-                  OSV_USAGE, "share their rows");
+    golden_close(&s.g);
+    open_subject(&s, "llama-tiny", open_cpu, alone);
+    check_failure("no sharing", osv_dump(&s.training, temp_path("alone"), false, "a model", &size),
+                  &s.g.error, OSV_USAGE, "share their rows");
     cr_expect(access(temp_path("alone"), F_OK) != 0, "nothing is left of it");
-    close_subject(&s);
+    golden_close(&s.g);
 }

@@ -69,7 +69,7 @@ check 'a dump is not overwritten' ended 2
 check 'a dump that is there is named' says again.err '--dump again.dump: holds a dump already (activations.safetensors)'
 dump again "$train" llama-2m --backend ref --force
 check '--force replaces it' says again.dump/rows.json '"backend":"ref"'
-for other in '--out x' '--plan' '--profile 1'; do
+for other in '--out x' '--plan' '--list' '--profile 1'; do
     dump both "$train" llama-2m $other
     check "not with $other: exit status" ended 2
     check "not with $other: it is said" says both.err "--dump both.dump: it trains nothing, so leave out ${other%% *}"

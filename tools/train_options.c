@@ -173,6 +173,18 @@ int train_options_resolve(train_options *o, osv_error *e)
     return OSV_OK;
 }
 
+static int check_dump(const train_options *o, osv_error *e)
+{
+    const char *other = o->out           ? "out"
+                        : o->plan        ? "plan"
+                        : o->list        ? "list"
+                        : o->resume      ? "resume"
+                        : o->profile > 0 ? "profile"
+                                         : NULL;
+    if (!o->dump || !other) return OSV_OK;
+    return OSV_FAIL(e, OSV_USAGE, "--dump %s: it trains nothing, so leave out --%s", o->dump, other);
+}
+
 int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
 {
     *o = (train_options){.machine = TOOL_MACHINE_DEFAULT, .job = osv_job_defaults()};
@@ -181,12 +193,7 @@ int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
     OSV_TRY(check_required(o, e));
     OSV_TRY(train_options_resolve(o, e));
     OSV_TRY(osv_positions_check(o->positions, "--positions", e));
-    if (o->dump && (o->out || o->plan || o->resume || o->profile > 0))
-        return OSV_FAIL(e, OSV_USAGE, "--dump %s: it trains nothing, so leave out --%s", o->dump,
-                        o->out      ? "out"
-                        : o->plan   ? "plan"
-                        : o->resume ? "resume"
-                                    : "profile");
+    OSV_TRY(check_dump(o, e));
     if (o->profile > 0 && o->job.max_iters < OSV_PROFILE_WARM + 2 * o->profile)
         return OSV_FAIL(e, OSV_USAGE,
                         "--profile %d needs --max-iters %d or more: %d to warm up, and twice %d", o->profile,
@@ -216,9 +223,9 @@ void train_options_help(FILE *out)
         "the data; \"name\": in place of the name above.\n"
         "A start vector is drawn by seed and \"job\", and by layer where --layer names several: it is the\n"
         "same whatever else is in the run.\n"
-        "\n--dump goes instead of --out, --plan and --profile; scripts/first_wrong_block.py compares what "
-        "it\n"
-        "writes with transformers.\n"
+        "\n--dump goes instead of --out, --plan, --list and --profile; scripts/first_wrong_block.py "
+        "compares\n"
+        "what it writes with transformers.\n"
         "\nExit status: 0 done, 2 usage, 3 bad input, 4 device or memory, 130 interrupted and 143\n"
         "terminated (after saving). Ctrl-C saves the vectors and a checkpoint when the iteration has ended;\n"
         "the second one does not wait for that, but neither does it cut off files that are being written.\n"
