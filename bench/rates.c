@@ -1,79 +1,14 @@
 #include "bench/rates.h"
 
-#include <cblas.h>
 #include <math.h>
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "bench/timing.h"
-#include "kernels/host.h"
 
 bool osv_on_device(const osv_ops *o)
 {
     return strcmp(o->name, "cuda") == 0;
-}
-
-/* ---- of the host ---- */
-
-/* Each thread multiplies its own n x n matrices, so that the rate is that of `threads` cores whatever the
- * BLAS does inside. */
-static double host_matmul_rate(int threads, int n, int repeats)
-{
-    double best = 1e9;
-    size_t numbers = 3 * (size_t)n * (size_t)n;
-    float *x = malloc(sizeof(float) * numbers * (size_t)threads);
-    if (!x) return 0;
-    for (size_t i = 0; i < numbers * (size_t)threads; i++) x[i] = (float)(i % 7) - 3;
-    for (int r = 0; r < repeats; r++) {
-        double start = osv_host_seconds();
-#pragma omp parallel num_threads(threads)
-        {
-            float *a = x + (size_t)omp_get_thread_num() * numbers;
-            cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, n, n, n, 1, a, n, a + n * n, n, 0,
-                        a + 2 * n * n, n);
-        }
-        double seconds = osv_host_seconds() - start;
-        if (seconds < best) best = seconds;
-    }
-    free(x);
-    return 2.0 * n * n * n * threads / best;
-}
-
-/* n floats, in parts that are timed one by one: other programs do not run in all of them. */
-static double host_read_rate(int threads, size_t n)
-{
-    enum { repeats = 5, parts = 32 };
-    float *x = malloc(n * sizeof *x);
-    size_t part = n / parts;
-    double best = 1e9, sum = 0;
-    if (!x) return 0;
-#pragma omp parallel for num_threads(threads)
-    for (size_t i = 0; i < n; i++) x[i] = 1;
-    for (int r = 0; r < repeats * parts; r++) {
-        const float *from = x + (size_t)(r % parts) * part;
-        double start = osv_host_seconds();
-#pragma omp parallel for simd reduction(+ : sum) num_threads(threads)
-        for (size_t i = 0; i < part; i++) sum += (double)from[i];
-        double seconds = osv_host_seconds() - start;
-        if (seconds < best) best = seconds;
-    }
-    free(x);
-    return sum > 0 ? (double)part * sizeof(float) / best : 0;
-}
-
-/* A large product comes nearer to what the processor can do, a smaller one is over before another program
- * runs. Both for a while: a processor that was idle takes some time to reach its clock. */
-static osv_rates host_rates(int threads, bool quick)
-{
-    osv_rates r = {0};
-    double seconds = quick ? 0 : 0.7, begin = osv_host_seconds();
-    do {
-        if (!quick) r.flops = fmax(r.flops, host_matmul_rate(threads, 768, 7));
-        r.flops = fmax(r.flops, host_matmul_rate(threads, quick ? 256 : 384, quick ? 7 : 50));
-        r.bandwidth = fmax(r.bandwidth, host_read_rate(threads, (size_t)1 << (quick ? 22 : 26)));
-    } while (osv_host_seconds() - begin < seconds);
-    return r;
 }
 
 /* ---- of a device ---- */
@@ -147,7 +82,7 @@ static double device_matmul_rate(osv_ops *o, int n)
 osv_rates osv_measure_rates(osv_ops *o, int threads, osv_rates_size size)
 {
     bool quick = size == OSV_RATES_QUICK;
-    if (!osv_on_device(o)) return host_rates(threads, quick);
+    if (!osv_on_device(o)) return osv_host_rates(threads, (size_t)1 << (quick ? 22 : 26), quick ? 0 : 0.7);
     size_t bytes = (size_t)1 << (quick ? 20 : 29);
     return (osv_rates){.flops = device_matmul_rate(o, quick ? 128 : 8192),
                        .bandwidth = 2 * (double)bytes / time_copy(o, bytes, quick ? 0 : 0.3)};

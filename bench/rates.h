@@ -3,11 +3,7 @@
 #define OSV_BENCH_RATES_H
 
 #include "kernels/ops.h"
-
-typedef struct {
-    double flops;     /* FLOP/s of a large matrix product */
-    double bandwidth; /* bytes/s: read from memory on a CPU; read and written by a large copy on a device */
-} osv_rates;
+#include "kernels/rates.h"
 
 /* Sizes of what is measured: whole ones, or small ones with which programs are tried, not measured. */
 typedef enum { OSV_RATES_WHOLE, OSV_RATES_QUICK } osv_rates_size;

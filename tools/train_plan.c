@@ -2,18 +2,21 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/cost.h"
+#include "kernels/rates.h"
 #include "optim/bin.h"
-#include "optim/pack.h"
 #include "tools/program.h"
 #include "tools/text.h"
+#include "tools/train_bins.h"
 
 /* A bin as it would be if no job ended before the others of it. */
 typedef struct {
     osv_bin_size size;
     int first_block;
     osv_cost cost;
+    double floor; /* seconds of an iteration */
 } bin_plan;
 
 typedef struct {
@@ -26,40 +29,56 @@ typedef struct {
     long live, frozen, scored, asked; /* tokens over all bins; asked: of all sequences, without sharing */
     size_t largest;                   /* bytes of a bin */
     double flops;
+    osv_rates rates; /* of the machine */
+    bool assumed;    /* there is no such machine here */
+    double floor;    /* seconds of an iteration of every bin */
 } work_plan;
 
-static int add_bin(work_plan *p, const int *job, int J, const osv_bin_size *size)
+/* How many floors an iteration takes. On a CPU as measured (bench/results); on a GPU what is aimed at: it has
+ * not been measured yet. */
+static double floors(const work_plan *p)
 {
+    return p->assumed ? 1 / 0.65 : 1.6;
+}
+
+/* A GPU is taken for an H100: large products and copies as such cards are commonly measured. The host is
+ * measured, in a fifth of a second. */
+static void find_rates(work_plan *p)
+{
+    const osv_footprint *f = &p->s->m.footprint;
+    p->assumed = strcmp(f->backend, "cuda") == 0;
+    if (p->assumed)
+        p->rates = (osv_rates){f->dtype == OSV_DTYPE_BF16 ? 7e14 : 5e13, 3e12};
+    else
+        p->rates = osv_host_rates(p->s->m.threads, (size_t)1 << 24, 0);
+}
+
+/* Matrices as the backend would have them. */
+static osv_format placed_format(const train_setup *s)
+{
+    const osv_footprint *f = &s->m.footprint;
+    if (f->dtype == OSV_DTYPE_BF16) return OSV_BF16;
+    return strcmp(f->backend, "cuda") == 0 ? OSV_F32 : s->m.config.format;
+}
+
+static int add_bin(void *context, const int *job, const osv_bin_size *size)
+{
+    work_plan *p = context;
     osv_batch *batch;
     bin_plan *b = &p->bin[p->bins++];
-    OSV_TRY(osv_bin_batch(&batch, &p->training, job, J, false));
-    *b = (bin_plan){
-        .size = *size, .first_block = batch->first_block, .cost = osv_iteration_cost(&p->shapes, batch)};
+    OSV_TRY(osv_bin_batch(&batch, &p->training, job, size->jobs, false));
+    *b = (bin_plan){.size = *size,
+                    .first_block = batch->first_block,
+                    .cost = osv_iteration_cost(&p->shapes, batch),
+                    .floor = osv_floor(&p->shapes, batch, p->rates.flops, p->rates.bandwidth)};
     osv_batch_free(batch);
     p->live += size->rows;
     p->frozen += size->frozen;
     p->scored += size->scored;
     p->flops += b->cost.flops;
+    p->floor += b->floor;
     if (size->bytes > p->largest) p->largest = size->bytes;
     return OSV_OK;
-}
-
-static int fill_bins(work_plan *p)
-{
-    const train_jobs *t = &p->s->jobs;
-    osv_error *e = p->s->error;
-    int *all = calloc(2 * (size_t)t->jobs + 1, sizeof *all), *job = all + t->jobs;
-    p->bin = calloc((size_t)t->jobs + 1, sizeof *p->bin);
-    int status = all && p->bin ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory");
-    for (int j = 0; !status && j < t->jobs; j++) all[j] = j;
-    for (int first = 0, J; !status && first < t->jobs; first += J) {
-        osv_bin_size size;
-        J = 0;
-        status = osv_pack_fill(&size, &p->training, job, &J, all + first, t->jobs - first);
-        if (!status) status = add_bin(p, job, J, &size);
-    }
-    free(all);
-    return status;
 }
 
 static int make(work_plan *p, const train_setup *s)
@@ -69,7 +88,8 @@ static int make(work_plan *p, const train_setup *s)
     *p = (work_plan){.s = s};
     OSV_TRY(osv_shard_make(&shard, &s->m.config, s->m.comm->rank, s->m.comm->size, e));
     OSV_TRY(osv_model_alloc(&p->shapes, &s->m.config, &shard, e));
-    osv_model_shapes(&p->shapes, s->m.config.format);
+    osv_model_shapes(&p->shapes, placed_format(s));
+    find_rates(p);
     OSV_TRY(train_memory_plan(&p->memory, s->options->memory, &s->m.footprint, &p->shapes, e));
     p->training = (osv_training){.ops = s->m.ops,
                                  .comm = s->m.comm,
@@ -79,7 +99,9 @@ static int make(work_plan *p, const train_setup *s)
                                  .jobs = s->jobs.jobs,
                                  .memory = p->memory.bin};
     for (int c = 0; c < s->jobs.completions; c++) p->asked += s->jobs.sequence[c].count - 1;
-    return fill_bins(p);
+    p->bin = calloc((size_t)s->jobs.jobs + 1, sizeof *p->bin);
+    if (!p->bin) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
+    return train_bins_each(&p->training, add_bin, p);
 }
 
 static size_t peak(const work_plan *p)
@@ -102,6 +124,10 @@ static void print_text(const work_plan *p)
     printf("shared tokens  %ld (the same as others, not computed again)\n", p->asked - p->live - p->frozen);
     printf("scored tokens  %ld\n", p->scored);
     printf("work           %.4g GFLOP an iteration of every job\n", p->flops * 1e-9);
+    printf("time           %.4g s an iteration of every job expected, floor %.4g s (%s: %.4g GFLOP/s, %.4g "
+           "GB/s)\n",
+           floors(p) * p->floor, p->floor, p->assumed ? "an H100 is assumed" : "measured now",
+           p->rates.flops * 1e-9, p->rates.bandwidth * 1e-9);
     char all[24], limit[24], weights[24], largest[24], rest[24];
     printf("memory         %s at most, of %s: weights %s, largest bin %s (%zu bytes), scratch and libraries "
            "%s\n",
@@ -110,14 +136,14 @@ static void print_text(const work_plan *p)
            osv_show_bytes(largest, sizeof largest, p->largest), p->largest,
            osv_show_bytes(rest, sizeof rest, m->fixed + m->runtime));
     if (m->bin == 0) printf("               more than there is: planned as if it were enough\n");
-    printf(
-        "\n  bin   jobs   live  frozen  scored  blocks       recomputed       bytes      GFLOP  GB read\n");
+    printf("\n  bin   jobs   live  frozen  scored  blocks       recomputed       bytes      GFLOP  GB read   "
+           " floor s\n");
     for (int i = 0; i < p->bins; i++) {
         const bin_plan *b = &p->bin[i];
-        printf("%5d  %5d  %5d  %6d  %6d  %3d to %-4d  %10d  %10zu  %9.4g  %7.4g\n", i, b->size.jobs,
+        printf("%5d  %5d  %5d  %6d  %6d  %3d to %-4d  %10d  %10zu  %9.4g  %7.4g  %9.4g\n", i, b->size.jobs,
                b->size.rows, b->size.frozen, b->size.scored, b->first_block, s->m.config.N - 1,
                b->size.recompute, b->size.bytes, b->cost.flops * 1e-9,
-               (b->cost.weight_bytes + b->cost.kv_bytes) * 1e-9);
+               (b->cost.weight_bytes + b->cost.kv_bytes) * 1e-9, b->floor);
     }
 }
 
@@ -125,11 +151,11 @@ static void print_text(const work_plan *p)
 
 static json_t *bin_json(const bin_plan *b)
 {
-    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f}", "jobs", b->size.jobs,
+    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f}", "jobs", b->size.jobs,
                      "live_tokens", b->size.rows, "frozen_tokens", b->size.frozen, "scored_tokens",
                      b->size.scored, "first_block", b->first_block, "recomputed_blocks", b->size.recompute,
                      "bytes", (json_int_t)b->size.bytes, "flops", b->cost.flops, "weight_bytes_read",
-                     b->cost.weight_bytes, "kv_bytes_read", b->cost.kv_bytes);
+                     b->cost.weight_bytes, "kv_bytes_read", b->cost.kv_bytes, "floor_seconds", b->floor);
 }
 
 static int print_json(const work_plan *p)
@@ -138,11 +164,12 @@ static int print_json(const work_plan *p)
     json_t *bins = json_array();
     for (int i = 0; i < p->bins; i++) json_array_append_new(bins, bin_json(&p->bin[i]));
     json_t *all = json_pack(
-        "{s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:f, s:I, s:I, s:o, s:o}", "backend",
+        "{s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:b, s:I, s:I, s:o, s:o}", "backend",
         s->m.footprint.backend, "dtype", s->m.footprint.dtype == OSV_DTYPE_BF16 ? "bf16" : "f32", "jobs",
         s->jobs.jobs, "completions", s->jobs.completions, "live_tokens", (json_int_t)p->live, "frozen_tokens",
         (json_int_t)p->frozen, "shared_tokens", (json_int_t)(p->asked - p->live - p->frozen), "scored_tokens",
-        (json_int_t)p->scored, "flops", p->flops, "bytes", (json_int_t)p->largest, "peak_bytes",
+        (json_int_t)p->scored, "flops", p->flops, "floor_seconds", p->floor, "expected_seconds",
+        floors(p) * p->floor, "machine_assumed", p->assumed, "bytes", (json_int_t)p->largest, "peak_bytes",
         (json_int_t)peak(p), "memory", train_memory_json(&p->memory), "bins", bins);
     if (!all) return OSV_FAIL(s->error, OSV_DEVICE, "out of memory for the plan");
     json_dumpf(all, stdout, JSON_REAL_PRECISION(9));

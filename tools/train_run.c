@@ -9,6 +9,7 @@
 #include "loader/file.h"
 #include "tools/program.h"
 #include "tools/text.h"
+#include "tools/train_bins.h"
 #include "tools/train_list.h"
 #include "tools/train_memory.h"
 #include "tools/train_result.h"
@@ -128,6 +129,18 @@ static json_t *jobs_json(const train_setup *s)
     return jobs;
 }
 
+/* Null as long as there are no weights, and so no memory that is left beside them. */
+static json_t *bins_json(const train_setup *s)
+{
+    const osv_training t = {.ops = s->m.ops,
+                            .model = &s->m.model,
+                            .on = osv_all_on,
+                            .job = s->jobs.job,
+                            .jobs = s->jobs.jobs,
+                            .memory = s->memory.bin};
+    return s->memory.bin > 0 ? train_bins_json(&t) : json_null();
+}
+
 int train_run_json(json_t **out, const train_setup *s)
 {
     char *tokenizer;
@@ -147,6 +160,7 @@ int train_run_json(json_t **out, const train_setup *s)
         {"jobs_sha256", jobs_sha256(s)},
         {"jobs", jobs_json(s)},
         {"memory", train_memory_json(&s->memory)},
+        {"bins", bins_json(s)},
         {"hardware", hardware_json(s)},
         {"units", json_pack("{s:s, s:s, s:s}", "loss", "nats, natural logarithm", "norm",
                             "euclidean, in units of the residual stream", "site",
