@@ -115,6 +115,16 @@ done
 OSV_EMU_MEMORY=1000000 run failed llama-2m --backend cuda --dtype f32
 check 'in f32, bf16 is a way out' says 'use --dtype bf16, fewer jobs at once'
 
+# ---- a profiler that looks on changes nothing ----
+
+run seen llama-2m --backend cuda --max-iters 8 --profile 2
+check 'profiled: exit status' ended 0
+run unseen llama-2m --backend cuda --max-iters 8
+check 'profiled: the same bytes' diff -r -x run.json seen/run unseen/run
+run seen llama-2m --backend cuda --max-iters 7 --profile 2
+check 'too few iterations for a profile: exit status' ended 2
+check 'too few iterations for a profile: how many it takes' grep -qF -- '--profile 2 needs --max-iters 8 or more' seen/err
+
 # ---- devices ----
 
 run failed llama-2m --backend cuda --device 3

@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/backend.h"
 #include "optim/evaluate.h"
+#include "optim/pack.h"
 #include "tests/emu/device_emu.h"
 #include "tests/golden_case.h"
 #include "tests/sanitized.h"
@@ -218,6 +220,59 @@ Test(train_emu, hot_loop)
         cr_expect_eq(b->calls[OSV_EMU_HOST_ALLOC] - a->calls[OSV_EMU_HOST_ALLOC], 0, "iteration %d", i);
     }
     cr_expect(one.at[0].launches > one.start.launches && one.at[0].products > one.start.products);
+}
+
+/* ---- the plan ---- */
+
+static void add_bytes(void *context, osv_weight *w)
+{
+    const osv_footprint f = {.backend = "cuda", .dtype = OSV_DTYPE_BF16};
+    *(size_t *)context += osv_footprint_weight(&f, w);
+}
+
+/* What is planned from shapes alone is what a training allocates, to the byte: the weights, and a bin. */
+Test(train_emu, plan)
+{
+    static golden_model g;
+    static golden_problem p[JOBS];
+    for (int m = 0; m < GOLDEN_MODELS; m++) {
+        osv_job job[JOBS];
+        osv_model shapes = {0};
+        osv_bin_size size;
+        size_t weights = 0;
+        int all[JOBS] = {0, 1, 2};
+        bool fits;
+        memset(p, 0, sizeof p);
+        golden_read(&g, golden_models[m]);
+        int jobs = make_jobs(&g, &steady, p, job);
+        golden_check(&g, osv_model_alloc(&shapes, &g.model.config, &g.model.shard, &g.error));
+        osv_model_shapes(&shapes, g.model.config.format);
+        osv_model_each(&shapes, add_bytes, &weights);
+        golden_check(
+            &g, osv_ref_open(&g.ops, OSV_DTYPE_F32, &g.error)); /* a plan needs it for its errors alone */
+        osv_training t = {.ops = g.ops, .model = &shapes, .on = osv_all_on, .job = job, .jobs = jobs};
+        golden_check(&g, osv_pack_measure(&size, &fits, &t, all, jobs, 0));
+        g.ops->close(g.ops);
+
+        static record r;
+        r = (record){0};
+        osv_emu_peak();
+        golden_check(&g, osv_emu_open(&g.ops, OSV_DTYPE_BF16, &g.error));
+        size_t fixed = osv_emu_peak();
+        golden_check(&g, osv_model_place(&g.model, g.ops));
+        cr_expect_eq(osv_emu_peak() - fixed, weights, "%s: the weights", golden_models[m]);
+        t.ops = g.ops;
+        t.comm = g.comm;
+        t.model = &g.model;
+        t.observer = (osv_observer){.context = &r, .report = on_report};
+        golden_check(&g, osv_train(&t));
+        size_t most = osv_emu_peak();
+        cr_expect_eq(most - fixed - weights, size.bytes, "%s: a bin took %zu bytes, planned were %zu",
+                     golden_models[m], most - fixed - weights, size.bytes);
+        for (int j = 0; j < jobs; j++) golden_problem_close(&p[j]);
+        osv_model_free(&shapes);
+        golden_close(&g);
+    }
 }
 
 /* ---- failures ---- */

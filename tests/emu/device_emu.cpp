@@ -30,7 +30,7 @@ static const unsigned char garbage = 0xff; /* NaN as float and bf16 */
 static unsigned order;
 static osv_emu_counts counts;
 static int failing[OSV_EMU_KINDS];
-static size_t allocated, memory = reserved;
+static size_t allocated, memory = reserved, peak;
 
 struct osv_device_graph {
     std::vector<std::function<void()>> node;
@@ -131,6 +131,7 @@ void *osv_device_alloc(osv_device *d, size_t bytes)
     if (fails(d, OSV_EMU_ALLOC, "an allocation") || records(d, "an allocation")) return nullptr;
     if (bytes > d->total - d->taken || pages(bytes) > reserved - d->used) return nullptr;
     d->taken += bytes;
+    if (d->taken > peak) peak = d->taken;
     char *p = d->base + d->used;
     size_t whole = pages(bytes);
     d->used += whole;
@@ -469,6 +470,13 @@ void osv_emu_fail(osv_emu_kind kind, int n)
 size_t osv_emu_bytes(void)
 {
     return allocated;
+}
+
+size_t osv_emu_peak(void)
+{
+    size_t most = peak;
+    peak = 0;
+    return most;
 }
 
 void osv_emu_memory(size_t bytes)

@@ -43,6 +43,11 @@ typedef struct {
 } osv_emu_counts;
 osv_emu_counts osv_emu_count(void);
 
+/* The most bytes of device memory, without pinned host memory, that were allocated at once since the last
+ * call.
+ */
+size_t osv_emu_peak(void);
+
 /* Memory of devices that are opened from now on; 0: as much as there is. */
 void osv_emu_memory(size_t bytes);
 
