@@ -13,6 +13,7 @@
 #include "bench/models.h"
 #include "bench/open.h"
 #include "bench/report.h"
+#include "bench/timing.h"
 #include "kernels/host.h"
 #include "optim/generate.h"
 #include "tools/options.h"

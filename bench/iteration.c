@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "bench/rates.h"
+#include "bench/timing.h"
 #include "kernels/host.h"
 
 /* When the reports of the first job came. */

@@ -6,11 +6,6 @@
 
 #include "bench/timing.h"
 
-bool osv_on_device(const osv_ops *o)
-{
-    return strcmp(o->name, "cuda") == 0;
-}
-
 /* ---- of a device ---- */
 
 /* Pairs of buffers that are copied from one to the other. */

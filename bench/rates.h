@@ -13,9 +13,6 @@ typedef enum { OSV_RATES_WHOLE, OSV_RATES_QUICK } osv_rates_size;
  * (on the host, where there is no memory, a rate is 0). */
 osv_rates osv_measure_rates(osv_ops *o, int threads, osv_rates_size size);
 
-/* True where ops run on a device, with memory, a cache and a queue of its own. */
-bool osv_on_device(const osv_ops *o);
-
 /* Bytes read and written per second by ON_DEVICE copies of different sizes, timed as every operator is: small
  * operators are compared with a copy of the same bytes. */
 enum { OSV_COPIES = 14 };

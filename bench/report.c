@@ -1,4 +1,5 @@
 #include "bench/report.h"
+#include "bench/timing.h"
 
 #include <stdio.h>
 #include <string.h>

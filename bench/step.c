@@ -12,6 +12,7 @@
 #include "bench/open.h"
 #include "bench/report.h"
 #include "bench/step_parts.h"
+#include "bench/timing.h"
 #include "engine/cost.h"
 #include "optim/bin.h"
 #include "tools/options.h"

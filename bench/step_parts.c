@@ -1,4 +1,5 @@
 #include "bench/step_parts.h"
+#include "bench/timing.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,9 +1,14 @@
 #include "bench/timing.h"
 
 #include <math.h>
+#include <string.h>
 
-#include "bench/rates.h"
 #include "kernels/host.h"
+
+bool osv_on_device(const osv_ops *o)
+{
+    return strcmp(o->name, "cuda") == 0;
+}
 
 static double or_failed(const osv_ops *o, double seconds)
 {

@@ -10,6 +10,9 @@
 
 #include "kernels/ops.h"
 
+/* True where ops run on a device, with memory, a cache and a queue of its own. */
+bool osv_on_device(const osv_ops *o);
+
 typedef struct {
     void (*run)(osv_ops *o, void *state, int turn); /* the call on copy number turn */
     void *state;

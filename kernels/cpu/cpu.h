@@ -38,14 +38,12 @@
  * of static functions). Only for functions without OpenMP regions of their own: the body of a region is a
  * function of its own, which would not be cloned. */
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
-#define OSV_CPU_CLONED 1
 #if __GNUC__ >= 12
 #define OSV_CPU_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define OSV_CPU_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
 #else
-#define OSV_CPU_CLONED 0
 #define OSV_CPU_CLONES
 #endif
 
