@@ -459,7 +459,7 @@ ParameterizedTest(const int *number, golden_models, traces_rounded, .timeout = 6
         if (SANITIZED) break;
     }
     cr_assert_geq(seen, SANITIZED ? 1 : 5);
-    for (int k = 1; k < subjects; k++)
+    for (int k = 1; k < subjects && !SANITIZED; k++) /* one trace is too few to compare errors by */
         check_error(&s[k], model, "all", "losses of traces", sqrt(s[k].sum[0]), sqrt(s[0].sum[0]));
     for (int k = 0; k < subjects; k++) golden_close(&s[k].g);
     golden_close(&exact.g);
