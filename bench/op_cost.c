@@ -5,20 +5,21 @@ static double weight_bytes(const osv_weight *w)
     return (double)w->rows * w->cols * (double)osv_format_bytes(w->format);
 }
 
-/* An input that this operator does not read: the score calls have one set of buffers for all four. */
+/* An input that this operator does not read: calls of a family have one set of buffers. */
 static bool unread(const op_call *c, int buffer)
 {
     const op_kind *k = c->kind;
     if (k == &op_score_max) return buffer != SCORE_Z && buffer != SCORE_MAX;
     if (k == &op_score) return buffer == SCORE_Z || buffer == SCORE_MAX;
+    if (k == &op_apply_dp && ((const site_shape *)c->shape)->form.kind == OSV_FORM_ADD)
+        return buffer == 1 || buffer == 2;
     return false;
 }
 
 /* Updated buffers that are only written where the call writes at all. */
 static bool only_written(const op_call *c, int buffer)
 {
-    return buffer == 0 &&
-           (c->kind == &op_apply_add || c->kind == &op_apply_clamp || c->kind == &op_scatter_rows);
+    return buffer == 0 && (c->kind == &op_apply || c->kind == &op_scatter_rows);
 }
 
 double op_bytes_moved(const op_call *c)
@@ -80,8 +81,8 @@ double op_flops(const op_call *c)
         {&op_embed, 0, 1},        {&op_bias, 0, 1},         {&op_rmsnorm, 0, 4},    {&op_rmsnorm_dx, 0, 8},
         {&op_residual_add, 0, 1}, {&op_rope, 0, 3},         {&op_glu, 0, 14},       {&op_glu_dx, 0, 20},
         {&op_softcap, 0, 12},     {&op_score_max, 0, 1},    {&op_score_sum, 0, 13}, {&op_score, 8, 30},
-        {&op_score_dx, 0, 15},    {&op_objective, 2, 4},    {&op_sample, 2, 30},    {&op_apply_add, 1, 2},
-        {&op_apply_clamp, 1, 7},  {&op_apply_add_dv, 1, 2}, {&op_adam, 0, 20},      {&op_norm, 1, 2},
+        {&op_score_dx, 0, 15},    {&op_objective, 2, 4},    {&op_sample, 2, 30},    {&op_apply, 1, 2},
+        {&op_apply_dp, 1, 2},     {&op_adam, 0, 20},        {&op_norm, 1, 2},
     };
     if (c->kind == &op_matmul || c->kind == &op_matmul_dx) return of_products(c);
     if (c->kind == &op_attention) return 4 * pairs(c);

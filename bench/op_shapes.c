@@ -119,12 +119,20 @@ static void head(const maker *m)
 static void vector(const maker *m)
 {
     int D = m->c->D, J = m->jobs, R = m->head_rows;
-    site_shape site = {.jobs = J, .per_job = (m->rows - 1) / J, .J = J, .D = D, .clamp = 1};
+    site_shape site = {.jobs = J, .per_job = (m->rows - 1) / J, .J = J, .D = D};
     if (site.per_job < 1) return;
+    static const struct {
+        osv_form form;
+        const char *text;
+    } form[] = {{{.kind = OSV_FORM_ADD}, "add J%d D%d"},
+                {{.kind = OSV_FORM_CLAMP, .clamp = 1}, "clamp J%d D%d"},
+                {{.kind = OSV_FORM_AFFINE, .rank = 1}, "affine 1 J%d D%d"}};
     site.T = J * site.per_job + 1;
-    call(m, &op_apply_add, &site, site.T, "J%d D%d", J, D);
-    call(m, &op_apply_clamp, &site, site.T, "J%d D%d", J, D);
-    call(m, &op_apply_add_dv, &site, site.T, "J%d D%d", J, D);
+    for (size_t i = 0; i < sizeof form / sizeof *form; i++) {
+        site.form = form[i].form;
+        call(m, &op_apply, &site, site.T, form[i].text, J, D);
+        call(m, &op_apply_dp, &site, site.T, form[i].text, J, D);
+    }
     call(m, &op_adam, &(adam_shape){.D = D, .J = J, .step = 7, .max_norm = 10}, J, "J%d D%d", J, D);
     call(m, &op_norm, &(adam_shape){.D = D, .J = J}, J, "J%d D%d", J, D);
     call(m, &op_gather_rows, &(rows_shape){R, D, R}, R, "D%d", D);

@@ -113,8 +113,8 @@ static void upload(iteration *i)
     o->zero(o, i->s, vectors);
     for (int j = 0; v && j < i->J; j++) {
         const osv_job *job = &i->t->job[j];
-        osv_adam_params params = osv_adam_step(&job->options, 1, false);
-        osv_random_direction(v, i->D, job->options.init_norm, (unsigned long long)j, job->name);
+        osv_adam_params params = osv_adam_step(job, 0, 1, false);
+        osv_random_direction(v, i->D, job->options.init_norm, (unsigned long long)j, job->name, 0);
         put(o, i->v + (size_t)j * D, v, D * sizeof *v);
         put(o, i->params + j, &params, sizeof params);
     }
@@ -134,7 +134,7 @@ static void iterate(iteration *i)
     osv_forward(i->step, i->v);
     OP(objective, i->step->buffer.w, i->completion, i->step->buffer.loss, &i->objective,
        i->batch->live.scores.S);
-    osv_backward(i->step, i->dv);
+    osv_backward(i->step, i->v, i->dv);
     OP(norm, i->norm, i->v, i->D, i->J);
     OP(norm, i->norm, i->dv, i->D, i->J);
     for (int h = OSV_HISTORY - 1; h > 0; h--)

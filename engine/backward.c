@@ -88,7 +88,7 @@ void osv_head_dx(const osv_engine *g, const osv_device_pass *p, const osv_real *
     END("head", -1);
 }
 
-void osv_backward(osv_step *s, osv_real *dv)
+void osv_backward(osv_step *s, const osv_real *p, osv_real *dp)
 {
     const osv_engine *g = &s->engine;
     osv_ops *o = g->ops;
@@ -99,7 +99,8 @@ void osv_backward(osv_step *s, osv_real *dv)
     for (int l = g->model->config.N - 1; l >= s->batch->first_block; l--) {
         if (osv_recomputed(s->batch, &s->on, l)) osv_block_forward(g, &b->live, l, &b->block[l], NULL);
         osv_block_dx(g, &b->live, l, &b->block[l]);
-        osv_steer_dv(s, dv, l);
+        osv_steer_dx(s, dp, p, l);
     }
+    osv_steer_sum(s, dp);
     END("backward", -1);
 }

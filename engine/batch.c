@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/forest.h"
+#include "engine/sites.h"
 #include "engine/worklist.h"
 
 /* While building: nodes of the two tries, and for each scored token of each sequence the node that predicts
@@ -127,6 +128,8 @@ static int make_live(builder *b, osv_batch *out)
     b->row_of_live = room(b, n, sizeof *b->row_of_live);
     p->active = room(b, b->N, sizeof *p->active);
     out->base_row = room(b, n, sizeof *out->base_row);
+    out->row_job = room(b, n, sizeof *out->row_job);
+    out->row_sign = room(b, n, sizeof *out->row_sign);
     if (b->error->status) goto done;
     out->first_block = b->N;
     for (int i = 0; i < n; i++) {
@@ -144,46 +147,11 @@ static int make_live(builder *b, osv_batch *out)
             p->parent[row] = base_parent >= 0 ? -2 - b->row_of_base[base_parent] : -1;
         }
         out->base_row[row] = b->row_of_base[b->live_base[i]];
+        out->row_job[row] = b->live_job[i];
+        out->row_sign[row] = b->live_sign[i];
     }
 done:
     free(bucket);
-    return b->error->status;
-}
-
-/* ---- sites ---- */
-
-static int make_sites(builder *b, osv_batch *out)
-{
-    int T = out->live.T;
-    int *row_job = room(b, T, sizeof *row_job), *row_sign = room(b, T, sizeof *row_sign);
-    out->site = room(b, b->J, sizeof *out->site);
-    out->site_layer = room(b, b->J, sizeof *out->site_layer);
-    if (b->error->status) goto done;
-    for (int i = 0; i < T; i++) {
-        row_job[b->row_of_live[i]] = b->live_job[i];
-        row_sign[b->row_of_live[i]] = b->live_sign[i];
-    }
-    for (int row = 0, rows; row < T; row += rows) {
-        int layer = b->job[row_job[row]].layer;
-        for (rows = 1; row + rows < T && b->job[row_job[row + rows]].layer == layer;) rows++;
-        osv_site *site = &out->site[out->sites];
-        out->site_layer[out->sites++] = layer;
-        int *job = room(b, b->J, sizeof *job), *first = room(b, b->J + 1, sizeof *first);
-        int *of = room(b, rows, sizeof *of), *sign = room(b, rows, sizeof *sign);
-        *site = (osv_site){.row = row, .rows = rows, .job = job, .first = first, .row_job = of, .sign = sign};
-        if (b->error->status) goto done;
-        for (int r = 0; r < rows; r++) {
-            of[r] = row_job[row + r];
-            sign[r] = row_sign[row + r];
-            if (r > 0 && of[r] == of[r - 1]) continue;
-            job[site->jobs] = of[r];
-            first[site->jobs++] = r;
-        }
-        first[site->jobs] = rows;
-    }
-done:
-    free(row_job);
-    free(row_sign);
     return b->error->status;
 }
 
@@ -313,14 +281,10 @@ int osv_batch_build(osv_batch **out, const osv_sequence *sequence, int C, const 
     int status = batch ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory");
     if (status) goto done;
     *batch = (osv_batch){.N = N, .J = J, .C = C};
-    batch->job_layer = room(&b, J, sizeof *batch->job_layer);
-    if ((status = e->status)) goto done;
-    for (int j = 0; j < J; j++) batch->job_layer[j] = job[j].layer;
-
     if ((status = insert_all(&b, bad_job))) goto done;
     if ((status = make_base(&b, batch))) goto done;
     if ((status = make_live(&b, batch))) goto done;
-    if ((status = make_sites(&b, batch))) goto done;
+    if ((status = osv_sites_build(batch, job, e))) goto done;
     if ((status = make_all_scores(&b, batch))) goto done;
     /* The unsteered pass always asks narrowly in its last block: only constant losses need anything there. */
     if ((status = make_worklists(&b, &batch->base, 0, &batch->base, true))) goto done;
@@ -352,17 +316,11 @@ void osv_batch_free(osv_batch *b)
     if (!b) return;
     osv_pass_free(&b->base);
     osv_pass_free(&b->live);
-    for (int i = 0; i < b->sites; i++) {
-        free((void *)b->site[i].job);
-        free((void *)b->site[i].first);
-        free((void *)b->site[i].row_job);
-        free((void *)b->site[i].sign);
-    }
+    osv_sites_free(b);
+    free(b->row_job);
+    free(b->row_sign);
     free(b->base_row);
-    free(b->site);
-    free(b->site_layer);
     free(b->completion_first);
     free(b->completion_score);
-    free(b->job_layer);
     free(b);
 }

@@ -32,7 +32,11 @@ static const osv_switches osv_all_on = {true, true, true, true, true, 0};
 
 /* What the batch has to know of a job. */
 typedef struct {
-    int layer; /* its vector enters at block_input:layer */
+    int layer;        /* its vector enters at block_input:layer, */
+    int laters;       /* and at so many blocks above, */
+    const int *later; /* [laters] rising: */
+    bool apart;       /* with parameters of its own at each; else with the same ones */
+    osv_form form;
     double coldness, eps;
 } osv_batch_job;
 
@@ -60,12 +64,19 @@ typedef struct {
     int slots;       /* K/V slots of a block's arena */
     osv_pass base, live;
     int *base_row;         /* [live.T] the unsteered twin of each live row */
-    int sites;             /* distinct start layers, rising */
+    int *row_job;          /* [live.T] */
+    int *row_sign;         /* [live.T] +1, -1; 0: not steered */
+    int P, G;              /* rows of D: parameters of all jobs; gradients, of which the first P are theirs */
+    int *job_param;        /* [J + 1] rows of parameters of job j: job_param[j] .. job_param[j + 1) */
+    int sums;              /* what parameters get from later blocks that share them lies behind row P: */
+    int *sum_first;        /* [sums + 1] gradient rows P + sum_first[i] .. belong to */
+    int *sum_param;        /* [G - P] these rows of parameters, none twice in one sum */
+    int sites;             /* by layer, rising, then by row */
     int *site_layer;       /* [sites] */
+    bool *site_entry;      /* [sites] the rows start here, unsteered so far; else jobs meet them again */
     osv_site *site;        /* [sites] host arrays */
     int *completion_first; /* [C + 1] scores of completion c (= sequence c), in token order: */
     int *completion_score; /* index < live.scores.S: live; else constant, counted on from there */
-    int *job_layer;        /* [J] */
     int completion_tokens; /* sum of scored tokens */
 } osv_batch;
 

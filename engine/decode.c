@@ -7,6 +7,7 @@
 #include "engine/maths.h"
 #include "engine/rope.h"
 #include "engine/worklist.h"
+#include "kernels/form.h"
 
 /* A text being written. Its tokens have the slots first_slot, first_slot + 1, ... */
 typedef struct {
@@ -37,11 +38,12 @@ struct osv_decoder {
     osv_activations block;  /* for one block at a time */
     osv_real *x[2];         /* [rows, D] */
     osv_real **k, **v;      /* [N] arenas */
-    osv_real *vectors;      /* [steerings, D] */
-    int *of_vector, *zeros; /* [steerings, rows] i in row i; a site's first, job */
-    int *sign;              /* [steerings, rows] */
-    int *site_first;        /* [2] */
-    int *site_job;          /* [steerings] */
+    osv_real *params;    /* [P, D] of all vectors */
+    int P, coefs;        /* coefs: the most scratch of a form for a row */
+    osv_real *form_coef; /* [rows, coefs] */
+    int *row_param;      /* [steerings, rows] its first row of parameters, in each row */
+    int *sign;           /* [steerings, rows] */
+    int *site_first;     /* [2] */
     int *token_id, *token_pos, *token_slot;
     osv_query_tile *token_tile;
     osv_kv_range *token_range;
@@ -174,10 +176,10 @@ static void lay_out(osv_decoder *d, osv_bump *b, const osv_real *rope)
     d->how = osv_take(b, B, sizeof *d->how);
     d->chosen = osv_take(b, B, sizeof *d->chosen);
     d->logprob = reals(b, B, 1);
-    d->vectors = reals(b, d->steerings, D);
+    d->params = reals(b, d->P, D);
+    d->form_coef = reals(b, rows, d->coefs);
     d->sign = osv_take(b, (size_t)d->steerings * (size_t)rows, sizeof *d->sign);
-    d->of_vector = osv_take(b, (size_t)d->steerings * (size_t)rows, sizeof *d->of_vector);
-    d->site_job = osv_take(b, d->steerings, sizeof *d->site_job);
+    d->row_param = osv_take(b, (size_t)d->steerings * (size_t)rows, sizeof *d->row_param);
     d->site_first = osv_take(b, 2, sizeof *d->site_first);
     for (int l = 0; l < N; l++) {
         d->k[l] = reals(b, d->slots, KE);
@@ -201,13 +203,14 @@ static int upload_steerings(osv_decoder *d, const osv_steering *steering)
     int D = d->engine.model->config.D, rows = most_rows(d);
     int *number = malloc(((size_t)rows + 1) * sizeof *number);
     if (!number) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
-    for (int i = 0; i < d->steerings; i++) {
-        for (int r = 0; r < rows; r++) number[r] = i;
-        OP(copy, d->vectors + (size_t)i * (size_t)D, steering[i].v, (size_t)D * sizeof(osv_real),
-           OSV_TO_DEVICE);
-        OP(copy, d->of_vector + (size_t)i * (size_t)rows, number, (size_t)rows * sizeof(int), OSV_TO_DEVICE);
-        OP(copy, d->site_job + i, &i, sizeof i, OSV_TO_DEVICE);
-        OP(sync, 0); /* number and i are read until here */
+    for (int i = 0, first = 0; i < d->steerings; i++) {
+        int params = osv_form_params(steering[i].form);
+        for (int r = 0; r < rows; r++) number[r] = first;
+        OP(copy, d->params + (size_t)first * (size_t)D, steering[i].p,
+           (size_t)params * (size_t)D * sizeof(osv_real), OSV_TO_DEVICE);
+        OP(copy, d->row_param + (size_t)i * (size_t)rows, number, (size_t)rows * sizeof(int), OSV_TO_DEVICE);
+        OP(sync, 0); /* number is read until here */
+        first += params;
     }
     free(number);
     return osv_ops_status(o);
@@ -237,16 +240,14 @@ static void steer(const osv_decoder *d, osv_real *x, int l, int T)
     int D = d->engine.model->config.D, rows = most_rows(d);
     for (int i = 0; i < d->steerings; i++) {
         if (d->steering[i].layer != l) continue;
-        osv_site site = {.rows = T,
-                         .jobs = 1,
-                         .job = d->site_job + i,
-                         .first = d->site_first,
-                         .row_job = d->of_vector + (size_t)i * (size_t)rows,
-                         .sign = d->sign + (size_t)i * (size_t)T};
-        if (d->steering[i].apply == OSV_APPLY_ADD)
-            OP(apply_add, x, x, d->vectors, &site, D);
-        else
-            OP(apply_clamp, x, x, d->vectors, d->steering[i].clamp, &site, D);
+        const osv_site site = {.rows = T,
+                               .form = d->steering[i].form,
+                               .jobs = 1,
+                               .param = d->row_param + (size_t)i * (size_t)rows,
+                               .first = d->site_first,
+                               .row_param = d->row_param + (size_t)i * (size_t)rows,
+                               .sign = d->sign + (size_t)i * (size_t)T};
+        OP(apply, x, x, d->params, &site, d->form_coef, D);
     }
 }
 
@@ -298,7 +299,12 @@ int osv_decoder_open(osv_decoder **out, osv_ops *ops, osv_comm *comm, const osv_
                      ? OSV_OK
                      : OSV_FAIL(e, OSV_DEVICE, "out of memory");
     if (status) goto done;
-    for (int i = 0; i < steerings; i++) d->steering[i] = steering[i];
+    for (int i = 0; i < steerings; i++) {
+        int coefs = osv_form_coefs(steering[i].form);
+        d->steering[i] = steering[i];
+        d->P += osv_form_params(steering[i].form);
+        if (coefs > d->coefs) d->coefs = coefs;
+    }
     for (int i = 0; i < streams; i++) d->running[i] = i;
     if ((status = make_prompt_pass(d, prompt, prompts, of, e))) goto done;
     if ((status = make_token_pass(d, e))) goto done;

@@ -15,14 +15,11 @@
 
 #include "engine/block.h"
 
-typedef enum { OSV_APPLY_ADD, OSV_APPLY_CLAMP } osv_apply;
-
 /* A vector in use. */
 typedef struct {
     int layer;         /* enters at block_input:layer */
-    const osv_real *v; /* [D] host, already times its scale */
-    osv_apply apply;
-    double clamp; /* of OSV_APPLY_CLAMP; 0 is ablation */
+    osv_form form;     /* and how */
+    const osv_real *p; /* [osv_form_params(form), D] host: its parameters, scaled */
 } osv_steering;
 
 enum { OSV_MAX_STEERINGS = 32 };

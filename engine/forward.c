@@ -116,7 +116,7 @@ void osv_losses(const osv_engine *g, const osv_device_pass *p, osv_real *loss)
     END("losses", -1);
 }
 
-void osv_forward(osv_step *s, const osv_real *v)
+void osv_forward(osv_step *s, const osv_real *p)
 {
     const osv_engine *g = &s->engine;
     osv_ops *o = g->ops;
@@ -125,7 +125,7 @@ void osv_forward(osv_step *s, const osv_real *v)
     BEGIN("forward", -1);
 
     for (int l = s->batch->first_block; l < N; l++) {
-        osv_steer(s, v, l);
+        osv_steer(s, p, l);
         osv_block_forward(g, &b->live, l, &b->block[l],
                           l + 1 < N ? b->block[l + 1].x : b->live.scratch.x_out);
     }

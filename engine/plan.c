@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "engine/rope.h"
+#include "kernels/form.h"
 
 static osv_real *reals(osv_bump *b, int rows, int cols)
 {
@@ -41,11 +42,36 @@ static void put_pass(osv_bump *b, osv_device_pass *p, const osv_model *m, const 
 static osv_site put_site(osv_bump *b, const osv_site *host)
 {
     osv_site s = *host;
-    s.job = osv_put(b, host->job, host->jobs, sizeof *host->job);
+    s.param = osv_put(b, host->param, host->jobs, sizeof *host->param);
+    s.grad = osv_put(b, host->grad, host->jobs, sizeof *host->grad);
     s.first = osv_put(b, host->first, host->jobs + 1, sizeof *host->first);
-    s.row_job = osv_put(b, host->row_job, host->rows, sizeof *host->row_job);
+    s.row_param = osv_put(b, host->row_param, host->rows, sizeof *host->row_param);
     s.sign = osv_put(b, host->sign, host->rows, sizeof *host->sign);
     return s;
+}
+
+static void put_sites(osv_bump *b, osv_buffers *buffer, const osv_batch *batch)
+{
+    size_t coefs = 0;
+    for (int i = 0; i < batch->sites; i++) {
+        const osv_site *host = &batch->site[i];
+        size_t needs = (size_t)host->rows * (size_t)osv_form_coefs(host->form);
+        buffer->site[i] = put_site(b, host);
+        if (host->form.kind != OSV_FORM_ADD && needs > coefs) coefs = needs;
+    }
+    buffer->form_coef = osv_take(b, coefs, sizeof *buffer->form_coef);
+    buffer->sum_param = osv_put(b, batch->sum_param, batch->G - batch->P, sizeof *batch->sum_param);
+}
+
+/* Where each site finds its rows; x0 and the blocks' x are placed. */
+static void place_site_inputs(osv_bump *b, osv_buffers *buffer, const osv_batch *batch, int D)
+{
+    for (int i = 0; i < batch->sites; i++) {
+        const osv_site *s = &batch->site[i];
+        osv_real *x = batch->site_entry[i] ? buffer->x0 : buffer->block[batch->site_layer[i]].x;
+        bool kept = batch->site_entry[i] || s->form.kind == OSV_FORM_ADD;
+        buffer->site_x[i] = kept ? x + (size_t)s->row * (size_t)D : reals(b, s->rows, D);
+    }
 }
 
 void osv_take_activations(osv_bump *b, osv_activations *a, const osv_model *m, int Q, osv_real *y)
@@ -138,7 +164,7 @@ static void lay_out(osv_bump *b, osv_buffers *buffer, const osv_model *m, const 
     put_pass(b, &buffer->base, m, &batch->base, 0, true);
     put_pass(b, &buffer->live, m, &batch->live, batch->frozen, on->narrow_last);
     buffer->base_row = osv_put(b, batch->base_row, batch->live.T, sizeof *batch->base_row);
-    for (int i = 0; i < batch->sites; i++) buffer->site[i] = put_site(b, &batch->site[i]);
+    put_sites(b, buffer, batch);
     put_rope(b, buffer, c, batch, e);
     int live_S = batch->live.scores.S;
     buffer->loss = reals(b, live_S + batch->base.scores.S, 1);
@@ -170,14 +196,16 @@ static void lay_out(osv_bump *b, osv_buffers *buffer, const osv_model *m, const 
         else
             osv_take_activations(b, a, m, osv_queries(&buffer->live, l, N), y);
     }
+    place_site_inputs(b, buffer, batch, D);
     if (below.used > b->used) b->used = below.used;
 }
 
 static int make_tables(osv_buffers *buffer, const osv_model *m, const osv_batch *batch, osv_error *e)
 {
     *buffer = (osv_buffers){.block = calloc((size_t)m->config.N, sizeof *buffer->block),
-                            .site = calloc((size_t)batch->sites + 1, sizeof *buffer->site)};
-    if (buffer->block && buffer->site) return OSV_OK;
+                            .site = calloc((size_t)batch->sites + 1, sizeof *buffer->site),
+                            .site_x = calloc((size_t)batch->sites + 1, sizeof *buffer->site_x)};
+    if (buffer->block && buffer->site && buffer->site_x) return OSV_OK;
     osv_buffers_free(buffer);
     return OSV_FAIL(e, OSV_DEVICE, "out of memory");
 }
@@ -205,8 +233,10 @@ void osv_buffers_free(osv_buffers *b)
 {
     free(b->block);
     free(b->site);
+    free(b->site_x);
     b->block = NULL;
     b->site = NULL;
+    b->site_x = NULL;
 }
 
 osv_worklist osv_block_work(const osv_device_pass *p, int l, int N)

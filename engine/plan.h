@@ -62,7 +62,12 @@ typedef struct {
         below; /* of the unsteered pass, for one block at a time; k, v for blocks below first_block */
     osv_real *below_x[2]; /* [base.T, D] */
     const int *base_row;
-    osv_site *site; /* [sites] device pointers inside host structs */
+    osv_site *site;      /* [sites] device pointers inside host structs */
+    osv_real **site_x;   /* [sites] what each site's form is applied to [site.rows, D]: rows of x0 where they
+                            start, later rows of the block's x, or a copy of them where the reverse pass of the
+                            form reads it */
+    osv_real *form_coef; /* scratch of the forms */
+    const int *sum_param;
     osv_real *x0;   /* [live.T, D] unsteered residual stream where each live row starts */
     osv_real *rope; /* [positions, rot] */
     osv_real *loss; /* [live.S + base.S] live scores, then constant ones */

@@ -22,7 +22,7 @@ void osv_prefix(osv_step *s)
     for (int l = 0; l < N; l++) {
         for (int i = 0; i < s->batch->sites; i++) {
             const osv_site *site = &b->site[i];
-            if (s->batch->site_layer[i] == l)
+            if (s->batch->site_entry[i] && s->batch->site_layer[i] == l)
                 OP(gather_rows, b->x0 + (size_t)site->row * (size_t)D, a.x, b->base_row + site->row, D,
                    site->rows);
         }

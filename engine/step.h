@@ -26,15 +26,18 @@ void osv_step_close(osv_step *s);
 /* engine/prefix.c: unsteered activations at the start layers, frozen keys and values, constant losses. */
 void osv_prefix(osv_step *s);
 
-/* engine/forward.c: losses at the vectors v [J, D] -> s->buffer.loss. */
-void osv_forward(osv_step *s, const osv_real *v);
+/* engine/forward.c: losses at the parameters p [batch.P, D] -> s->buffer.loss. */
+void osv_forward(osv_step *s, const osv_real *p);
 
-/* engine/backward.c: from s->buffer.w -> dv [J, D]; overwrites what forward saved. Blocks of which only the
- * input was kept are computed once more. */
-void osv_backward(osv_step *s, osv_real *dv);
+/* engine/backward.c: from s->buffer.w -> the first batch.P rows of dp [batch.G, D]; overwrites what forward
+ * saved. Blocks of which only the input was kept are computed once more. */
+void osv_backward(osv_step *s, const osv_real *p, osv_real *dp);
 
-/* engine/steer.c: the residual stream enters the blocks here. */
-void osv_steer(const osv_step *s, const osv_real *v, int l);
-void osv_steer_dv(const osv_step *s, osv_real *dv, int l);
+/* engine/steer.c: the residual stream enters block l here. */
+void osv_steer(const osv_step *s, const osv_real *p, int l);
+/* scratch.dx, the gradient of what entered block l -> that before it was steered, and dp of its sites. */
+void osv_steer_dx(const osv_step *s, osv_real *dp, const osv_real *p, int l);
+/* What later blocks gave to parameters that they share is added. */
+void osv_steer_sum(const osv_step *s, osv_real *dp);
 
 #endif

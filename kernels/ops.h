@@ -108,14 +108,33 @@ typedef struct {
     const osv_real *target; /* [C] satisficing: optimize (L - target)^2; NaN: optimize L itself */
 } osv_objective;
 
-/* Steered rows of jobs whose vector enters at the same block. Rows of a job are consecutive. */
+/* How parameters meet a row x of the residual stream; s is the row's sign. The parameters of a job at a site
+ * are consecutive rows of D: first v, then what the form has besides.
+ *     add       x + s v
+ *     add_norm  (x + s v) |x| / |x + s v|: turned, not lengthened
+ *     clamp     x - (v.x / |v|^2) v + clamp s v, or with an offset mu (one more row) in the projection
+ *               x - (v.(x - mu) / |v|^2) v + clamp s v; clamp 0 ablates
+ *     affine    x + (x right^T) left + s v; left, then right [rank, D] (rank rows each)
+ * A v of zeros has no direction: clamp changes nothing then, and neither does add_norm where a length is 0. */
+typedef enum { OSV_FORM_ADD, OSV_FORM_ADD_NORM, OSV_FORM_CLAMP, OSV_FORM_AFFINE } osv_form_kind;
+
 typedef struct {
-    int row, rows;      /* rows of x that start at this block */
-    int jobs;           /* number of entries of first */
-    const int *job;     /* [jobs] index of the vector */
-    const int *first;   /* [jobs + 1] rows of job[i] are row + first[i] .. row + first[i + 1) */
-    const int *row_job; /* [rows] index of the vector that each row belongs to */
-    const int *sign;    /* [rows] +1, -1, or 0: not steered */
+    osv_form_kind kind;
+    double clamp; /* clamp */
+    bool offset;  /* clamp */
+    int rank;     /* affine */
+} osv_form;
+
+/* Consecutive rows of x that jobs meet in one form at one block. Rows of a job are consecutive. */
+typedef struct {
+    int row, rows;        /* rows of x */
+    osv_form form;        /* of all jobs here */
+    int jobs;             /* number of entries of the next three (first: one more) */
+    const int *param;     /* [jobs] its first row of parameters */
+    const int *grad;      /* [jobs] its first row of gradients */
+    const int *first;     /* [jobs + 1] rows of job i are row + first[i] .. row + first[i + 1) */
+    const int *row_param; /* [rows] first row of the parameters that each row meets */
+    const int *sign;      /* [rows] +1, -1, or 0: not steered */
 } osv_site;
 
 /* How the next token of a row is chosen; in every digit: kernels/sampling.h. */
@@ -250,17 +269,18 @@ struct osv_ops {
 
     /* ---- vector ---- */
 
-    /* x[row + r] = x0[r] + sign[r] v[row_job[r]]. x [T, D], x0 [site.rows, D] (unsteered; may be x + row), v
-     * [J, D] */
-    void (*apply_add)(osv_ops *o, osv_real *x, const osv_real *x0, const osv_real *v, const osv_site *site,
-                      int D);
-    /* x[row + r] = x0[r] - (v.x0[r] / |v|^2) v + clamp sign[r] v where sign[r] is not 0, v = v[row_job[r]]; a
-     * v of zeros changes nothing. */
-    void (*apply_clamp)(osv_ops *o, osv_real *x, const osv_real *x0, const osv_real *v, double clamp,
-                        const osv_site *site, int D);
-    /* dv[job] = sum over its rows of sign dx[row + r], rows in order; for the jobs of this site only. dx [T,
-     * D], dv [J, D] */
-    void (*apply_add_dv)(osv_ops *o, osv_real *dv, const osv_real *dx, const osv_site *site, int D);
+    /* x[row + r] = the site's form of x0[r], x0[r] itself where sign is 0. x [T, D], x0 [site.rows, D] (may be
+     * x + row), p the parameters [*, D]. coef is scratch, osv_form_coefs() for each of the site's rows; as in
+     * the two ops below, `add` does without. */
+    void (*apply)(osv_ops *o, osv_real *x, const osv_real *x0, const osv_real *p, const osv_site *site,
+                  osv_real *coef, int D);
+    /* dp = the gradients of the parameters of the site's jobs, from dx [T, D], that of x: sums over a job's
+     * rows, in order; all other rows of dp [*, D] stay. An offset has none: zeros. x0 as in apply. */
+    void (*apply_dp)(osv_ops *o, osv_real *dp, const osv_real *dx, const osv_real *x0, const osv_real *p,
+                     const osv_site *site, osv_real *coef, int D);
+    /* dx [T, D], the gradient of what apply wrote, becomes that of x0. */
+    void (*apply_dx)(osv_ops *o, osv_real *dx, const osv_real *x0, const osv_real *p, const osv_site *site,
+                     osv_real *coef, int D);
 
     /* Adam (Kingma & Ba 2015, algorithm 1), then v is scaled back to max_norm if it is longer. v, m, s, dv
      * [J, D] */

@@ -5,7 +5,8 @@
 #include "kernels/ops.h"
 #include "optim/job.h"
 
-/* Step number `step`, from 1. A job that has ended rests: its vector stays. */
-osv_adam_params osv_adam_step(const osv_job_options *o, int step, bool rests);
+/* Of a row of the job's parameters in step number `step`, from 1. A job that has ended rests: its parameters
+ * stay; so does an offset at any time. */
+osv_adam_params osv_adam_step(const osv_job *job, int row, int step, bool rests);
 
 #endif

@@ -15,16 +15,18 @@ struct osv_bin {
     int *job;              /* [J] */
     osv_job_state **state; /* [J] */
     int *first;            /* [J + 1] completions of the i-th job are first[i] .. first[i + 1) */
+    int *rows;             /* [J] of the batch */
     osv_batch *batch;
     osv_step *step;
 
     /* device */
     void *memory;
-    osv_real *v;                /* [OSV_HISTORY, J, D] */
-    osv_real *m, *s, *dv;       /* [J, D] */
+    osv_real *p;                /* [OSV_HISTORY, P, D] parameters, P as in the batch */
+    osv_real *m, *s;            /* [P, D] */
+    osv_real *dp;               /* [G, D] */
     osv_real *completion;       /* [C] losses */
-    osv_real *norm, *grad_norm; /* [J] */
-    osv_adam_params *params;    /* [J] */
+    osv_real *norm, *grad_norm; /* [P] */
+    osv_adam_params *params;    /* [P] */
     osv_real *scale, *target;   /* [C] of the objective */
     osv_objective objective;
 
@@ -48,8 +50,13 @@ int osv_bin_batch(osv_batch **batch, const osv_training *t, const int *job, int 
     if (status) goto done;
     for (int i = 0, c = 0; i < J; i++) {
         const osv_job *j = &t->job[job[i]];
-        batch_job[i] = (osv_batch_job){
-            .layer = j->layer, .coldness = j->options.coldness, .eps = as_probability ? 0 : j->options.eps};
+        batch_job[i] = (osv_batch_job){.layer = j->layer,
+                                       .laters = j->laters,
+                                       .later = j->later,
+                                       .apart = j->apart,
+                                       .form = j->form,
+                                       .coldness = j->options.coldness,
+                                       .eps = as_probability ? 0 : j->options.eps};
         for (int k = 0; k < j->completions; k++, c++) {
             sequence[c] = j->sequence[k];
             sequence[c].job = i;
@@ -72,15 +79,15 @@ done:
 
 static void lay_out(osv_bin *b, osv_bump *memory)
 {
-    size_t J = (size_t)b->J, C = (size_t)b->C, vectors = J * (size_t)b->D;
-    b->v = osv_take(memory, OSV_HISTORY * vectors, sizeof *b->v);
-    b->m = osv_take(memory, vectors, sizeof *b->m);
-    b->s = osv_take(memory, vectors, sizeof *b->s);
-    b->dv = osv_take(memory, vectors, sizeof *b->dv);
+    size_t P = (size_t)b->batch->P, G = (size_t)b->batch->G, D = (size_t)b->D, C = (size_t)b->C;
+    b->p = osv_take(memory, OSV_HISTORY * P * D, sizeof *b->p);
+    b->m = osv_take(memory, P * D, sizeof *b->m);
+    b->s = osv_take(memory, P * D, sizeof *b->s);
+    b->dp = osv_take(memory, G * D, sizeof *b->dp);
     b->completion = osv_take(memory, C, sizeof *b->completion);
-    b->norm = osv_take(memory, J, sizeof *b->norm);
-    b->grad_norm = osv_take(memory, J, sizeof *b->grad_norm);
-    b->params = osv_take(memory, J, sizeof *b->params);
+    b->norm = osv_take(memory, P, sizeof *b->norm);
+    b->grad_norm = osv_take(memory, P, sizeof *b->grad_norm);
+    b->params = osv_take(memory, P, sizeof *b->params);
     b->scale = osv_take(memory, C, sizeof *b->scale);
     b->target = osv_take(memory, C, sizeof *b->target);
     b->objective = (osv_objective){
@@ -106,31 +113,42 @@ size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, int J, int r
 
 static int alloc_host(osv_bin *b)
 {
-    size_t J = (size_t)b->J, C = (size_t)b->C;
+    size_t P = (size_t)b->batch->P, C = (size_t)b->C;
     for (int k = 0; k < 2; k++) {
-        b->host_params[k] = calloc(J, sizeof *b->host_params[k]);
+        b->host_params[k] = calloc(P, sizeof *b->host_params[k]);
         b->host_completion[k] = calloc(C, sizeof(osv_real));
-        b->host_norm[k] = calloc(J, sizeof(osv_real));
-        b->host_grad_norm[k] = calloc(J, sizeof(osv_real));
+        b->host_norm[k] = calloc(P, sizeof(osv_real));
+        b->host_grad_norm[k] = calloc(P, sizeof(osv_real));
         if (!b->host_params[k] || !b->host_completion[k] || !b->host_norm[k] || !b->host_grad_norm[k])
             return OSV_FAIL(b->t->ops->error, OSV_DEVICE, "out of memory");
     }
     return OSV_OK;
 }
 
+/* The state of every job to the device, or back. */
+static void copy_states(osv_bin *b, osv_direction direction)
+{
+    osv_ops *o = b->t->ops;
+    size_t all = (size_t)b->batch->P * (size_t)b->D;
+    for (int i = 0; i < b->J; i++) {
+        const osv_job_state *state = b->state[i];
+        size_t at = (size_t)b->batch->job_param[i] * (size_t)b->D;
+        size_t numbers = (size_t)osv_job_rows(&b->t->job[b->job[i]]) * (size_t)b->D;
+        for (int h = 0; h < OSV_HISTORY + 2; h++) {
+            osv_real *host = state->vector + (size_t)h * numbers;
+            osv_real *device = h < OSV_HISTORY    ? b->p + (size_t)h * all + at
+                               : h == OSV_HISTORY ? b->m + at
+                                                  : b->s + at;
+            bool up = direction == OSV_TO_DEVICE;
+            OP(copy, up ? device : host, up ? host : device, numbers * sizeof *host, direction);
+        }
+    }
+}
+
 static int upload(osv_bin *b)
 {
     osv_ops *o = b->t->ops;
-    size_t vector = (size_t)b->D * sizeof(osv_real), all = (size_t)b->J * (size_t)b->D;
-    for (int i = 0; i < b->J; i++) {
-        const osv_job_state *state = b->state[i];
-        size_t at = (size_t)i * (size_t)b->D;
-        for (int h = 0; h < OSV_HISTORY; h++)
-            OP(copy, b->v + (size_t)h * all + at, state->vector + (size_t)h * (size_t)b->D, vector,
-               OSV_TO_DEVICE);
-        OP(copy, b->m + at, state->m, vector, OSV_TO_DEVICE);
-        OP(copy, b->s + at, state->s, vector, OSV_TO_DEVICE);
-    }
+    copy_states(b, OSV_TO_DEVICE);
     osv_real *scale = malloc(2 * (size_t)b->C * sizeof *scale + 1), *target = scale + b->C;
     if (!scale) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
     for (int i = 0; i < b->J; i++) {
@@ -164,6 +182,7 @@ static void release(osv_bin *b)
     free(b->job);
     free(b->state);
     free(b->first);
+    free(b->rows);
     free(b);
 }
 
@@ -172,23 +191,23 @@ static void release(osv_bin *b)
 static void iterate(osv_bin *b, int parity)
 {
     osv_ops *o = b->t->ops;
-    size_t J = (size_t)b->J, C = (size_t)b->C, vectors = J * (size_t)b->D;
+    int P = b->batch->P;
+    size_t C = (size_t)b->C, all = (size_t)P * (size_t)b->D;
 
-    OP(copy, b->params, b->host_params[parity], J * sizeof *b->params, OSV_TO_DEVICE);
+    OP(copy, b->params, b->host_params[parity], (size_t)P * sizeof *b->params, OSV_TO_DEVICE);
     if (!b->t->on.cache_prefix) osv_prefix(b->step);
-    osv_forward(b->step, b->v);
+    osv_forward(b->step, b->p);
     OP(objective, b->step->buffer.w, b->completion, b->step->buffer.loss, &b->objective,
        b->batch->live.scores.S);
-    osv_backward(b->step, b->dv);
-    OP(norm, b->norm, b->v, b->D, b->J);
-    OP(norm, b->grad_norm, b->dv, b->D, b->J);
+    osv_backward(b->step, b->p, b->dp);
+    OP(norm, b->norm, b->p, b->D, P);
+    OP(norm, b->grad_norm, b->dp, b->D, P);
     OP(copy, b->host_completion[parity], b->completion, C * sizeof(osv_real), OSV_TO_HOST);
-    OP(copy, b->host_norm[parity], b->norm, J * sizeof(osv_real), OSV_TO_HOST);
-    OP(copy, b->host_grad_norm[parity], b->grad_norm, J * sizeof(osv_real), OSV_TO_HOST);
+    OP(copy, b->host_norm[parity], b->norm, (size_t)P * sizeof(osv_real), OSV_TO_HOST);
+    OP(copy, b->host_grad_norm[parity], b->grad_norm, (size_t)P * sizeof(osv_real), OSV_TO_HOST);
     for (int h = OSV_HISTORY - 1; h > 0; h--)
-        OP(copy, b->v + (size_t)h * vectors, b->v + (size_t)(h - 1) * vectors, vectors * sizeof(osv_real),
-           OSV_ON_DEVICE);
-    OP(adam, b->v, b->m, b->s, b->dv, b->params, b->D, b->J);
+        OP(copy, b->p + (size_t)h * all, b->p + (size_t)(h - 1) * all, all * sizeof(osv_real), OSV_ON_DEVICE);
+    OP(adam, b->p, b->m, b->s, b->dp, b->params, b->D, P);
 }
 
 void osv_bin_submit(osv_bin *b, bool op_by_op)
@@ -197,8 +216,12 @@ void osv_bin_submit(osv_bin *b, bool op_by_op)
     int parity = b->submitted++ % 2;
     for (int i = 0; i < b->J; i++) {
         osv_job_state *state = b->state[i];
+        const osv_job *job = &b->t->job[b->job[i]];
         bool rests = state->stopped != OSV_RUNNING;
-        b->host_params[parity][i] = osv_adam_step(&b->t->job[b->job[i]].options, ++state->steps, rests);
+        osv_adam_params *params = b->host_params[parity] + b->batch->job_param[i];
+        state->steps++;
+        for (int row = 0; row < osv_job_rows(job); row++)
+            params[row] = osv_adam_step(job, row, state->steps, rests);
     }
     b->recorded = !op_by_op && (b->graph[parity] || o->graph_begin(o));
     if (!b->graph[parity] || op_by_op) iterate(b, parity);
@@ -222,7 +245,8 @@ int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, in
     b->job = malloc((size_t)J * sizeof *b->job + 1);
     b->state = malloc((size_t)J * sizeof *b->state + 1);
     b->first = malloc(((size_t)J + 1) * sizeof *b->first);
-    int status = b->job && b->state && b->first ? OSV_OK : OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
+    b->rows = calloc((size_t)J + 1, sizeof *b->rows);
+    int status = b->job && b->state && b->first && b->rows ? OSV_OK : OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
     if (status) goto fail;
     for (int i = 0; i < J; i++) {
         b->job[i] = job[i];
@@ -234,6 +258,7 @@ int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, in
 
     osv_bump bump = {0};
     if ((status = osv_bin_batch(&b->batch, t, job, J, false))) goto fail;
+    for (int r = 0; r < b->batch->live.T; r++) b->rows[b->batch->row_job[r]]++;
     if ((status = osv_step_open(&b->step, o, t->comm, t->model, b->batch, &on))) goto fail;
     lay_out(b, &bump);
     b->memory = o->alloc(o, bump.used);
@@ -253,16 +278,7 @@ fail:
 void osv_bin_save(osv_bin *b)
 {
     osv_ops *o = b->t->ops;
-    size_t vector = (size_t)b->D * sizeof(osv_real), all = (size_t)b->J * (size_t)b->D;
-    for (int i = 0; i < b->J; i++) {
-        osv_job_state *state = b->state[i];
-        size_t at = (size_t)i * (size_t)b->D;
-        for (int h = 0; h < OSV_HISTORY; h++)
-            OP(copy, state->vector + (size_t)h * (size_t)b->D, b->v + (size_t)h * all + at, vector,
-               OSV_TO_HOST);
-        OP(copy, state->m, b->m + at, vector, OSV_TO_HOST);
-        OP(copy, state->s, b->s + at, vector, OSV_TO_HOST);
-    }
+    copy_states(b, OSV_TO_HOST);
     OP(sync, 0);
 }
 
@@ -278,32 +294,43 @@ bool osv_bin_recorded(const osv_bin *b)
     return b->recorded;
 }
 
+/* Of the i-th job's vectors together, from the norms of all rows. */
+static double norm_of(const osv_bin *b, int i, const osv_real *norm)
+{
+    const osv_job *job = &b->t->job[b->job[i]];
+    int rows = osv_job_rows(job), vectors = 0;
+    double squares = 0;
+    norm += b->batch->job_param[i];
+    for (int r = 0; r < rows; r++) {
+        if (osv_job_role(job, r) != OSV_ROW_VECTOR) continue;
+        squares += (double)norm[r] * (double)norm[r];
+        vectors++;
+    }
+    return vectors == 1 ? (double)norm[0] : sqrt(squares);
+}
+
 void osv_bin_measurement(const osv_bin *b, int iteration, int i, double *losses, double *norm,
                          double *grad_norm)
 {
     int parity = iteration % 2;
     for (int c = b->first[i]; c < b->first[i + 1]; c++)
         losses[c - b->first[i]] = (double)b->host_completion[parity][c];
-    *norm = (double)b->host_norm[parity][i];
-    *grad_norm = (double)b->host_grad_norm[parity][i];
+    *norm = norm_of(b, i, b->host_norm[parity]);
+    *grad_norm = norm_of(b, i, b->host_grad_norm[parity]);
 }
 
 void osv_bin_vector(osv_bin *b, int i, int ago, osv_real *out)
 {
     osv_ops *o = b->t->ops;
-    size_t at = ((size_t)ago * (size_t)b->J + (size_t)i) * (size_t)b->D;
-    OP(copy, out, b->v + at, (size_t)b->D * sizeof *out, OSV_TO_HOST);
+    size_t at = ((size_t)ago * (size_t)b->batch->P + (size_t)b->batch->job_param[i]) * (size_t)b->D;
+    size_t numbers = (size_t)osv_job_rows(&b->t->job[b->job[i]]) * (size_t)b->D;
+    OP(copy, out, b->p + at, numbers * sizeof *out, OSV_TO_HOST);
     OP(sync, 0);
 }
 
 int osv_bin_rows(const osv_bin *b, int i)
 {
-    for (int k = 0; k < b->batch->sites; k++) {
-        const osv_site *site = &b->batch->site[k];
-        for (int j = 0; j < site->jobs; j++)
-            if (site->job[j] == i) return site->first[j + 1] - site->first[j];
-    }
-    return 0;
+    return b->rows[i];
 }
 
 int osv_bin_all_rows(const osv_bin *b)

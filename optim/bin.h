@@ -28,7 +28,7 @@ bool osv_bin_recorded(const osv_bin *b);
  * once it has been waited for. */
 void osv_bin_measurement(const osv_bin *b, int iteration, int i, double *losses, double *norm,
                          double *grad_norm);
-/* The i-th job's vector as it was `ago` steps before now (0: v itself). Waits for everything. */
+/* The i-th job's parameters [rows, D] as they were `ago` steps before now. Waits for everything. */
 void osv_bin_vector(osv_bin *b, int i, int ago, osv_real *out);
 
 /* Of the batch: rows of the i-th job, rows in all. */

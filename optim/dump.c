@@ -131,9 +131,9 @@ static void end(void *context, osv_ops *o, const char *name, int number)
 static void lay_out(dump *d, osv_bump *memory)
 {
     const osv_batch *b = d->batch;
-    size_t C = (size_t)b->C, vectors = (size_t)b->J * (size_t)d->t->model->config.D;
-    d->v = osv_take(memory, vectors, sizeof *d->v);
-    d->dv = osv_take(memory, vectors, sizeof *d->dv);
+    size_t C = (size_t)b->C, D = (size_t)d->t->model->config.D;
+    d->v = osv_take(memory, (size_t)b->P * D, sizeof *d->v);
+    d->dv = osv_take(memory, (size_t)b->G * D, sizeof *d->dv);
     d->loss = osv_take(memory, C, sizeof *d->loss);
     d->constant = osv_take(memory, 2 * C, sizeof *d->constant);
     d->objective = (osv_objective){
@@ -150,7 +150,7 @@ static int upload(dump *d)
 {
     const osv_training *t = d->t;
     osv_ops *o = t->ops;
-    size_t C = (size_t)d->batch->C, D = (size_t)t->model->config.D, vectors = (size_t)t->jobs * D;
+    size_t C = (size_t)d->batch->C, D = (size_t)t->model->config.D, vectors = (size_t)d->batch->P * D;
     osv_bump bump = {0};
     lay_out(d, &bump);
     d->memory = o->alloc(o, bump.used);
@@ -159,7 +159,7 @@ static int upload(dump *d)
     osv_real *host = calloc(vectors + 2 * C + 1, sizeof *host), *constant = host + vectors;
     if (!host) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
     for (int j = 0, c = 0; j < t->jobs; j++) {
-        osv_job_start(host + (size_t)j * D, &t->job[j], (int)D);
+        osv_job_start(host + (size_t)d->batch->job_param[j] * D, &t->job[j], (int)D);
         for (int k = 0; k < t->job[j].completions; k++, c++) {
             double scale, target;
             osv_objective_of(&t->job[j], k, &scale, &target);
@@ -184,12 +184,12 @@ static int run(dump *d)
     osv_prefix(d->step);
     osv_forward(d->step, d->v);
     o->objective(o, d->step->buffer.w, d->loss, d->step->buffer.loss, &d->objective, S);
-    osv_backward(d->step, d->dv);
+    osv_backward(d->step, d->v, d->dv);
     o->watch = before;
     take(d, "w", -1, d->step->buffer.w, 1, S, 1);
     take(d, "loss", -1, d->loss, 1, d->batch->C, 1);
-    take(d, "v", -1, d->v, 2, t->jobs, D);
-    take(d, "dv", -1, d->dv, 2, t->jobs, D);
+    take(d, "v", -1, d->v, 2, d->batch->P, D);
+    take(d, "dv", -1, d->dv, 2, d->batch->P, D);
     o->sync(o, 0);
     return osv_ops_status(o);
 }

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/trie.h"
 #include "optim/objective.h"
@@ -39,13 +40,8 @@ static int finder_open(finder *f, const osv_batch *batch, bool freeze, osv_error
     f->job = calloc(T + 1, sizeof *f->job);
     f->sign = calloc(T + 1, sizeof *f->sign);
     if (!f->job || !f->sign) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
-    for (int i = 0; i < batch->sites; i++) {
-        const osv_site *site = &batch->site[i];
-        for (int r = 0; r < site->rows; r++) {
-            f->job[site->row + r] = site->row_job[r];
-            f->sign[site->row + r] = site->sign[r];
-        }
-    }
+    memcpy(f->job, batch->row_job, T * sizeof *f->job);
+    memcpy(f->sign, batch->row_sign, T * sizeof *f->sign);
     OSV_TRY(add_rows(&f->base, &batch->base, NULL, NULL, e));
     return add_rows(&f->live, &batch->live, f->job, f->sign, e);
 }

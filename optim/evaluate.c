@@ -12,7 +12,7 @@ static int evaluate_bin(const osv_training *t, const int *job, int J, const osv_
     osv_ops *o = t->ops;
     osv_batch *batch = NULL;
     osv_step *step = NULL;
-    osv_real *loss = NULL, *v = NULL;
+    osv_real *loss = NULL, *p = NULL;
     size_t D = (size_t)t->model->config.D, bytes = D * sizeof(osv_real);
     int status = osv_bin_batch(&batch, t, job, J, true);
     if (status) goto done;
@@ -21,15 +21,17 @@ static int evaluate_bin(const osv_training *t, const int *job, int J, const osv_
     if ((status = osv_step_open(&step, o, t->comm, t->model, batch, &on))) goto done;
     int scores = batch->live.scores.S + batch->base.scores.S;
     loss = malloc((size_t)scores * sizeof *loss + 1);
-    v = o->alloc(o, (size_t)J * bytes);
+    p = o->alloc(o, (size_t)batch->P * bytes);
     if (!loss) OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
     if ((status = osv_ops_status(o))) goto done;
 
-    o->zero(o, v, (size_t)J * bytes);
+    o->zero(o, p, (size_t)batch->P * bytes);
     for (int i = 0; vector && i < J; i++)
-        if (vector[job[i]]) o->copy(o, v + (size_t)i * D, vector[job[i]], bytes, OSV_TO_DEVICE);
+        if (vector[job[i]])
+            o->copy(o, p + (size_t)batch->job_param[i] * D, vector[job[i]],
+                    (size_t)osv_job_rows(&t->job[job[i]]) * bytes, OSV_TO_DEVICE);
     osv_prefix(step);
-    osv_forward(step, v);
+    osv_forward(step, p);
     o->copy(o, loss, step->buffer.loss, (size_t)scores * sizeof *loss, OSV_TO_HOST);
     o->sync(o, 0);
     if ((status = osv_ops_status(o))) goto done;
@@ -39,7 +41,7 @@ static int evaluate_bin(const osv_training *t, const int *job, int J, const osv_
             logprob[c] -= (double)loss[batch->completion_score[i]];
     }
 done:
-    if (v) o->free(o, v);
+    if (p) o->free(o, p);
     free(loss);
     osv_step_close(step);
     osv_batch_free(batch);

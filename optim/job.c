@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "kernels/form.h"
 #include "optim/random.h"
 
 osv_job_options osv_job_defaults(void)
@@ -16,6 +17,8 @@ osv_job_options osv_job_defaults(void)
         .eps = 1e-6,
         .init_norm = 1,
         .max_norm = -1,
+        .init_affine_norm = 1,
+        .max_affine_norm = 2,
         .target_loss = NAN,
         .target_rule = OSV_TARGET_SUM,
         .target_iters = 1,
@@ -24,11 +27,29 @@ osv_job_options osv_job_defaults(void)
     };
 }
 
-void osv_job_start(osv_real *vector, const osv_job *job, int D)
+int osv_job_rows(const osv_job *job)
+{
+    return osv_form_params(job->form) * (job->apart ? 1 + job->laters : 1);
+}
+
+osv_row_role osv_job_role(const osv_job *job, int row)
+{
+    if (row % osv_form_params(job->form) == 0) return OSV_ROW_VECTOR;
+    return job->form.kind == OSV_FORM_AFFINE ? OSV_ROW_FACTOR : OSV_ROW_OFFSET;
+}
+
+void osv_job_start(osv_real *rows, const osv_job *job, int D)
 {
     const osv_job_options *o = &job->options;
-    if (!o->init) osv_random_direction(vector, D, o->init_norm, o->seed, job->start ? job->start : job->name);
-    for (int i = 0; o->init && i < D; i++) vector[i] = (osv_real)o->init[i];
+    const char *name = job->start ? job->start : job->name;
+    for (int r = 0; r < osv_job_rows(job); r++) {
+        osv_row_role role = osv_job_role(job, r);
+        osv_real *row = rows + (size_t)r * (size_t)D;
+        const float *given = role == OSV_ROW_OFFSET ? o->offset : o->init ? o->init + (size_t)r * (size_t)D : NULL;
+        double norm = role == OSV_ROW_FACTOR ? o->init_affine_norm : o->init_norm;
+        if (!given) osv_random_direction(row, D, norm, o->seed, name, (unsigned)r);
+        for (int i = 0; given && i < D; i++) row[i] = (osv_real)given[i];
+    }
 }
 
 const char *osv_stop_name(osv_stop stop)

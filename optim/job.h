@@ -16,8 +16,10 @@ typedef struct {
     double eps;      /* inside the logarithms; slack of satisficing */
     unsigned long long seed;
     double init_norm;   /* of the random start vector */
-    const float *init;  /* [D] start vector, taken as it is; NULL: random */
-    double max_norm;    /* < 0: none */
+    const float *init;  /* [rows, D] start parameters, taken as they are; NULL: random */
+    double max_norm;    /* of v; < 0: none */
+    double init_affine_norm, max_affine_norm; /* of each row of left and right, likewise */
+    const float *offset;                      /* [D] of a clamp with form.offset */
     bool length_norm;   /* a completion's loss is divided by its token count */
     bool satisfice;     /* optimize (loss - target)^2 */
     double target_loss; /* nats; NaN: no target stop */
@@ -33,15 +35,27 @@ osv_job_options osv_job_defaults(void);
 typedef struct {
     const char *name;  /* a file name: no slash */
     const char *start; /* what the random start vector is drawn by, with the seed; NULL: the name */
-    int layer;         /* the vector is added to the input of this block, 0-based */
+    osv_form form;
+    int layer;        /* the vector meets the input of this block, 0-based, */
+    int laters;       /* and of so many blocks above, */
+    const int *later; /* [laters] rising: */
+    bool apart;       /* one vector each; else the same one */
     osv_job_options options;
     int completions;
     const osv_sequence *sequence; /* [completions]; the field `job` is ignored here */
     const double *target;         /* [completions] nats, of each completion; NaN: options.target_loss */
 } osv_job;
 
-/* The vector before the first step [D]: the given one, or a random one that depends on seed and name. */
-void osv_job_start(osv_real *vector, const osv_job *job, int D);
+/* Rows of parameters: for each block that has its own v, then what else the form has (kernels/ops.h). */
+int osv_job_rows(const osv_job *job);
+
+/* What a row of parameters is. */
+typedef enum { OSV_ROW_VECTOR, OSV_ROW_FACTOR, OSV_ROW_OFFSET } osv_row_role;
+osv_row_role osv_job_role(const osv_job *job, int row);
+
+/* The parameters before the first step [rows, D]: the given ones, or random ones that depend on seed and
+ * name. */
+void osv_job_start(osv_real *rows, const osv_job *job, int D);
 
 typedef enum {
     OSV_RUNNING,

@@ -13,14 +13,15 @@ static uint64_t name_hash(const char *name)
     return h;
 }
 
-void osv_random_direction(osv_real *x, int D, double norm, unsigned long long seed, const char *name)
+void osv_random_direction(osv_real *x, int D, double norm, unsigned long long seed, const char *name,
+                          unsigned number)
 {
     uint64_t h = name_hash(name);
     const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
     double sum = 0;
     for (int i = 0; i < D; i += 4) {
         uint32_t bits[4];
-        osv_philox((const uint32_t[4]){(uint32_t)i / 4, 0, (uint32_t)h, (uint32_t)(h >> 32)}, key, bits);
+        osv_philox((const uint32_t[4]){(uint32_t)i / 4, number, (uint32_t)h, (uint32_t)(h >> 32)}, key, bits);
         for (int k = 0; k < 4 && i + k < D; k++) { /* Box & Muller 1958, two pairs */
             double radius = sqrt(-2 * log(osv_philox_uniform(bits[k & ~1])));
             double angle = 6.283185307179586476925286766559 * osv_philox_uniform(bits[k | 1]);

@@ -56,7 +56,13 @@ static const char *const metadata_key[METADATA] = {
     [TRACE_BYTES] = "trace_bytes", [ITERATIONS] = "iterations",    [MEMORY] = "memory", [NEXT] = "begun",
     [RECOMPUTE] = "recompute",     [SUBMITTED] = "bin_iterations", [JOBS] = "jobs"};
 
-/* Vectors and moments of a job, which lie one after the other. */
+/* Parameters of a job. */
+static int numbers_of(const osv_saved_shape *shape, int job)
+{
+    return osv_job_rows(&shape->job[job]) * shape->D;
+}
+
+/* Parameters and moments of a job, which lie one after the other. */
 static void name_tensor(char name[NAME_ROOM], int job)
 {
     snprintf(name, NAME_ROOM, "state.%d", job);
@@ -123,7 +129,7 @@ static void add_bin(writer *w, const osv_training_state *s, const osv_saved_shap
         w->tensor[w->tensors++] = (osv_tensor_out){.name = name[i],
                                                    .dtype = "F32",
                                                    .rank = 2,
-                                                   .shape = {OSV_HISTORY + 2, shape->D},
+                                                   .shape = {OSV_HISTORY + 2, numbers_of(shape, job)},
                                                    .data = s->state[job].vector};
     }
 }
@@ -285,7 +291,8 @@ static int get_jobs(const reader *r)
         int job = s->job[i];
         if (job < 0 || job >= s->next || s->state[job].vector)
             return broken(r, "the jobs of its bin are wrong");
-        OSV_TRY(osv_job_state_open(&s->state[job], r->shape->D, r->shape->job[job].completions, r->e));
+        OSV_TRY(osv_job_state_open(&s->state[job], (size_t)numbers_of(r->shape, job),
+                                   r->shape->job[job].completions, r->e));
         s->jobs++; /* from here osv_saved_run_free knows it */
     }
     return OSV_OK;
@@ -308,7 +315,8 @@ static int get_bin(const reader *r)
         char name[NAME_ROOM];
         name_tensor(name, job);
         memcpy(s->state[job].losses, losses + c, (size_t)n * sizeof *losses);
-        status = get(r, name, "F32", sizeof(osv_real), OSV_HISTORY + 2, r->shape->D, s->state[job].vector);
+        status = get(r, name, "F32", sizeof(osv_real), OSV_HISTORY + 2, numbers_of(r->shape, job),
+                     s->state[job].vector);
         c += n;
     }
     free(losses);

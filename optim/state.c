@@ -3,21 +3,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-int osv_job_state_open(osv_job_state *s, int D, int completions, osv_error *e)
+int osv_job_state_open(osv_job_state *s, size_t numbers, int completions, osv_error *e)
 {
     *s = (osv_job_state){0};
-    s->vector = calloc((size_t)D * (OSV_HISTORY + 2), sizeof *s->vector);
+    s->vector = calloc(numbers * (OSV_HISTORY + 2), sizeof *s->vector);
     s->losses = calloc((size_t)completions + 1, sizeof *s->losses);
     if (!s->vector || !s->losses) {
         osv_job_state_close(s);
         return OSV_FAIL(e, OSV_DEVICE, "out of memory");
     }
-    s->m = s->vector + (size_t)D * OSV_HISTORY;
-    s->s = s->m + D;
+    s->m = s->vector + numbers * OSV_HISTORY;
+    s->s = s->m + numbers;
     return OSV_OK;
 }
 
-void osv_job_state_copy(osv_job_state *to, const osv_job_state *from, int D, int completions)
+void osv_job_state_copy(osv_job_state *to, const osv_job_state *from, size_t numbers, int completions)
 {
     osv_job_state own = *to;
     *to = *from;
@@ -25,7 +25,7 @@ void osv_job_state_copy(osv_job_state *to, const osv_job_state *from, int D, int
     to->m = own.m;
     to->s = own.s;
     to->losses = own.losses;
-    memcpy(to->vector, from->vector, (size_t)D * (OSV_HISTORY + 2) * sizeof *to->vector);
+    memcpy(to->vector, from->vector, numbers * (OSV_HISTORY + 2) * sizeof *to->vector);
     memcpy(to->losses, from->losses, (size_t)completions * sizeof *to->losses);
 }
 

@@ -14,9 +14,9 @@ enum { OSV_HISTORY = 4 };
 
 /* Of a job while it is in a bin. */
 typedef struct {
-    osv_real
-        *vector;     /* [OSV_HISTORY, D] v, and what it was before the last step, the step before that, ... */
-    osv_real *m, *s; /* [D] Adam's moments, right behind the vectors */
+    osv_real *vector; /* [OSV_HISTORY, rows, D] parameters, and what they were before the last step, the step
+                         before that, ... */
+    osv_real *m, *s;  /* [rows, D] Adam's moments, right behind them */
     int steps;       /* taken (or enqueued) so far */
     osv_stop_state stop;
     osv_stop stopped;
@@ -27,10 +27,10 @@ typedef struct {
     double *losses; /* [completions] */
 } osv_job_state;
 
-/* Zeros. */
-int osv_job_state_open(osv_job_state *s, int D, int completions, osv_error *e);
+/* Zeros; `numbers`: rows x D. */
+int osv_job_state_open(osv_job_state *s, size_t numbers, int completions, osv_error *e);
 /* Everything from `from`, which has the same sizes, into the memory of `to`. */
-void osv_job_state_copy(osv_job_state *to, const osv_job_state *from, int D, int completions);
+void osv_job_state_copy(osv_job_state *to, const osv_job_state *from, size_t numbers, int completions);
 void osv_job_state_close(osv_job_state *s);
 
 typedef struct {

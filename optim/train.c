@@ -29,7 +29,7 @@ typedef struct {
     bool ending;              /* interrupted, and saved: the next measurement is the last */
     osv_profile profile;
     double *losses;   /* of the job at hand */
-    osv_real *vector; /* [D] likewise */
+    osv_real *vector; /* [rows, D] likewise */
 } training;
 
 static bool interrupted(const training *r)
@@ -67,6 +67,7 @@ static int finish(training *r, int i, int iter, int behind, osv_stop stop, doubl
                         .losses = r->losses,
                         .stopped = stop,
                         .nan_iter = stop == OSV_STOP_NAN ? iter : -1,
+                        .rows = osv_job_rows(&r->t->job[job]),
                         .D = r->t->model->config.D,
                         .vector = r->vector};
     if (lost) {
@@ -117,6 +118,7 @@ static int process(training *r, int iteration, int behind)
                                         .losses = r->losses,
                                         .stopped = OSV_RUNNING,
                                         .nan_iter = -1,
+                                        .rows = osv_job_rows(j),
                                         .D = r->t->model->config.D}));
     }
     return OSV_OK;
@@ -143,7 +145,8 @@ static int begin(training *r, int j)
     const osv_job *job = &r->t->job[j];
     osv_job_state *s = &r->state[j];
     int D = r->t->model->config.D;
-    OSV_TRY(osv_job_state_open(s, D, job->completions, r->t->ops->error));
+    size_t numbers = (size_t)osv_job_rows(job) * (size_t)D;
+    OSV_TRY(osv_job_state_open(s, numbers, job->completions, r->t->ops->error));
     osv_job_start(s->vector, job, D);
     return OSV_OK;
 }
@@ -242,10 +245,11 @@ static int resume(training *r)
     r->next = from->next;
     r->recompute = from->recompute;
     for (int i = 0; i < from->jobs; i++) {
-        int job = from->job[i], D = t->model->config.D, completions = t->job[job].completions;
+        int job = from->job[i], completions = t->job[job].completions;
+        size_t numbers = (size_t)osv_job_rows(&t->job[job]) * (size_t)t->model->config.D;
         osv_job_state *state = &r->state[job];
-        OSV_TRY(osv_job_state_open(state, D, completions, t->ops->error));
-        osv_job_state_copy(state, &from->state[job], D, completions);
+        OSV_TRY(osv_job_state_open(state, numbers, completions, t->ops->error));
+        osv_job_state_copy(state, &from->state[job], numbers, completions);
         state->stopped_at -= from->submitted;
         r->in_bin[r->bin_jobs++] = job;
     }
@@ -272,7 +276,7 @@ static int loop(training *r)
 static int start(training *r)
 {
     const osv_training *t = r->t;
-    int most = 0;
+    int most = 0, rows = 0;
     r->state = calloc((size_t)t->jobs + 1, sizeof *r->state);
     r->in_bin = malloc((size_t)t->jobs * sizeof *r->in_bin + 1);
     r->queue = malloc((size_t)t->jobs * sizeof *r->queue + 1);
@@ -280,9 +284,10 @@ static int start(training *r)
     for (int j = 0; j < t->jobs; j++) {
         r->queue[j] = j;
         if (t->job[j].completions > most) most = t->job[j].completions;
+        if (osv_job_rows(&t->job[j]) > rows) rows = osv_job_rows(&t->job[j]);
     }
     r->losses = calloc((size_t)most + 1, sizeof *r->losses);
-    r->vector = calloc((size_t)t->model->config.D, sizeof *r->vector);
+    r->vector = calloc((size_t)rows * (size_t)t->model->config.D + 1, sizeof *r->vector);
     if (!r->losses || !r->vector) return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
     return OSV_OK;
 }

@@ -18,14 +18,14 @@ typedef struct {
     int job;          /* index */
     int iter;         /* steps taken before the measurement */
     double loss;      /* sum over completions, nats */
-    double norm;      /* of the vector */
-    double grad_norm; /* of d objective / d vector; NaN in a final report */
+    double norm;      /* of the vector; of several, one a block, the root of the summed squares */
+    double grad_norm; /* of d objective / d vector, likewise; NaN in a final report */
     int completions;
     const double *losses; /* [completions] in the order of the job's sequences */
     osv_stop stopped;     /* OSV_RUNNING, or why the job has ended: then this is its final report */
     int nan_iter;         /* with OSV_STOP_NAN: the iteration whose loss was not finite; else -1 */
-    int D;
-    const osv_real *vector; /* [D] the vector that is kept; NULL unless final */
+    int rows, D;
+    const osv_real *vector; /* [rows, D] the parameters that are kept; NULL unless final */
 } osv_report;
 
 typedef struct {

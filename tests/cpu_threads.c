@@ -42,7 +42,7 @@ static const op_case large_cases[] = {
     OP_CASE(op_softcap, score_shape, .R = 7, .V = 40000, .softcap = 30),
     SCORE(.R = 7, .V = 20000, .per_row = 5, .kind = OSV_ONE_MINUS, .eps = 1e-6),
     SCORE(.R = 1, .V = 50001, .per_row = 1, .kind = OSV_PROMOTE, .eps = 1e-6, .softcap = 30),
-    OP_CASE(op_apply_add_dv, site_shape, .T = 200, .row = 10, .jobs = 3, .per_job = 60, .J = 5, .D = 800),
+    OP_CASE(op_apply_dp, site_shape, .T = 200, .row = 10, .jobs = 3, .per_job = 60, .J = 5, .D = 800),
     OP_CASE(op_adam, adam_shape, .D = 20000, .J = 7, .step = 3, .max_norm = 2),
     OP_CASE(op_norm, adam_shape, .D = 20000, .J = 7),
     ATTENTION(.forest = &long_prompt, .heads = {9, 1, 48, 0, 9}),

@@ -256,7 +256,7 @@ static void check_dv(subject *s, const written *w)
     osv_prefix(step);
     osv_forward(step, device);
     o->copy(o, step->buffer.w, weights->data, weights->bytes, OSV_TO_DEVICE);
-    osv_backward(step, device_dv);
+    osv_backward(step, device, device_dv);
     o->copy(o, got, device_dv, dv->bytes, OSV_TO_HOST);
     o->sync(o, 0);
     o->free(o, device);

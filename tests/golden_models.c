@@ -153,7 +153,7 @@ static void measure(golden_model *g, const json_t *golden, measured *m)
     cr_assert_leq(scores, sizeof ones / sizeof *ones);
     for (size_t i = 0; i < scores; i++) ones[i] = 1;
     o->copy(o, step->buffer.w, ones, scores * sizeof *ones, OSV_TO_DEVICE);
-    osv_backward(step, dv);
+    osv_backward(step, v, dv);
     read_back(g, host, dv, bytes);
     for (int i = 0; i < D; i++) m->dv[i] = (double)host[i];
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/form.h"
 #include "tests/op_cases.h"
 
 static const double tolerance = 1e-7;
@@ -403,35 +404,55 @@ Test(gradient, score_objective)
 
 /* ---- apply ---- */
 
+/* <g, form(x0; p)> at the site's rows, of an op_apply_dp call. */
 static double apply_value(void *context)
 {
     forward *f = context;
     const site_shape *s = f->c->shape;
     osv_site site = op_site(f->c);
-    memset(f->out[0], 0, f->c->buffer[1].bytes);
-    f->c->o->apply_add(f->c->o, f->out[0], f->out[1], initial(f->c, 2), &site, s->D);
-    return dot(f->out[0], initial(f->c, 1), op_count(f->c, 1));
+    size_t at = (size_t)s->row * (size_t)s->D;
+    f->c->o->apply(f->c->o, f->out[0], initial(f->c, 1), initial(f->c, 2), &site, f->out[1], s->D);
+    return dot(f->out[0] + at, (const osv_real *)initial(f->c, APPLY_DX) + at, op_count(f->c, 1));
 }
 
 static void apply_test(op_call *c, const char *text)
 {
     const site_shape *s = c->shape;
     if (s->jobs == 0) return;
-    size_t n = op_count(c, 1);
-    forward f = {.c = c, .out = {malloc(n * sizeof(osv_real)), calloc(n, sizeof(osv_real))}};
-    osv_real *dv = op_read(c, 0);
-    /* vectors of jobs elsewhere have no part in this site: their gradient is what was there before */
-    memset(dv, 0, (size_t)(s->J - s->jobs) * (size_t)s->D * sizeof *dv);
-    function g = {apply_value, &f, {{initial(c, 2), dv, op_count(c, 2)}}, 1, "apply_add_dv", text};
+    osv_site site = op_site(c);
+    int params = osv_form_params(s->form), D = s->D;
+    size_t n = op_count(c, 2), at = (size_t)s->row * (size_t)D;
+    forward f = {.c = c,
+                 .out = {calloc((size_t)s->T * (size_t)D, sizeof(osv_real)),
+                         calloc((size_t)site.rows * (size_t)osv_form_coefs(s->form), sizeof(osv_real))}};
+    osv_real *grad = op_read(c, 0), *dp = calloc(n, sizeof *dp), *dx = malloc((at + op_count(c, 1)) * sizeof *dx);
+    /* In the order of the parameters; jobs elsewhere have no part in this site. What does not train has no
+     * gradient, so it must not be moved: the offset of a clamp. */
+    for (int i = 0; i < site.jobs; i++)
+        memcpy(dp + (size_t)site.param[i] * (size_t)D, grad + (size_t)site.grad[i] * (size_t)D,
+               (size_t)params * (size_t)D * sizeof *dp);
+    memcpy(dx, initial(c, APPLY_DX), (at + op_count(c, 1)) * sizeof *dx);
+    c->o->apply_dx(c->o, dx, initial(c, 1), initial(c, 2), &site, f.out[1], D);
+    if (s->form.offset) {
+        size_t first = (size_t)site.param[0] * (size_t)D; /* one v will do */
+        function v = {apply_value, &f, {{initial(c, 2) + first, dp + first, (size_t)D}}, 1, "apply_dp", text};
+        check(&v);
+    } else {
+        function g = {apply_value, &f, {{initial(c, 2), dp, n}}, 1, "apply_dp", text};
+        check(&g);
+    }
+    function g = {apply_value, &f, {{initial(c, 1), dx + at, op_count(c, 1)}}, 1, "apply_dx", text};
     check(&g);
-    free(dv);
+    free(grad);
+    free(dp);
+    free(dx);
     free(f.out[0]);
     free(f.out[1]);
 }
 
-Test(gradient, apply_add)
+Test(gradient, apply)
 {
-    each_case(op_vector_cases, &op_apply_add_dv, apply_test);
+    each_case(op_vector_cases, &op_apply_dp, apply_test);
 }
 
 /* ---- a gradient written over an input is the same gradient ---- */

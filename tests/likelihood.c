@@ -34,10 +34,9 @@ static void open_setting(setting *s, unsigned seed)
     cr_assert_eq(osv_comm_self_open(&s->comm, &s->error), 0);
     for (int i = 0; i < 2; i++) {
         for (int k = 0; k < D; k++) s->vector[i][k] = (osv_real)toy_random(&seed);
-        s->steering[i] = (osv_steering){.layer = i + 1, .v = s->vector[i]};
+        s->steering[i] = (osv_steering){.layer = i + 1, .p = s->vector[i]};
     }
-    s->steering[1].apply = OSV_APPLY_CLAMP;
-    s->steering[1].clamp = -0.4;
+    s->steering[1].form = (osv_form){.kind = OSV_FORM_CLAMP, .clamp = -0.4};
     for (int i = 0; i < TEXTS; i++) {
         int count = 4 + below(&seed, LENGTH - 3), prompt = 1 + below(&seed, 3), shared = i % 3 ? 4 : 0;
         for (int t = 0; t < LENGTH; t++) {

@@ -137,10 +137,11 @@ extern const op_kind op_sample;
 
 typedef struct {
     int T, row, jobs, per_job, J, D; /* per_job: rows of a job, the first has one more */
-    double clamp;                    /* op_apply_clamp only */
-    bool in_place;                   /* x0 is x + row; not in op_apply_add_dv */
+    osv_form form;
+    bool in_place; /* op_apply only: x0 is x + row */
 } site_shape;
-extern const op_kind op_apply_add, op_apply_clamp, op_apply_add_dv;
+extern const op_kind op_apply, op_apply_dp, op_apply_dx;
+enum { APPLY_DX = 9 }; /* buffer of op_apply_dp */
 /* The site of such a call, with its arrays in the filling's memory. */
 osv_site op_site(const op_call *c);
 

@@ -1,6 +1,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "kernels/form.h"
 #include "tests/op_cases.h"
 
 const op_case *const op_case_lists[] = {op_block_cases, op_attention_cases, op_head_cases, op_vector_cases,
@@ -13,7 +14,7 @@ static size_t area(int rows, int cols)
 
 /* ---- apply ---- */
 
-enum { SITE_JOB = 3, SITE_FIRST, SITE_ROW_JOB, SITE_SIGN };
+enum { APPLY_COEF = 3, SITE_PARAM, SITE_GRAD, SITE_FIRST, SITE_ROW_PARAM, SITE_SIGN };
 
 static int site_rows(const site_shape *s)
 {
@@ -21,10 +22,22 @@ static int site_rows(const site_shape *s)
 }
 
 /* Jobs in falling order; the first has one row more. */
-static int site_job(const op_call *c, int i)
+static int site_job(const site_shape *s, int i)
+{
+    return s->J - 1 - i;
+}
+
+static int site_param(const op_call *c, int i)
 {
     const site_shape *s = c->shape;
-    return s->J - 1 - i;
+    return site_job(s, i) * osv_form_params(s->form);
+}
+
+/* In another order than the parameters. */
+static int site_grad(const op_call *c, int i)
+{
+    const site_shape *s = c->shape;
+    return i * osv_form_params(s->form);
 }
 
 static int site_first(const op_call *c, int i)
@@ -33,10 +46,10 @@ static int site_first(const op_call *c, int i)
     return i * s->per_job + (i > 0);
 }
 
-static int site_row_job(const op_call *c, int row)
+static int site_row_param(const op_call *c, int row)
 {
     const site_shape *s = c->shape;
-    return site_job(c, row == 0 ? 0 : (row - 1) / s->per_job);
+    return site_param(c, row == 0 ? 0 : (row - 1) / s->per_job);
 }
 
 /* +1, 0, -1 in turn. */
@@ -46,13 +59,15 @@ static int site_sign(const op_call *c, int row)
     return 1 - row % 3;
 }
 
-/* Buffers SITE_JOB and on. */
+/* Buffers APPLY_COEF and on. */
 static void make_site(op_call *c)
 {
     const site_shape *s = c->shape;
-    op_ints(c, "job", s->jobs, site_job);
+    op_poisoned(c, "coef", OP_SCRATCH, area(site_rows(s), osv_form_coefs(s->form)));
+    op_ints(c, "param", s->jobs, site_param);
+    op_ints(c, "grad", s->jobs, site_grad);
     op_ints(c, "first", s->jobs + 1, site_first);
-    op_ints(c, "row_job", site_rows(s), site_row_job);
+    op_ints(c, "row_param", site_rows(s), site_row_param);
     op_ints(c, "sign", site_rows(s), site_sign);
 }
 
@@ -61,11 +76,18 @@ osv_site op_site(const op_call *c)
     const site_shape *s = c->shape;
     return (osv_site){.row = s->row,
                       .rows = site_rows(s),
+                      .form = s->form,
                       .jobs = s->jobs,
-                      .job = op_int_at(c, SITE_JOB),
+                      .param = op_int_at(c, SITE_PARAM),
+                      .grad = op_int_at(c, SITE_GRAD),
                       .first = op_int_at(c, SITE_FIRST),
-                      .row_job = op_int_at(c, SITE_ROW_JOB),
+                      .row_param = op_int_at(c, SITE_ROW_PARAM),
                       .sign = op_int_at(c, SITE_SIGN)};
+}
+
+static size_t param_numbers(const site_shape *s)
+{
+    return area(s->J * osv_form_params(s->form), s->D);
 }
 
 static void apply_make(op_call *c)
@@ -73,49 +95,46 @@ static void apply_make(op_call *c)
     const site_shape *s = c->shape;
     op_random(c, "x", OP_UPDATED, area(s->T, s->D), 1);
     op_random(c, "x0", OP_INPUT, area(site_rows(s), s->D), 1);
-    op_random(c, "v", OP_INPUT, area(s->J, s->D), 1);
+    op_random(c, "p", OP_INPUT, param_numbers(s), 1);
     make_site(c);
 }
 
-static const osv_real *apply_from(const op_call *c)
-{
-    const site_shape *s = c->shape;
-    return s->in_place ? op_at(c, 0) + area(s->row, s->D) : op_at(c, 1);
-}
-
-static void apply_add_run(op_call *c)
+static void apply_run(op_call *c)
 {
     const site_shape *s = c->shape;
     osv_site site = op_site(c);
-    c->o->apply_add(c->o, op_at(c, 0), apply_from(c), op_at(c, 2), &site, s->D);
+    const osv_real *x0 = s->in_place ? op_at(c, 0) + area(s->row, s->D) : op_at(c, 1);
+    c->o->apply(c->o, op_at(c, 0), x0, op_at(c, 2), &site, op_at(c, APPLY_COEF), s->D);
 }
 
-static void apply_clamp_run(op_call *c)
+static void apply_dx_run(op_call *c)
 {
     const site_shape *s = c->shape;
     osv_site site = op_site(c);
-    c->o->apply_clamp(c->o, op_at(c, 0), apply_from(c), op_at(c, 2), s->clamp, &site, s->D);
+    c->o->apply_dx(c->o, op_at(c, 0), op_at(c, 1), op_at(c, 2), &site, op_at(c, APPLY_COEF), s->D);
 }
 
-static void apply_add_dv_make(op_call *c)
+static void apply_dp_make(op_call *c)
 {
     const site_shape *s = c->shape;
-    op_random(c, "dv", OP_UPDATED, area(s->J, s->D), 1); /* other jobs' rows stay */
-    op_random(c, "dx", OP_INPUT, area(s->T, s->D), 1);
-    op_random(c, "v", OP_INPUT, area(s->J, s->D), 1); /* not an argument: for the gradient test */
+    op_random(c, "dp", OP_UPDATED, param_numbers(s), 1); /* other jobs' rows stay */
+    op_random(c, "x0", OP_INPUT, area(site_rows(s), s->D), 1);
+    op_random(c, "p", OP_INPUT, param_numbers(s), 1);
     make_site(c);
+    op_random(c, "dx", OP_INPUT, area(s->T, s->D), 1); /* APPLY_DX */
 }
 
-static void apply_add_dv_run(op_call *c)
+static void apply_dp_run(op_call *c)
 {
     const site_shape *s = c->shape;
     osv_site site = op_site(c);
-    c->o->apply_add_dv(c->o, op_at(c, 0), op_at(c, 1), &site, s->D);
+    c->o->apply_dp(c->o, op_at(c, 0), op_at(c, APPLY_DX), op_at(c, 1), op_at(c, 2), &site,
+                   op_at(c, APPLY_COEF), s->D);
 }
 
-const op_kind op_apply_add = {"apply_add", apply_make, apply_add_run};
-const op_kind op_apply_clamp = {"apply_clamp", apply_make, apply_clamp_run};
-const op_kind op_apply_add_dv = {"apply_add_dv", apply_add_dv_make, apply_add_dv_run};
+const op_kind op_apply = {"apply", apply_make, apply_run};
+const op_kind op_apply_dp = {"apply_dp", apply_dp_make, apply_dp_run};
+const op_kind op_apply_dx = {"apply_dx", apply_make, apply_dx_run}; /* x is dx */
 
 /* ---- adam, norm ---- */
 
@@ -221,10 +240,13 @@ const op_kind op_scatter_rows = {"scatter_rows", scatter_make, scatter_run};
 
 /* ---- shapes ---- */
 
-#define SITE(...) \
-    OP_CASE(op_apply_add, site_shape, __VA_ARGS__), OP_CASE(op_apply_add_dv, site_shape, __VA_ARGS__)
-#define APPLY(...) \
-    OP_CASE(op_apply_add, site_shape, __VA_ARGS__), OP_CASE(op_apply_clamp, site_shape, __VA_ARGS__)
+#define SITE(...)                                                                           \
+    OP_CASE(op_apply, site_shape, __VA_ARGS__), OP_CASE(op_apply_dp, site_shape, __VA_ARGS__), \
+        OP_CASE(op_apply_dx, site_shape, __VA_ARGS__)
+#define IN_PLACE(...) OP_CASE(op_apply, site_shape, .in_place = true, __VA_ARGS__)
+#define CLAMP(...) .form = {.kind = OSV_FORM_CLAMP, __VA_ARGS__}
+#define AFFINE(R) .form = {.kind = OSV_FORM_AFFINE, .rank = R}
+#define ADD_NORM .form = {.kind = OSV_FORM_ADD_NORM}
 #define ADAM(...) OP_CASE(op_adam, adam_shape, __VA_ARGS__)
 #define NORM(...) OP_CASE(op_norm, adam_shape, __VA_ARGS__)
 #define ROWS(...) \
@@ -236,11 +258,29 @@ const op_case op_vector_cases[] = {
     SITE(.T = 130, .row = 1, .jobs = 1, .per_job = 128, .J = 2, .D = 100),
     SITE(.T = 7, .row = 7, .jobs = 0, .J = 3, .D = 48),
 
-    APPLY(.T = 65, .row = 5, .jobs = 4, .per_job = 7, .J = 6, .D = 48, .in_place = true, .clamp = -0.5),
-    APPLY(.T = 130, .row = 0, .jobs = 1, .per_job = 128, .J = 2, .D = 317, .clamp = 3),
-    OP_CASE(op_apply_clamp, site_shape, .T = 9, .row = 2, .jobs = 2, .per_job = 3, .J = 2, .D = 2304),
-    OP_CASE(op_apply_clamp, site_shape, .T = 9, .row = 2, .jobs = 2, .per_job = 3, .J = 2, .D = 1),
-    OP_CASE(op_apply_clamp, site_shape, .T = 7, .row = 7, .jobs = 0, .J = 3, .D = 48, .clamp = 1),
+    IN_PLACE(.T = 65, .row = 5, .jobs = 4, .per_job = 7, .J = 6, .D = 48),
+
+    SITE(.T = 65, .row = 5, .jobs = 4, .per_job = 7, .J = 6, .D = 48, CLAMP(.clamp = -0.5)),
+    SITE(.T = 130, .row = 0, .jobs = 1, .per_job = 128, .J = 2, .D = 317, CLAMP(.clamp = 3)),
+    SITE(.T = 9, .row = 2, .jobs = 2, .per_job = 3, .J = 2, .D = 2304, CLAMP(.clamp = 0)),
+    SITE(.T = 9, .row = 2, .jobs = 2, .per_job = 3, .J = 2, .D = 1, CLAMP(.clamp = 2)),
+    SITE(.T = 7, .row = 7, .jobs = 0, .J = 3, .D = 48, CLAMP(.clamp = 1)),
+    SITE(.T = 40, .row = 3, .jobs = 3, .per_job = 9, .J = 4, .D = 100, CLAMP(.clamp = 1, .offset = true)),
+    IN_PLACE(.T = 65, .row = 5, .jobs = 4, .per_job = 7, .J = 6, .D = 48, CLAMP(.clamp = -0.5)),
+    IN_PLACE(.T = 20, .row = 5, .jobs = 2, .per_job = 6, .J = 3, .D = 52,
+             CLAMP(.clamp = 2, .offset = true)),
+
+    SITE(.T = 65, .row = 5, .jobs = 4, .per_job = 7, .J = 6, .D = 48, AFFINE(1)),
+    SITE(.T = 30, .row = 1, .jobs = 2, .per_job = 13, .J = 2, .D = 317, AFFINE(3)),
+    SITE(.T = 9, .row = 2, .jobs = 2, .per_job = 3, .J = 2, .D = 2304, AFFINE(2)),
+    SITE(.T = 9, .row = 2, .jobs = 2, .per_job = 3, .J = 3, .D = 1, AFFINE(2)),
+    SITE(.T = 7, .row = 7, .jobs = 0, .J = 3, .D = 48, AFFINE(1)),
+    IN_PLACE(.T = 30, .row = 1, .jobs = 2, .per_job = 13, .J = 2, .D = 100, AFFINE(5)),
+
+    SITE(.T = 65, .row = 5, .jobs = 4, .per_job = 7, .J = 6, .D = 48, ADD_NORM),
+    SITE(.T = 130, .row = 0, .jobs = 1, .per_job = 128, .J = 2, .D = 317, ADD_NORM),
+    SITE(.T = 9, .row = 2, .jobs = 2, .per_job = 3, .J = 2, .D = 2304, ADD_NORM),
+    IN_PLACE(.T = 65, .row = 5, .jobs = 4, .per_job = 7, .J = 6, .D = 48, ADD_NORM),
 
     ADAM(.D = 48, .J = 1, .step = 0, .max_norm = -1),
     ADAM(.D = 100, .J = 5, .step = 7, .max_norm = 2),

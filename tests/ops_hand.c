@@ -382,19 +382,20 @@ TEST_EACH(ops_hand, apply_keeps_jobs_apart)
 {
     op_call c = {.o = o};
     int x = REALS(&c, 0, 0, 0, 0), x0 = REALS(&c, 10, 20, 30), v = REALS(&c, NAN, 5), dv = REALS(&c, 7, 7);
-    int job = INTS(&c, 1, 0), first = INTS(&c, 0, 2, 3), row_job = INTS(&c, 1, 1, 0),
+    int param = INTS(&c, 1, 0), first = INTS(&c, 0, 2, 3), row_param = INTS(&c, 1, 1, 0),
         sign = INTS(&c, 1, -1, 0);
     osv_site site = {.row = 1,
                      .rows = 3,
                      .jobs = 2,
-                     .job = op_int_at(&c, job),
+                     .param = op_int_at(&c, param),
+                     .grad = op_int_at(&c, param),
                      .first = op_int_at(&c, first),
-                     .row_job = op_int_at(&c, row_job),
+                     .row_param = op_int_at(&c, row_param),
                      .sign = op_int_at(&c, sign)};
-    o->apply_add(o, op_at(&c, x), op_at(&c, x0), op_at(&c, v), &site, 1);
+    o->apply(o, op_at(&c, x), op_at(&c, x0), op_at(&c, v), &site, NULL, 1);
     EXPECT(&c, x, 0, 0, 15, 15, 30);
     int dx = REALS(&c, 1, 2, 5, NAN);
-    o->apply_add_dv(o, op_at(&c, dv), op_at(&c, dx), &site, 1);
+    o->apply_dp(o, op_at(&c, dv), op_at(&c, dx), op_at(&c, x0), op_at(&c, v), &site, NULL, 1);
     EXPECT(&c, dv, 0, 0, -3);
     op_call_free(&c);
 }
@@ -406,17 +407,19 @@ static void clamp_rows(osv_ops *o, osv_real *x, const osv_real *x0, bool in_plac
 {
     op_call c = {.o = o};
     int at_x = op_given(&c, "x", OP_UPDATED, x, 12), at_x0 = op_given(&c, "x0", OP_INPUT, x0, 8);
-    int at_v = op_given(&c, "v", OP_INPUT, v, 4), job = INTS(&c, 0, 1), first = INTS(&c, 0, 3, 4);
-    int row_job = INTS(&c, 0, 0, 0, 1), sign = INTS(&c, 1, 0, -1, 1);
+    int at_v = op_given(&c, "v", OP_INPUT, v, 4), param = INTS(&c, 0, 1), first = INTS(&c, 0, 3, 4);
+    int row_param = INTS(&c, 0, 0, 0, 1), sign = INTS(&c, 1, 0, -1, 1);
     osv_site site = {.row = 1,
                      .rows = 4,
+                     .form = {.kind = OSV_FORM_CLAMP, .clamp = clamp},
                      .jobs = 2,
-                     .job = op_int_at(&c, job),
+                     .param = op_int_at(&c, param),
+                     .grad = op_int_at(&c, param),
                      .first = op_int_at(&c, first),
-                     .row_job = op_int_at(&c, row_job),
+                     .row_param = op_int_at(&c, row_param),
                      .sign = op_int_at(&c, sign)};
-    o->apply_clamp(o, op_at(&c, at_x), in_place ? op_at(&c, at_x) + 2 : op_at(&c, at_x0), op_at(&c, at_v),
-                   clamp, &site, 2);
+    o->apply(o, op_at(&c, at_x), in_place ? op_at(&c, at_x) + 2 : op_at(&c, at_x0), op_at(&c, at_v), &site,
+             NULL, 2);
     osv_real *after = op_read(&c, at_x);
     memcpy(x, after, 12 * sizeof *x);
     free(after);

@@ -34,10 +34,10 @@ Test(optim, start_vectors_depend_on_seed_and_name)
 {
     osv_real a[101], b[101], c[101], d[101];
     double norm = 0, ac = 0, ad = 0;
-    osv_random_direction(a, 101, 3, 7, "all");
-    osv_random_direction(b, 101, 3, 7, "all");
-    osv_random_direction(c, 101, 3, 8, "all");
-    osv_random_direction(d, 101, 3, 7, "other");
+    osv_random_direction(a, 101, 3, 7, "all", 0);
+    osv_random_direction(b, 101, 3, 7, "all", 0);
+    osv_random_direction(c, 101, 3, 8, "all", 0);
+    osv_random_direction(d, 101, 3, 7, "other", 0);
     for (int i = 0; i < 101; i++) norm += a[i] * a[i], ac += a[i] * c[i], ad += a[i] * d[i];
     cr_assert(fabs(sqrt(norm) - 3) <= 1e-12);
     cr_assert_arr_eq(a, b, sizeof a);

@@ -7,7 +7,7 @@
 
 #include "tests/toy.h"
 
-enum { MAX_SEQUENCES = 12, MAX_TOKENS = 40, JOBS = 3 };
+enum { MAX_SEQUENCES = 12, MAX_TOKENS = 40, JOBS = 3, BLOCKS = 4, ROWS = JOBS * BLOCKS * 5, NUMBERS = ROWS * 64 };
 
 typedef struct {
     osv_sequence sequence[MAX_SEQUENCES];
@@ -15,8 +15,28 @@ typedef struct {
     signed char steer[MAX_SEQUENCES][MAX_TOKENS];
     int C;
     osv_batch_job job[JOBS];
+    int later[JOBS][BLOCKS];
     int J;
 } problem;
+
+/* Every form, at one block or at several, with parameters of its own or shared. */
+static void give_forms(problem *p, int N, unsigned seed)
+{
+    static const osv_form form[] = {{.kind = OSV_FORM_CLAMP, .clamp = 0.8},
+                                    {.kind = OSV_FORM_AFFINE, .rank = 2},
+                                    {.kind = OSV_FORM_ADD_NORM},
+                                    {.kind = OSV_FORM_ADD},
+                                    {.kind = OSV_FORM_CLAMP, .clamp = 0},
+                                    {.kind = OSV_FORM_AFFINE, .rank = 1},
+                                    {.kind = OSV_FORM_CLAMP, .clamp = -0.5, .offset = true}};
+    for (int j = 0; j < p->J; j++) {
+        osv_batch_job *job = &p->job[j];
+        job->form = form[(seed + (unsigned)j * 3) % 7];
+        job->apart = (seed / 2 + (unsigned)j) % 2;
+        for (int l = job->layer + 1; l < N; l++)
+            if ((seed + (unsigned)(l + j)) % 3) p->later[j][job->laters++] = l;
+    }
+}
 
 /* Sequences with shared beginnings, different jobs, signs, start layers, positions, kinds. */
 static problem random_problem(int N, int V, unsigned seed)
@@ -62,6 +82,7 @@ static void point(problem *p)
         p->sequence[c].ids = p->ids[c];
         p->sequence[c].steer = p->steer[c];
     }
+    for (int j = 0; j < p->J; j++) p->job[j].later = p->later[j];
 }
 
 typedef struct {
@@ -116,7 +137,7 @@ static void gradient_at(run *r, const osv_real *v, osv_real *dv)
 {
     loss_at(r, v, NULL);
     for (int i = 0; i < r->S; i++) r->step->buffer.w[i] = 1;
-    osv_backward(r->step, dv);
+    osv_backward(r->step, v, dv);
     cr_assert_eq(osv_ops_status(r->ops), 0, "%s", r->error.text);
 }
 
@@ -140,7 +161,15 @@ static double relative(const osv_real *a, const osv_real *b, int n)
     return sqrt(difference / norm);
 }
 
-Test(whole_model, dv_against_finite_differences)
+/* The offset of a clamp is given, not trained: it has no gradient. */
+static bool is_offset(const run *r, const problem *p, int row)
+{
+    int j = 0;
+    while (r->batch->job_param[j + 1] <= row) j++;
+    return p->job[j].form.offset && (row - r->batch->job_param[j]) % 2 == 1;
+}
+
+static void check_dv(bool forms)
 {
     int tried = 0;
     for (unsigned seed = 1; seed <= 40; seed++) {
@@ -153,25 +182,31 @@ Test(whole_model, dv_against_finite_differences)
             continue;
         }
         tried++;
+        if (forms) give_forms(&p, N, seed);
         run r;
         open_run(&r, &t, &p, &osv_all_on);
-        unsigned s = seed;
-        osv_real v[JOBS * 64], dv[JOBS * 64], u[JOBS * 64], moved[JOBS * 64];
-        for (int i = 0; i < p.J * D; i++) v[i] = (osv_real)(0.5 * toy_random(&s));
-        for (int i = 0; i < p.J * D; i++) dv[i] = (osv_real)NAN;
+        unsigned s = seed + 1000; /* not the toy's: a clamp would meet its own direction alone */
+        static osv_real v[NUMBERS], dv[NUMBERS], u[NUMBERS], moved[NUMBERS];
+        int numbers = r.batch->P * D;
+        cr_assert_leq(r.batch->G, ROWS);
+        for (int i = 0; i < numbers; i++) v[i] = (osv_real)((forms ? 0.15 : 0.5) * toy_random(&s));
+        for (int i = 0; i < numbers; i++) dv[i] = (osv_real)NAN;
         gradient_at(&r, v, dv);
         for (int k = 0; k < 3; k++) {
             double h = 1e-5, slope = 0, size = 0;
-            for (int i = 0; i < p.J * D; i++) u[i] = (osv_real)toy_random(&s);
-            for (int i = 0; i < p.J * D; i++)
+            for (int i = 0; i < numbers; i++) u[i] = (osv_real)(is_offset(&r, &p, i / D) ? 0 : toy_random(&s));
+            for (int i = 0; i < numbers; i++)
                 slope += (double)(u[i] * dv[i]), size += fabs((double)(u[i] * dv[i]));
-            for (int i = 0; i < p.J * D; i++) moved[i] = v[i] + (osv_real)h * u[i];
-            double up = loss_at(&r, moved, NULL);
-            for (int i = 0; i < p.J * D; i++) moved[i] = v[i] - (osv_real)h * u[i];
-            double down = loss_at(&r, moved, NULL);
-            double error = fabs((up - down) / (2 * h) - slope) / size;
-            cr_assert(error <= 1e-7, "seed %u: slope %.12g, differences %.12g, error %.3g", seed, slope,
-                      (up - down) / (2 * h), error);
+            double at[4];
+            static const int step[] = {-2, -1, 1, 2};
+            for (int q = 0; q < 4; q++) {
+                for (int i = 0; i < numbers; i++) moved[i] = v[i] + (osv_real)(step[q] * h) * u[i];
+                at[q] = loss_at(&r, moved, NULL);
+            }
+            double found = (8 * (at[2] - at[1]) - (at[3] - at[0])) / (12 * h);
+            double error = fabs(found - slope) / size;
+            cr_assert(error <= 1e-7, "seed %u: slope %.12g, differences %.12g, error %.3g", seed, slope, found,
+                      error);
         }
         close_run(&r);
         toy_free(&t);
@@ -179,7 +214,17 @@ Test(whole_model, dv_against_finite_differences)
     cr_assert_gt(tried, 25);
 }
 
-Test(whole_model, switches_change_nothing)
+Test(whole_model, dv_against_finite_differences)
+{
+    check_dv(false);
+}
+
+Test(whole_model, dv_of_every_form_against_finite_differences)
+{
+    check_dv(true);
+}
+
+static void check_switches(bool forms)
 {
     const osv_switches without[] = {
         {false, true, true, true, true, 0},   {true, false, true, true, true, 0},
@@ -197,11 +242,12 @@ Test(whole_model, switches_change_nothing)
             toy_free(&t);
             continue;
         }
-        unsigned s = seed;
-        osv_real v[JOBS * 64], dv[JOBS * 64], other[JOBS * 64];
-        for (int i = 0; i < p.J * D; i++) v[i] = (osv_real)(0.5 * toy_random(&s));
+        unsigned s = seed + 1000; /* not the toy's: a clamp would meet its own direction alone */
+        static osv_real v[NUMBERS], dv[NUMBERS], other[NUMBERS];
+        if (forms) give_forms(&p, N, seed);
         run r;
         open_run(&r, &t, &p, &osv_all_on);
+        for (int i = 0; i < r.batch->P * D; i++) v[i] = (osv_real)(0.5 * toy_random(&s));
         double *each = calloc((size_t)r.batch->completion_tokens * 2, sizeof *each);
         double *each_other = each + r.batch->completion_tokens;
         loss_at(&r, v, each);
@@ -214,7 +260,7 @@ Test(whole_model, switches_change_nothing)
             for (int k = 0; k < r.batch->completion_tokens; k++)
                 cr_assert(fabs(each[k] - each_other[k]) <= 1e-12 * (1 + fabs(each[k])),
                           "seed %u, switch %zu, score %d: %.15g, %.15g", seed, i, k, each[k], each_other[k]);
-            double error = relative(other, dv, p.J * D);
+            double error = relative(other, dv, r.batch->P * D);
             cr_assert(error <= 1e-11, "seed %u, switch %zu: dv differs by %.3g", seed, i, error);
             cr_assert(r.batch->live.T <= q.batch->live.T);
             close_run(&q);
@@ -223,4 +269,14 @@ Test(whole_model, switches_change_nothing)
         close_run(&r);
         toy_free(&t);
     }
+}
+
+Test(whole_model, switches_change_nothing)
+{
+    check_switches(false);
+}
+
+Test(whole_model, switches_change_nothing_for_every_form)
+{
+    check_switches(true);
 }

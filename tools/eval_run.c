@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/form.h"
+#include "optim/form.h"
 #include "optim/generate.h"
 #include "optim/likelihood.h"
 #include "tools/program.h"
@@ -19,7 +21,7 @@ typedef struct {
     int first, count;    /* conditions first .. first + count - 1 of 1 + scales */
     osv_steering *steering;
     int steerings;
-    osv_real *v; /* [steerings, D] */
+    osv_real *p; /* their parameters */
 } chunk;
 
 static int no_memory(osv_error *e)
@@ -38,20 +40,22 @@ static int bit_of(const chunk *c, int condition)
 static int scale_vectors(chunk *c, osv_error *e)
 {
     const tool_steering *s = c->run->steering;
-    size_t D = (size_t)s->D;
+    size_t D = (size_t)s->D, rows = 0;
     int steered = c->count - (c->first == 0);
+    for (int i = 0; i < s->steerings; i++) rows += (size_t)osv_form_params(s->steering[i].form);
     c->steerings = steered * s->steerings;
     c->steering = calloc((size_t)c->steerings + 1, sizeof *c->steering);
-    c->v = calloc((size_t)c->steerings * D + 1, sizeof *c->v);
-    if (!c->steering || !c->v) return no_memory(e);
+    c->p = calloc((size_t)steered * rows * D + 1, sizeof *c->p);
+    if (!c->steering || !c->p) return no_memory(e);
+    osv_real *p = c->p;
     for (int k = 0; k < steered; k++) {
         double scale = c->run->options->scale[c->first + (c->first == 0) + k - 1];
         for (int i = 0; i < s->steerings; i++) {
             int to = k * s->steerings + i;
             c->steering[to] = s->steering[i];
-            c->steering[to].v = c->v + (size_t)to * D;
-            for (size_t d = 0; d < D; d++)
-                c->v[(size_t)to * D + d] = (osv_real)(scale * (double)s->steering[i].v[d]);
+            c->steering[to].p = p;
+            osv_form_scale(s->steering[i].form, p, s->steering[i].p, scale, s->D);
+            p += (size_t)osv_form_params(s->steering[i].form) * D;
         }
     }
     return OSV_OK;
@@ -218,7 +222,7 @@ static int run_chunk(chunk *c, osv_error *e)
     int status = scale_vectors(c, e);
     if (!status) status = c->run->options->by == EVAL_BY_TEXT ? run_by_text(c, e) : run_by_choice(c, e);
     free(c->steering);
-    free(c->v);
+    free(c->p);
     return status;
 }
 

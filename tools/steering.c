@@ -5,23 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/form.h"
 #include "loader/datapoints.h"
+#include "optim/form.h"
 
 /* ---- command line ---- */
-
-static bool parse_apply(const char *text, osv_apply *apply, double *clamp, bool *has_clamp)
-{
-    *has_clamp = true;
-    *clamp = 0;
-    *apply = OSV_APPLY_CLAMP;
-    if (strcmp(text, "ablate") == 0) return true; /* a clamp to nothing */
-    if (strncmp(text, "clamp:", 6) == 0) return osv_parse_number(text + 6, clamp);
-    *has_clamp = false;
-    *clamp = 1;
-    if (strcmp(text, "clamp") == 0) return true;
-    *apply = OSV_APPLY_ADD;
-    return strcmp(text, "add") == 0;
-}
 
 /* "all:-3:" and "completion:-1" count from an end that is not there yet. */
 static bool counts_from_the_end(const char *positions)
@@ -31,14 +19,13 @@ static bool counts_from_the_end(const char *positions)
 
 int steering_options_check(const steering_options *o, osv_error *e)
 {
-    osv_apply apply;
-    double clamp;
-    bool has_clamp;
+    osv_form form;
     if (o->layer >= 0 && o->vector.count == 0)
         return OSV_FAIL(e, OSV_USAGE, "--layer %d: there is no vector to enter there; give --vector",
                         o->layer);
-    if (o->apply && !parse_apply(o->apply, &apply, &clamp, &has_clamp))
-        return OSV_FAIL(e, OSV_USAGE, "--apply %s: must be add, clamp, clamp:C with a number C, or ablate",
+    if (o->apply && !osv_form_parse(&form, o->apply))
+        return OSV_FAIL(e, OSV_USAGE,
+                        "--apply %s: must be add, add-norm, clamp, clamp:C with a number C, ablate or affine",
                         o->apply);
     if (!o->positions) return OSV_OK;
     OSV_TRY(osv_positions_check(o->positions, "--positions", e));
@@ -86,34 +73,27 @@ static int choose_positions(tool_steering *s, steering_vector *v, const steering
         v->path, trained);
 }
 
-static void show_apply(char *text, size_t room, osv_apply apply, double clamp)
+/* The form to use: as trained, or another one that makes do with the parameters that are there. */
+static int choose_form(tool_steering *s, steering_vector *v, const steering_options *o, osv_error *e)
 {
-    if (apply == OSV_APPLY_ADD)
-        snprintf(text, room, "add");
-    else if (clamp == 0)
-        snprintf(text, room, "ablate");
-    else
-        snprintf(text, room, "clamp:%g", clamp);
-}
-
-static int choose_apply(tool_steering *s, steering_vector *v, const steering_options *o, osv_error *e)
-{
-    osv_apply trained;
-    double trained_clamp;
-    bool has_clamp;
-    parse_apply(v->file.apply, &trained, &trained_clamp, &has_clamp); /* osv_vector_open has checked it */
-    if (trained == OSV_APPLY_CLAMP && !has_clamp) trained_clamp = v->file.clamp;
-    v->apply = trained;
-    v->clamp = trained_clamp;
+    const osv_form trained = v->file.form;
+    char before[OSV_FORM_ROOM], now[OSV_FORM_ROOM];
+    v->form = trained;
     if (!o->apply) return OSV_OK;
-    parse_apply(o->apply, &v->apply, &v->clamp, &has_clamp);
-    if (v->apply == OSV_APPLY_CLAMP && !has_clamp && trained == OSV_APPLY_CLAMP && trained_clamp != 0)
-        v->clamp = trained_clamp;
-    char before[32], now[32];
-    show_apply(before, sizeof before, trained, trained_clamp);
-    show_apply(now, sizeof now, v->apply, v->clamp);
-    if (strcmp(before, now) == 0) return OSV_OK;
-    return add_note(s, e, "%s was trained with --apply %s, used with %s", v->path, before, now);
+    osv_form_parse(&v->form, o->apply); /* steering_options_check has read it */
+    if ((v->form.kind == OSV_FORM_AFFINE) != (trained.kind == OSV_FORM_AFFINE))
+        return OSV_FAIL(e, OSV_USAGE, "--apply %s: %s holds %s", o->apply, v->path,
+                        trained.kind == OSV_FORM_AFFINE
+                            ? "an affine map, of which the vector is only a part; leave the option out"
+                            : "a vector, and no affine map");
+    v->form.rank = trained.rank;
+    if (trained.kind == OSV_FORM_CLAMP && v->form.kind == OSV_FORM_CLAMP) {
+        v->form.offset = trained.offset;
+        if (strcmp(o->apply, "clamp") == 0 && trained.clamp != 0) v->form.clamp = trained.clamp;
+    }
+    if (strcmp(osv_form_show(before, trained), osv_form_show(now, v->form)) == 0) return OSV_OK;
+    return add_note(s, e, "%s was trained with --apply %s, used with %s", v->path,
+                    osv_form_show(before, trained), osv_form_show(now, v->form));
 }
 
 static int check_layers(const steering_vector *v, const steering_options *o, const osv_config *config,
@@ -144,7 +124,7 @@ static int open_vector(tool_steering *s, steering_vector *v, const char *text, c
                         v->path, v->file.D, dir, config->D);
     OSV_TRY(check_layers(v, o, config, dir, e));
     OSV_TRY(choose_positions(s, v, o, e));
-    OSV_TRY(choose_apply(s, v, o, e));
+    OSV_TRY(choose_form(s, v, o, e));
     v->first = s->steerings;
     v->count = v->file.layers;
     s->steerings += v->count;
@@ -154,23 +134,23 @@ static int open_vector(tool_steering *s, steering_vector *v, const char *text, c
     return OSV_OK;
 }
 
-/* Files -> entries, each vector times its scale. */
+/* Files -> entries, scaled. */
 static int lay_out(tool_steering *s, const steering_options *o, osv_error *e)
 {
-    size_t D = (size_t)s->D;
+    size_t D = (size_t)s->D, rows = 0, row = 0;
+    for (int k = 0; k < s->vectors; k++)
+        rows += (size_t)(s->vector[k].count * osv_form_params(s->vector[k].form));
     s->steering = calloc((size_t)s->steerings + 1, sizeof *s->steering);
-    s->v = calloc((size_t)s->steerings * D + 1, sizeof *s->v);
-    if (!s->steering || !s->v) return OSV_FAIL(e, OSV_DEVICE, "out of memory for vectors");
+    s->p = calloc(rows * D + 1, sizeof *s->p);
+    if (!s->steering || !s->p) return OSV_FAIL(e, OSV_DEVICE, "out of memory for vectors");
     for (int k = 0; k < s->vectors; k++) {
         const steering_vector *v = &s->vector[k];
         for (int i = 0; i < v->count; i++) {
-            osv_real *row = s->v + (size_t)(v->first + i) * D;
-            for (size_t d = 0; d < D; d++)
-                row[d] = (osv_real)(v->scale * (double)v->file.vector[(size_t)i * D + d]);
-            s->steering[v->first + i] = (osv_steering){.layer = o->layer >= 0 ? o->layer : v->file.layer[i],
-                                                       .v = row,
-                                                       .apply = v->apply,
-                                                       .clamp = v->clamp};
+            osv_real *p = s->p + row * D;
+            osv_form_scale(v->form, p, v->file.vector + (size_t)i * (size_t)v->file.rows * D, v->scale, s->D);
+            s->steering[v->first + i] = (osv_steering){
+                .layer = o->layer >= 0 ? o->layer : v->file.layer[i], .form = v->form, .p = p};
+            row += (size_t)osv_form_params(v->form);
         }
     }
     return OSV_OK;
@@ -196,7 +176,7 @@ void tool_steering_close(tool_steering *s)
     for (int i = 0; i < s->notes; i++) free(s->note[i]);
     free(s->vector);
     free(s->steering);
-    free(s->v);
+    free(s->p);
     free(s->note);
     *s = (tool_steering){0};
 }

@@ -14,7 +14,7 @@ typedef struct {
     osv_option_list vector; /* FILE[:SCALE] */
     int layer;              /* -1: as the files say */
     const char *positions;  /* NULL: as the files say */
-    const char *apply;      /* NULL: as the files say; add, clamp[:C], ablate */
+    const char *apply;      /* NULL: as the files say; add, add-norm, clamp[:C], ablate, affine */
 } steering_options;
 
 /* A file in use. */
@@ -23,8 +23,7 @@ typedef struct {
     double scale;
     osv_vector_file file;
     const char *positions;
-    osv_apply apply;
-    double clamp;
+    osv_form form;
     int first, count; /* its entries of tool_steering.steering */
 } steering_vector;
 
@@ -33,7 +32,7 @@ typedef struct {
     steering_vector *vector; /* [vectors] in the order given */
     int steerings;           /* one for each vector and layer */
     osv_steering *steering;  /* [steerings] */
-    osv_real *v;             /* [steerings, D] times their scales */
+    osv_real *p;             /* their parameters, scaled */
     int D;
     int notes; /* what a user should know: another form than trained, ... */
     char **note;

@@ -133,7 +133,7 @@ static int allocate(train_jobs *t, const grouping *g, osv_error *e)
 }
 
 /* The i-th job that the line makes of the group. */
-static int add_job(train_jobs *t, const group *g, const train_line *line, int i, const float *init,
+static int add_job(train_jobs *t, const group *g, const train_line *line, int i, const train_start *from,
                    osv_error *e)
 {
     int at = t->completions, index = t->jobs++;
@@ -142,7 +142,7 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
     /* The start vector: by the data's name, and where --layer names several by the layer. What else a run
      * varies has no part in it, so that a seed starts at the same vector in a sweep and alone. */
     char **start = &t->start[index];
-    if ((line->options.layers > 1 ? asprintf(start, "%s.%d", g->name, o.layer[0])
+    if ((line->options.layers > 1 && !o.joint ? asprintf(start, "%s.%d", g->name, o.layer[0])
                                   : asprintf(start, "%s", g->name)) < 0) {
         *start = NULL;
         return OSV_FAIL(e, OSV_DEVICE, "out of memory for the names of the jobs");
@@ -150,31 +150,36 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
     for (int k = 0; k < g->points; k++) {
         const osv_datapoint *p = &t->data->point[g->point[k]];
         for (int c = 0; c < p->completions; c++, t->completions++) {
-            const osv_completion *from = &p->completion[c];
+            const osv_completion *one = &p->completion[c];
             osv_score_kind suppress = o.negated ? OSV_NEGATED : OSV_ONE_MINUS;
-            t->source[t->completions] = (train_source){p, from};
-            t->target[t->completions] = from->target;
+            t->source[t->completions] = (train_source){p, one};
+            t->target[t->completions] = one->target;
             t->sequence[t->completions] = (osv_sequence){.job = index,
-                                                         .count = from->count,
-                                                         .prompt = from->prompt,
-                                                         .ids = from->ids,
-                                                         .steer = from->steer,
-                                                         .kind = from->suppress ? suppress : OSV_PROMOTE};
+                                                         .count = one->count,
+                                                         .prompt = one->prompt,
+                                                         .ids = one->ids,
+                                                         .steer = one->steer,
+                                                         .kind = one->suppress ? suppress : OSV_PROMOTE};
         }
     }
     t->from[index] = t->source + at;
     t->origin[index] = (train_origin){.group = g->name, .line = line, .index = i};
     t->job[index] = (osv_job){.start = *start,
+                              .form = o.form,
                               .layer = o.layer[0],
+                              .laters = o.layers - 1,
+                              .later = line->options.layer + 1, /* of joint ones; the line lives on */
+                              .apart = o.apart,
                               .options = o.job,
                               .completions = t->completions - at,
                               .sequence = t->sequence + at,
                               .target = t->target + at};
-    t->job[index].options.init = init;
+    t->job[index].options.init = from->init;
+    t->job[index].options.offset = from->offset;
     return OSV_OK;
 }
 
-static int make(train_jobs *t, const grouping *g, float *const *init, osv_error *e)
+static int make(train_jobs *t, const grouping *g, const train_start *start, osv_error *e)
 {
     const train_sweep *sweep = t->sweep;
     for (int l = 0; l < sweep->lines; l++) {
@@ -187,17 +192,17 @@ static int make(train_jobs *t, const grouping *g, float *const *init, osv_error 
         for (int l = 0; l < sweep->lines; l++)
             for (int i = 0;
                  takes(&sweep->line[l], &g->group[k]) && i < train_line_jobs(&sweep->line[l].options); i++)
-                OSV_TRY(add_job(t, &g->group[k], &sweep->line[l], i, init[l], e));
+                OSV_TRY(add_job(t, &g->group[k], &sweep->line[l], i, &start[l], e));
     return train_names_make(t, e);
 }
 
-int train_jobs_make(train_jobs *t, const osv_dataset *data, const train_sweep *sweep, float *const *init,
-                    osv_error *e)
+int train_jobs_make(train_jobs *t, const osv_dataset *data, const train_sweep *sweep,
+                    const train_start *start, osv_error *e)
 {
     grouping g;
     *t = (train_jobs){.data = data, .sweep = sweep};
     int status = group_points(&g, data, e);
-    if (!status) status = make(t, &g, init, e);
+    if (!status) status = make(t, &g, start, e);
     free(g.group);
     free(g.point);
     if (status) train_jobs_free(t);
@@ -228,6 +233,7 @@ void train_job_options_of(train_options *o, const train_jobs *t, int job)
 
 json_t *train_job_value(const train_options *o, int k)
 {
+    if (k == 0 && o->joint) return json_string(o->layer_text);
     if (k == 0) return json_integer(o->layer[0]);
     return osv_option_json(osv_options_find(train_option_table, train_job_options[k].option), o);
 }

@@ -35,10 +35,17 @@ typedef struct {
     train_source *source;           /* [completions] */
 } train_jobs;
 
-/* init: [lines of the sweep], each [D] or NULL. Combinations of options and data that make no sense are
+/* What lines of the sweep start from: read from files, or NULL. */
+typedef struct {
+    float *init; /* [numbers] as osv_job_options.init */
+    size_t numbers;
+    float *offset; /* [D] */
+} train_start;
+
+/* start: [lines of the sweep]. Combinations of options and data that make no sense are
  * OSV_USAGE, or OSV_BAD_INPUT where a line of the sweep asks for them. */
-int train_jobs_make(train_jobs *t, const osv_dataset *data, const train_sweep *sweep, float *const *init,
-                    osv_error *e);
+int train_jobs_make(train_jobs *t, const osv_dataset *data, const train_sweep *sweep,
+                    const train_start *start, osv_error *e);
 void train_jobs_free(train_jobs *t);
 
 /* The options of a job, with one value each, and what they have of train_job_options[k]. */

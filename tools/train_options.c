@@ -6,7 +6,9 @@
 #include <string.h>
 
 #include "loader/datapoints.h"
+#include "optim/form.h"
 #include "optim/profile.h"
+#include "optim/vector_file.h"
 
 #define FIELD(name) .offset = offsetof(train_options, name)
 #define AT_LEAST(x) .low = (x), .high = INFINITY
@@ -25,10 +27,21 @@ const osv_option train_option_table[] = {
      FIELD(resume)},
     {"checkpoint-every", "N", "50", "iterations between two checkpoints; 0: only when interrupted",
      OSV_OPTION_INT, FIELD(checkpoint_every), .low = 0, .high = INT_MAX},
+    {"apply", "FORM", "add", "how it enters: add | add-norm | clamp | ablate | affine, see below",
+     OSV_OPTION_TEXT, FIELD(apply)},
+    {"clamp", "C", "1", "of --apply clamp: the component along v becomes C |v|", OSV_OPTION_NUMBER,
+     FIELD(clamp), .low = -INFINITY, .high = INFINITY},
+    {"offset", "FILE", NULL, "of --apply clamp: a vector whose component along v is kept", OSV_OPTION_TEXT,
+     FIELD(offset)},
+    {"rank", "R", "1", "of the map of --apply affine", OSV_OPTION_INT, FIELD(rank), .low = 1, .high = 4096},
+    {"joint", "shared|per-layer", NULL, "one job for all of --layer: one vector, or one for each",
+     OSV_OPTION_TEXT, FIELD(joint_text)},
     {"init", "FILE", NULL, "start from this vector file, taken as it is, instead of a random one",
      OSV_OPTION_TEXT, FIELD(init)},
     {"init-norm", "X", "1", "norm of the random start vector", OSV_OPTION_NUMBERS, FIELD(init_norm),
      AT_LEAST(0)},
+    {"init-affine-norm", "X", "1", "norm of each row of a random map's two factors", OSV_OPTION_NUMBER,
+     FIELD(job.init_affine_norm), AT_LEAST(0)},
     {"seed", "N", "0", "of the random start vectors", OSV_OPTION_SEEDS, FIELD(seeds), .high = 1},
     {"seeds", "N-N,N", NULL, "in place of --seed: 0-23 | 0,3,7-9", OSV_OPTION_SEEDS, FIELD(seeds),
      .high = TRAIN_MOST_JOBS},
@@ -43,6 +56,8 @@ const osv_option train_option_table[] = {
      FIELD(job.adam_eps), ABOVE(0)},
     {"max-norm", "X", NULL, "longest vector; scaled back after each step (default: no limit)",
      OSV_OPTION_NUMBERS, FIELD(max_norm), AT_LEAST(0)},
+    {"max-affine-norm", "X", "2", "longest row of the map's factors; scaled back after each step",
+     OSV_OPTION_NUMBER, FIELD(job.max_affine_norm), AT_LEAST(0)},
 
     {"coldness", "X", "0.7", "c in P = softmax(c x logits)", OSV_OPTION_NUMBER, FIELD(job.coldness), ABOVE(0),
      .group = "Loss, in nats:"},
@@ -143,6 +158,45 @@ static int parse_betas(train_options *o, osv_error *e)
                     o->betas);
 }
 
+static int resolve_form(train_options *o, osv_error *e)
+{
+    if (!osv_form_parse(&o->form, o->apply) || strchr(o->apply, ':'))
+        return OSV_FAIL(e, OSV_USAGE, "--apply %s: must be add, add-norm, clamp, ablate or affine", o->apply);
+    bool clamp = strcmp(o->apply, "clamp") == 0;
+    if (clamp) o->form.clamp = o->clamp;
+    if (!clamp && o->clamp != 1)
+        return OSV_FAIL(e, OSV_USAGE, "--clamp %g: only --apply clamp has a use for it", o->clamp);
+    if (!clamp && o->offset)
+        return OSV_FAIL(e, OSV_USAGE, "--offset %s: only --apply clamp has a use for it", o->offset);
+    o->form.offset = o->offset != NULL;
+    if (o->form.kind == OSV_FORM_AFFINE) o->form.rank = o->rank;
+    if (o->form.kind != OSV_FORM_AFFINE && o->rank != 1)
+        return OSV_FAIL(e, OSV_USAGE, "--rank %d: only --apply affine has a use for it", o->rank);
+    if (o->form.kind != OSV_FORM_AFFINE && o->job.max_norm == 0)
+        return OSV_FAIL(e, OSV_USAGE,
+                        "--max-norm 0: leaves nothing to train; with --apply affine it is the map alone");
+    return OSV_OK;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    return *(const int *)a - *(const int *)b;
+}
+
+static int resolve_joint(train_options *o, osv_error *e)
+{
+    o->joint = o->joint_text != NULL;
+    if (!o->joint) return OSV_OK;
+    o->apart = strcmp(o->joint_text, "per-layer") == 0;
+    if (!o->apart && strcmp(o->joint_text, "shared") != 0)
+        return OSV_FAIL(e, OSV_USAGE, "--joint %s: must be shared or per-layer", o->joint_text);
+    if (o->layers > OSV_MAX_VECTOR_LAYERS)
+        return OSV_FAIL(e, OSV_USAGE, "--joint %s: %d layers, at most %d go into one job", o->joint_text,
+                        o->layers, OSV_MAX_VECTOR_LAYERS);
+    qsort(o->layer, (size_t)o->layers, sizeof *o->layer, by_number);
+    return OSV_OK;
+}
+
 static int check_required(const train_options *o, osv_error *e)
 {
     const struct {
@@ -170,7 +224,8 @@ int train_options_resolve(train_options *o, osv_error *e)
     o->job.seed = osv_option_seed(&o->seeds, 0);
     o->job.target_rule = o->target_rule == 1 ? OSV_TARGET_EACH : OSV_TARGET_SUM;
     o->negated = o->suppress == 1;
-    return OSV_OK;
+    OSV_TRY(resolve_joint(o, e));
+    return resolve_form(o, e);
 }
 
 static int check_dump(const train_options *o, osv_error *e)
@@ -223,6 +278,12 @@ void train_options_help(FILE *out)
         "the data; \"name\": in place of the name above.\n"
         "A start vector is drawn by seed and \"job\", and by layer where --layer names several: it is the\n"
         "same whatever else is in the run.\n"
+        "\n--apply, x being the residual stream and v the vector (-v in datapoints with \"negative\"):\n"
+        "  add       x + v\n"
+        "  add-norm  x + v, scaled back to the length of x\n"
+        "  clamp     x - proj(x) + C v, proj(x) the component along v; with --offset also + proj(offset)\n"
+        "  ablate    x - proj(x)\n"
+        "  affine    x + left^T right x + v, of rank --rank; --max-norm 0: the map alone\n"
         "\n--dump goes instead of --out, --plan, --list and --profile; scripts/first_wrong_block.py "
         "compares\n"
         "what it writes with transformers.\n"

@@ -19,6 +19,10 @@ typedef struct {
     osv_option_numbers lr, max_norm, init_norm; /* one job for each */
     osv_option_seeds seeds;
     osv_job_options job; /* the first of each of those; the start vector comes from the file `init` */
+    osv_form form;       /* how vectors meet the residual stream */
+    bool joint;          /* one job steers at all of `layer`, */
+    bool apart;          /* with a vector for each */
+    const char *offset;  /* vector file; NULL: not given */
     bool negated;        /* suppress with +ln(P + eps) instead of -ln(1 - P + eps) */
     const char *positions;
     const char *chat;
@@ -28,8 +32,9 @@ typedef struct {
     int profile;
     bool plan, list, json, quiet, help, version;
 
-    const char *layer_text, *betas; /* as given; read into `layer` and `job` */
-    int suppress, target_rule;      /* likewise */
+    const char *layer_text, *betas, *apply, *joint_text; /* as given; read into the fields above */
+    int suppress, target_rule, rank;                     /* likewise */
+    double clamp;
 } train_options;
 
 extern const osv_option train_option_table[];

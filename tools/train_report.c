@@ -17,13 +17,14 @@ static int write_vector(train_report *r, const osv_report *report, osv_error *e)
     const train_setup *s = r->setup;
     const osv_job *job = &s->jobs.job[report->job];
     char **file = &r->file[report->job], objective[96], created_by[64];
-    float *vector = malloc((size_t)report->D * sizeof *vector);
-    if (!vector) return OSV_FAIL(e, OSV_DEVICE, "out of memory for a vector");
-    for (int i = 0; i < report->D; i++) vector[i] = (float)report->vector[i];
+    int layer[OSV_MAX_VECTOR_LAYERS] = {job->layer};
+    for (int i = 0; i < job->laters; i++) layer[1 + i] = job->later[i];
     train_job_objective(objective, sizeof objective, &s->jobs, report->job);
     snprintf(created_by, sizeof created_by, "osv-train %s", osv_program_version());
-    const osv_vector_info info = {.layer = job->layer,
-                                  .apply = "add",
+    const osv_vector_info info = {.layers = 1 + job->laters,
+                                  .layer = layer,
+                                  .apart = job->apart,
+                                  .form = job->form,
                                   .positions = train_job_positions(&s->jobs, report->job),
                                   .chat = train_job_chat(&s->jobs, report->job) ? osv_chat_name(s->m.chat)
                                                                                 : "raw",
@@ -37,8 +38,7 @@ static int write_vector(train_report *r, const osv_report *report, osv_error *e)
                                   .iterations = report->iter,
                                   .seed = job->options.seed};
     int status = osv_run_vector_path(r->run, job->name, file, e);
-    if (!status) status = osv_vector_write(*file, vector, report->D, &info, e);
-    free(vector);
+    if (!status) status = osv_vector_write(*file, report->vector, report->D, &info, e);
     return status;
 }
 
@@ -58,7 +58,7 @@ static int keep_outcome(train_report *r, const osv_report *report, osv_error *e)
     out->loss = report->loss;
     out->norm = report->norm;
     out->losses = copy(report->losses, (size_t)report->completions * sizeof *out->losses);
-    *vector = copy(report->vector, (size_t)report->D * sizeof **vector);
+    *vector = copy(report->vector, (size_t)report->rows * (size_t)report->D * sizeof **vector);
     return out->losses && *vector ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory for results");
 }
 
@@ -175,12 +175,12 @@ static int restore(train_report *r, const osv_saved_run *from, int job)
     count(r, job, out->iterations, out->loss, true);
     out->losses = copy(from->outcome[job].losses, (size_t)s->jobs.job[job].completions * sizeof *out->losses);
     if (!out->losses) return OSV_FAIL(s->error, OSV_DEVICE, "out of memory for results");
-    int D;
+    const osv_job *j = &s->jobs.job[job];
+    int layer[OSV_MAX_VECTOR_LAYERS] = {j->layer};
+    for (int i = 0; i < j->laters; i++) layer[1 + i] = j->later[i];
     OSV_TRY(osv_run_vector_path(r->run, s->jobs.job[job].name, &r->file[job], s->error));
-    OSV_TRY(osv_vector_read(r->file[job], &r->vector[job], &D, s->error));
-    if (D == s->m.config.D) return OSV_OK;
-    return OSV_FAIL(s->error, OSV_BAD_INPUT, "%s: its vector has %d elements, but the width of %s is %d",
-                    r->file[job], D, s->m.name, s->m.config.D);
+    return osv_vector_read(r->file[job], &r->vector[job], s->m.config.D, j->form, j->apart ? layer : NULL,
+                           j->apart ? 1 + j->laters : 1, s->error);
 }
 
 /* ---- all of it ---- */

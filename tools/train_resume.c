@@ -11,7 +11,7 @@
 
 /* Options that have no say in the result, and paths, whose contents are compared instead. */
 static const char *const free_options[] = {
-    "model",  "data",    "init",    "sweep", "out",  "force", "resume", "plan",    "checkpoint-every",
+    "model",  "data",    "init",   "offset", "sweep", "out",  "force", "resume", "plan",    "checkpoint-every",
     "device", "threads", "profile", "list",  "json", "quiet", "help",   "version",
 };
 

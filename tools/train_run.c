@@ -91,14 +91,17 @@ static json_t *file_sha256(const char *path)
 static json_t *inits_sha256(const train_setup *s)
 {
     bool any = false;
-    for (int k = 0; k < s->sweep.lines; k++) any |= s->init[k] != NULL;
+    for (int k = 0; k < s->sweep.lines; k++) any |= s->start[k].init || s->start[k].offset;
     if (!any) return json_null();
     EVP_MD_CTX *digest = begin_digest();
     bool good = digest != NULL;
     for (int k = 0; good && k < s->sweep.lines; k++) {
-        size_t bytes = s->init[k] ? (size_t)s->m.config.D * sizeof **s->init : 0;
-        good = EVP_DigestUpdate(digest, &bytes, sizeof bytes) == 1 &&
-               (bytes == 0 || EVP_DigestUpdate(digest, s->init[k], bytes) == 1);
+        const train_start *from = &s->start[k];
+        size_t init = from->numbers * sizeof *from->init;
+        size_t offset = from->offset ? (size_t)s->m.config.D * sizeof *from->offset : 0;
+        good = EVP_DigestUpdate(digest, &init, sizeof init) == 1 &&
+               (init == 0 || EVP_DigestUpdate(digest, from->init, init) == 1) &&
+               (offset == 0 || EVP_DigestUpdate(digest, from->offset, offset) == 1);
     }
     return hex_digest(digest, good);
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/form.h"
 #include "optim/dump.h"
 #include "optim/run_directory.h"
 #include "optim/vector_file.h"
@@ -35,29 +36,57 @@ static int read_data(train_setup *s)
     return osv_dataset_read(&s->data, o->data, &options, s->error);
 }
 
-static int read_init(float **init, const train_setup *s, const char *path, osv_error *e)
+/* The start parameters from a file: only those that training needs, whatever else is in it. The offset of a
+ * clamp is not among them. */
+static int read_init(float **init, const train_setup *s, const train_options *o, osv_error *e)
 {
-    int D;
-    OSV_TRY(osv_vector_read(path, init, &D, e));
-    if (D != s->m.config.D)
-        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: its vector has %d elements, but the width of %s is %d", path,
-                        D, s->options->model, s->m.config.D);
+    osv_form form = o->form;
+    bool offset = form.offset;
+    int D = s->m.config.D, blocks = o->apart ? o->layers : 1;
+    float *read;
+    form.offset = false;
+    OSV_TRY(osv_vector_read(o->init, &read, D, form, o->apart ? o->layer : NULL, blocks, e));
+    *init = read;
+    if (!offset) return OSV_OK;
+    *init = calloc(2 * (size_t)blocks * (size_t)D, sizeof **init); /* room for the offsets */
+    for (int i = 0; *init && i < blocks; i++)
+        memcpy(*init + 2 * (size_t)i * (size_t)D, read + (size_t)i * (size_t)D, (size_t)D * sizeof **init);
+    free(read);
+    return *init ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory");
+}
+
+static int read_start(train_start *start, const train_setup *s, const train_options *o, osv_error *e)
+{
+    static const osv_form add = {.kind = OSV_FORM_ADD};
+    size_t blocks = o->apart ? (size_t)o->layers : 1, D = (size_t)s->m.config.D;
+    if (o->init) OSV_TRY(read_init(&start->init, s, o, e));
+    if (o->init) start->numbers = blocks * (size_t)osv_form_params(o->form) * D;
+    if (o->offset) OSV_TRY(osv_vector_read(o->offset, &start->offset, s->m.config.D, add, NULL, 1, e));
     return OSV_OK;
 }
 
-/* Configurations that follow each other with the same file share its vector. */
-static int read_inits(train_setup *s)
+static bool same_text(const char *a, const char *b)
+{
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool same_start(const train_options *a, const train_options *b)
+{
+    return same_text(a->init, b->init) && same_text(a->offset, b->offset) && a->apart == b->apart &&
+           same_text(a->apply, b->apply) && a->rank == b->rank && (!a->apart || a->layer_text == b->layer_text);
+}
+
+/* Configurations that follow each other with the same files share what is in them. */
+static int read_starts(train_setup *s)
 {
     const train_line *line = s->sweep.line;
-    s->init = calloc((size_t)s->sweep.lines + 1, sizeof *s->init);
-    if (!s->init) return OSV_FAIL(s->error, OSV_DEVICE, "out of memory");
+    s->start = calloc((size_t)s->sweep.lines + 1, sizeof *s->start);
+    if (!s->start) return OSV_FAIL(s->error, OSV_DEVICE, "out of memory");
     for (int k = 0; k < s->sweep.lines; k++) {
-        const char *path = line[k].options.init;
         osv_error cause = {0};
-        if (!path) continue;
-        if (k > 0 && line[k - 1].options.init && strcmp(line[k - 1].options.init, path) == 0)
-            s->init[k] = s->init[k - 1];
-        else if (read_init(&s->init[k], s, path, &cause))
+        if (k > 0 && same_start(&line[k - 1].options, &line[k].options))
+            s->start[k] = s->start[k - 1];
+        else if (read_start(&s->start[k], s, &line[k].options, &cause))
             return train_line_fail(&s->sweep, &line[k], &cause, s->error);
     }
     return OSV_OK;
@@ -75,9 +104,9 @@ int train_setup_open(train_setup *s, const train_options *o, osv_error *e)
     OSV_TRY(train_sweep_open(&s->sweep, o, e));
     OSV_TRY((computes ? tool_model_open : tool_model_plan)(&s->m, o->model, o->chat, &o->machine, e));
     OSV_TRY(check_layers(s));
-    OSV_TRY(read_inits(s));
+    OSV_TRY(read_starts(s));
     OSV_TRY(read_data(s));
-    return train_jobs_make(&s->jobs, s->data, &s->sweep, s->init, e);
+    return train_jobs_make(&s->jobs, s->data, &s->sweep, s->start, e);
 }
 
 void train_setup_close(train_setup *s)
@@ -85,8 +114,10 @@ void train_setup_close(train_setup *s)
     train_jobs_free(&s->jobs);
     tool_model_close(&s->m);
     if (s->data) osv_dataset_free(s->data);
-    for (int k = 0; s->init && k < s->sweep.lines; k++)
-        if (k == 0 || s->init[k] != s->init[k - 1]) free(s->init[k]);
-    free(s->init);
+    for (int k = 0; s->start && k < s->sweep.lines; k++) {
+        if (k == 0 || s->start[k].init != s->start[k - 1].init) free(s->start[k].init);
+        if (k == 0 || s->start[k].offset != s->start[k - 1].offset) free(s->start[k].offset);
+    }
+    free(s->start);
     train_sweep_close(&s->sweep);
 }

@@ -14,7 +14,7 @@ typedef struct {
     tool_model m;
     osv_dataset *data;
     train_sweep sweep;
-    float **init; /* [lines of the sweep], each [D] or NULL */
+    train_start *start; /* [lines of the sweep] */
     train_jobs jobs;
     train_memory memory; /* found when the weights are there */
 } train_setup;

@@ -15,6 +15,13 @@ const train_job_option train_job_options[] = {
     {"lr", "lr"},
     {"init-norm", "i"},
     {"init", "init-"},
+    {"apply", ""},
+    {"clamp", "clamp"},
+    {"offset", "offset-"},
+    {"rank", "rank"},
+    {"joint", "joint-"},
+    {"init-affine-norm", "init-affine-norm"},
+    {"max-affine-norm", "max-affine-norm"},
     {"max-iters", "max-iters"},
     {"betas", "betas"},
     {"adam-eps", "adam-eps"},
@@ -183,7 +190,7 @@ static int at_least_one(int count)
 
 int train_line_jobs(const train_options *o)
 {
-    const int values[] = {o->layers, o->seeds.count, o->max_norm.count, o->lr.count, o->init_norm.count};
+    const int values[] = {o->joint ? 1 : o->layers, o->seeds.count, o->max_norm.count, o->lr.count, o->init_norm.count};
     long jobs = 1;
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         jobs *= at_least_one(values[i]);
@@ -207,8 +214,10 @@ void train_line_job(train_options *job, const train_options *o, int i)
     osv_option_one_number(&job->lr, innermost(&i, o->lr.count));
     osv_option_one_number(&job->max_norm, innermost(&i, o->max_norm.count));
     osv_option_one_seed(&job->seeds, innermost(&i, o->seeds.count));
-    job->layer[0] = o->layer[i];
-    job->layers = 1;
+    if (!o->joint) {
+        job->layer[0] = o->layer[i];
+        job->layers = 1;
+    }
     job->job.lr = job->lr.value[0];
     job->job.init_norm = job->init_norm.value[0];
     if (job->max_norm.count) job->job.max_norm = job->max_norm.value[0];

@@ -20,6 +20,12 @@ int vector_input_open(vector_input *v, const char *path, const vector_options *o
             "%s: is for %d layers at once; osv-vector %s takes files with one vector for one layer, "
             "osv-vector show tells what is in it",
             path, v->file.layers, vector_verb_name(o->verb));
+    if (v->file.rows > 1)
+        return OSV_FAIL(e, OSV_BAD_INPUT,
+                        "%s: holds %s; osv-vector %s takes files with a vector alone, osv-vector show tells "
+                        "what is in it",
+                        path, v->file.form.offset ? "a clamp with an offset" : "an affine map",
+                        vector_verb_name(o->verb));
     return OSV_OK;
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "optim/form.h"
 #include "optim/vector_math.h"
 #include "tools/program.h"
 #include "tools/text.h"
@@ -78,10 +79,11 @@ static int check_pair(const making *m, int i, osv_error *e)
                         "--force puts them together nevertheless",
                         a_path, b_path, or_unknown(a->model), a->model_sha256, or_unknown(b->model),
                         b->model_sha256);
-    if (strcmp(a->apply, b->apply) != 0 || a->clamp != b->clamp)
-        return OSV_FAIL(e, OSV_BAD_INPUT,
-                        "%s is for apply %s (%g), %s for %s (%g); --force takes that of the first", a_path,
-                        a->apply, a->clamp, b_path, b->apply, b->clamp);
+    if (a->form.kind != b->form.kind || a->form.clamp != b->form.clamp) {
+        char x[OSV_FORM_ROOM], y[OSV_FORM_ROOM];
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s is for apply %s, %s for %s; --force takes that of the first",
+                        a_path, osv_form_show(x, a->form), b_path, osv_form_show(y, b->form));
+    }
     if (o->layer >= 0 || a->layer[0] == b->layer[0]) return OSV_OK;
     if (a->layer[0] < 0 || b->layer[0] < 0)
         return OSV_FAIL(e, OSV_BAD_INPUT,
@@ -202,8 +204,7 @@ static int make(making *m, osv_error *e)
     OSV_TRY(describe(m, e));
     snprintf(created_by, sizeof created_by, "osv-vector %s", osv_program_version());
     const osv_vector_made made = {.layer = common_layer(m),
-                                  .apply = first->apply,
-                                  .clamp = first->clamp,
+                                  .form = first->form,
                                   .positions = COMMON(m, positions, "mixed"),
                                   .chat = COMMON(m, chat, "mixed"),
                                   .objective = m->objective,

@@ -176,10 +176,12 @@ void osv_cpu_objective(osv_ops *o, float *w, float *completion, const float *los
 void osv_cpu_sample(osv_ops *o, int *id, float *logprob, const float *z, const osv_sampling *how, int R,
                     int V);
 
-void osv_cpu_apply_add(osv_ops *o, float *x, const float *x0, const float *v, const osv_site *site, int D);
-void osv_cpu_apply_clamp(osv_ops *o, float *x, const float *x0, const float *v, double clamp,
-                         const osv_site *site, int D);
-void osv_cpu_apply_add_dv(osv_ops *o, float *dv, const float *dx, const osv_site *site, int D);
+void osv_cpu_apply(osv_ops *o, float *x, const float *x0, const float *p, const osv_site *site,
+                   float *coef, int D);
+void osv_cpu_apply_dp(osv_ops *o, float *dp, const float *dx, const float *x0, const float *p,
+                      const osv_site *site, float *coef, int D);
+void osv_cpu_apply_dx(osv_ops *o, float *dx, const float *x0, const float *p, const osv_site *site,
+                      float *coef, int D);
 void osv_cpu_adam(osv_ops *o, float *v, float *m, float *s, const float *dv, const osv_adam_params *params,
                   int D, int J);
 void osv_cpu_norm(osv_ops *o, float *out, const float *v, int D, int J);

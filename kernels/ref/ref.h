@@ -75,11 +75,12 @@ void osv_ref_objective(osv_ops *o, osv_real *w, osv_real *completion, const osv_
 void osv_ref_sample(osv_ops *o, int *id, osv_real *logprob, const osv_real *z, const osv_sampling *how, int R,
                     int V);
 
-void osv_ref_apply_add(osv_ops *o, osv_real *x, const osv_real *x0, const osv_real *v, const osv_site *site,
-                       int D);
-void osv_ref_apply_clamp(osv_ops *o, osv_real *x, const osv_real *x0, const osv_real *v, double clamp,
-                         const osv_site *site, int D);
-void osv_ref_apply_add_dv(osv_ops *o, osv_real *dv, const osv_real *dx, const osv_site *site, int D);
+void osv_ref_apply(osv_ops *o, osv_real *x, const osv_real *x0, const osv_real *p, const osv_site *site,
+                   osv_real *coef, int D);
+void osv_ref_apply_dp(osv_ops *o, osv_real *dp, const osv_real *dx, const osv_real *x0, const osv_real *p,
+                      const osv_site *site, osv_real *coef, int D);
+void osv_ref_apply_dx(osv_ops *o, osv_real *dx, const osv_real *x0, const osv_real *p, const osv_site *site,
+                      osv_real *coef, int D);
 void osv_ref_adam(osv_ops *o, osv_real *v, osv_real *m, osv_real *s, const osv_real *dv,
                   const osv_adam_params *params, int D, int J);
 void osv_ref_norm(osv_ops *o, osv_real *out, const osv_real *v, int D, int J);
