@@ -35,15 +35,15 @@ struct osv_decoder {
 
     void *memory;
     osv_device_pass prompt, token;
-    osv_activations block;  /* for one block at a time */
-    osv_real *x[2];         /* [rows, D] */
-    osv_real **k, **v;      /* [N] arenas */
-    osv_real *params;    /* [P, D] of all vectors */
-    int P, coefs;        /* coefs: the most scratch of a form for a row */
-    osv_real *form_coef; /* [rows, coefs] */
-    int *row_param;      /* [steerings, rows] its first row of parameters, in each row */
-    int *sign;           /* [steerings, rows] */
-    int *site_first;     /* [2] */
+    osv_activations block; /* for one block at a time */
+    osv_real *x[2];        /* [rows, D] */
+    osv_real **k, **v;     /* [N] arenas */
+    osv_real *params;      /* [P, D] of all vectors */
+    int P, coefs;          /* coefs: the most scratch of a form for a row */
+    osv_real *form_coef;   /* [rows, coefs] */
+    int *row_param;        /* [steerings, rows] its first row of parameters, in each row */
+    int *sign;             /* [steerings, rows] */
+    int *site_first;       /* [2] */
     int *token_id, *token_pos, *token_slot;
     osv_query_tile *token_tile;
     osv_kv_range *token_range;

@@ -38,7 +38,7 @@ void osv_steer_sum(const osv_step *s, osv_real *dp)
     int D = s->engine.model->config.D;
     for (int i = 0; i < b->sums; i++) {
         int first = b->sum_first[i], rows = b->sum_first[i + 1] - first;
-        OP(residual_add, dp, dp, dp + ((size_t)b->P + (size_t)first) * (size_t)D,
-           s->buffer.sum_param + first, D, rows);
+        OP(residual_add, dp, dp, dp + ((size_t)b->P + (size_t)first) * (size_t)D, s->buffer.sum_param + first,
+           D, rows);
     }
 }

@@ -115,7 +115,8 @@ typedef struct {
  *     clamp     x - (v.x / |v|^2) v + clamp s v, or with an offset mu (one more row) in the projection
  *               x - (v.(x - mu) / |v|^2) v + clamp s v; clamp 0 ablates
  *     affine    x + (x right^T) left + s v; left, then right [rank, D] (rank rows each)
- * A v of zeros has no direction: clamp changes nothing then, and neither does add_norm where a length is 0. */
+ * A v of zeros has no direction: clamp changes nothing then, and neither does add_norm where a length is 0.
+ */
 typedef enum { OSV_FORM_ADD, OSV_FORM_ADD_NORM, OSV_FORM_CLAMP, OSV_FORM_AFFINE } osv_form_kind;
 
 typedef struct {
@@ -269,9 +270,9 @@ struct osv_ops {
 
     /* ---- vector ---- */
 
-    /* x[row + r] = the site's form of x0[r], x0[r] itself where sign is 0. x [T, D], x0 [site.rows, D] (may be
-     * x + row), p the parameters [*, D]. coef is scratch, osv_form_coefs() for each of the site's rows; as in
-     * the two ops below, `add` does without. */
+    /* x[row + r] = the site's form of x0[r], x0[r] itself where sign is 0. x [T, D], x0 [site.rows, D] (may
+     * be x + row), p the parameters [*, D]. coef is scratch, osv_form_coefs() for each of the site's rows; as
+     * in the two ops below, `add` does without. */
     void (*apply)(osv_ops *o, osv_real *x, const osv_real *x0, const osv_real *p, const osv_site *site,
                   osv_real *coef, int D);
     /* dp = the gradients of the parameters of the site's jobs, from dx [T, D], that of x: sums over a job's

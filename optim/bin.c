@@ -246,7 +246,8 @@ int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, in
     b->state = malloc((size_t)J * sizeof *b->state + 1);
     b->first = malloc(((size_t)J + 1) * sizeof *b->first);
     b->rows = calloc((size_t)J + 1, sizeof *b->rows);
-    int status = b->job && b->state && b->first && b->rows ? OSV_OK : OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
+    int status = b->job && b->state && b->first && b->rows ? OSV_OK
+                                                           : OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
     if (status) goto fail;
     for (int i = 0; i < J; i++) {
         b->job[i] = job[i];

@@ -46,6 +46,7 @@ void osv_form_scale(osv_form f, osv_real *to, const osv_real *from, double scale
     int rows = osv_form_params(f), rank = osv_form_rank(f);
     for (int k = 0; k < rows; k++) {
         bool scaled = k == 0 || (rank > 0 && k <= rank); /* v, left */
-        for (int d = 0; d < D; d++) to[k * D + d] = (osv_real)((scaled ? scale : 1) * (double)from[k * D + d]);
+        for (int d = 0; d < D; d++)
+            to[k * D + d] = (osv_real)((scaled ? scale : 1) * (double)from[k * D + d]);
     }
 }

@@ -45,7 +45,9 @@ void osv_job_start(osv_real *rows, const osv_job *job, int D)
     for (int r = 0; r < osv_job_rows(job); r++) {
         osv_row_role role = osv_job_role(job, r);
         osv_real *row = rows + (size_t)r * (size_t)D;
-        const float *given = role == OSV_ROW_OFFSET ? o->offset : o->init ? o->init + (size_t)r * (size_t)D : NULL;
+        const float *given = role == OSV_ROW_OFFSET ? o->offset
+                             : o->init              ? o->init + (size_t)r * (size_t)D
+                                                    : NULL;
         double norm = role == OSV_ROW_FACTOR ? o->init_affine_norm : o->init_norm;
         if (!given) osv_random_direction(row, D, norm, o->seed, name, (unsigned)r);
         for (int i = 0; given && i < D; i++) row[i] = (osv_real)given[i];

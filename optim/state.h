@@ -17,7 +17,7 @@ typedef struct {
     osv_real *vector; /* [OSV_HISTORY, rows, D] parameters, and what they were before the last step, the step
                          before that, ... */
     osv_real *m, *s;  /* [rows, D] Adam's moments, right behind them */
-    int steps;       /* taken (or enqueued) so far */
+    int steps;        /* taken (or enqueued) so far */
     osv_stop_state stop;
     osv_stop stopped;
     int stopped_at; /* iteration of the bin whose measurement ended it */

@@ -59,8 +59,11 @@ static int add_tensors(osv_tensor_out *tensor, char (*name)[OSV_VECTOR_NAME], co
         int first, height = osv_vector_part_rows(form, part, &first);
         if (height == 0) continue;
         osv_vector_part_name(name[count], part, layer);
-        tensor[count] = (osv_tensor_out){
-            .name = name[count], .dtype = "F32", .rank = 1, .shape = {D}, .data = rows + (size_t)first * (size_t)D};
+        tensor[count] = (osv_tensor_out){.name = name[count],
+                                         .dtype = "F32",
+                                         .rank = 1,
+                                         .shape = {D},
+                                         .data = rows + (size_t)first * (size_t)D};
         if (part == OSV_PART_LEFT || part == OSV_PART_RIGHT) {
             tensor[count].rank = 2;
             tensor[count].shape[0] = height;

@@ -1,5 +1,5 @@
-/* Vector files: safetensors with the tensor `vector` F32 [D], what else its form has (an affine map `left` and
- * `right` [R, D], a clamp with one `offset` [D]), and string metadata (format osv/1). Where blocks have
+/* Vector files: safetensors with the tensor `vector` F32 [D], what else its form has (an affine map `left`
+ * and `right` [R, D], a clamp with one `offset` [D]), and string metadata (format osv/1). Where blocks have
  * parameters of their own, block L's are `vector.<L>` and so on. Same run, same bytes. What is read is owned
  * by the caller. */
 #ifndef OSV_OPTIM_VECTOR_FILE_H
@@ -10,9 +10,9 @@
 enum { OSV_MAX_VECTOR_LAYERS = 32 };
 
 typedef struct {
-    int layers;            /* site: block_input:<layer>,<layer> */
-    const int *layer;      /* [layers] rising */
-    bool apart;            /* each with parameters of its own */
+    int layers;       /* site: block_input:<layer>,<layer> */
+    const int *layer; /* [layers] rising */
+    bool apart;       /* each with parameters of its own */
     osv_form form;
     const char *positions; /* as in the datapoints; "mixed" where they differ */
     const char *chat;      /* chat format the datapoints were rendered with; "raw" */

@@ -49,7 +49,8 @@ static int read_site(osv_vector_file *f, const osv_safetensors *s, osv_error *e)
 }
 
 /* The tensor must be F32 [D], or [rank, D]. */
-static int check_tensor(const char *path, const char *name, const osv_tensor *t, int rank, int D, osv_error *e)
+static int check_tensor(const char *path, const char *name, const osv_tensor *t, int rank, int D,
+                        osv_error *e)
 {
     if (!t) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: has no tensor \"%s\"", path, name);
     bool good = strcmp(t->dtype, "F32") == 0 && t->rank == (rank ? 2 : 1) && (!rank || t->shape[0] == rank);
@@ -145,8 +146,8 @@ static int read_rows(osv_vector_file *f, const osv_safetensors *s, osv_error *e)
     const osv_tensor *first = osv_safetensors_find(s, name);
     if (!first) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: has no tensor \"%s\"", path, name);
     if (first->rank != 1 || first->shape[0] < 1 || first->shape[0] > 1 << 24)
-        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: tensor \"%s\" is %s with %d dimensions, expected F32 [D]", path,
-                        name, first->dtype, first->rank);
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: tensor \"%s\" is %s with %d dimensions, expected F32 [D]",
+                        path, name, first->dtype, first->rank);
     f->D = (int)first->shape[0];
     f->rows = osv_form_params(f->form);
     size_t of_block = (size_t)f->rows * (size_t)f->D;

@@ -80,17 +80,21 @@ Test(batch, jobs_share_what_is_unsteered_and_nothing_else)
     osv_batch_free(x);
 }
 
-/* One vector at blocks 1, 2 and 4; one for each of 1 and 4 with a map of rank 1; a third that is added at 2. */
+/* One vector at blocks 1, 2 and 4; one for each of 1 and 4 with a map of rank 1; a third that is added at 2.
+ */
 Test(batch, jobs_at_several_blocks)
 {
     const int ids[] = {9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 20, 21, 22}, shared[] = {2, 4}, apart[] = {4};
     osv_sequence s[3];
     for (int j = 0; j < 3; j++)
         s[j] = (osv_sequence){.job = j, .count = 13, .prompt = 10, .ids = ids, .steer = late};
-    const osv_batch_job job[] = {
-        {.layer = 1, .laters = 2, .later = shared},
-        {.layer = 1, .laters = 1, .later = apart, .apart = true, .form = {.kind = OSV_FORM_AFFINE, .rank = 1}},
-        {.layer = 2}};
+    const osv_batch_job job[] = {{.layer = 1, .laters = 2, .later = shared},
+                                 {.layer = 1,
+                                  .laters = 1,
+                                  .later = apart,
+                                  .apart = true,
+                                  .form = {.kind = OSV_FORM_AFFINE, .rank = 1}},
+                                 {.layer = 2}};
     osv_batch *x = build(s, 3, job, 3, &osv_all_on);
     const int param[] = {0, 1, 7, 8}, layer[] = {1, 1, 2, 2, 4, 4}, row[] = {0, 4, 0, 8, 0, 4};
     const int first_param[] = {0, 1, 0, 7, 0, 4}, first_grad[] = {0, 1, 8, 7, 9, 4};

@@ -48,14 +48,14 @@ check 'bench-ops: its header' says ops.csv '# hardware: ' '# backend: cpu, f32, 
     'model,operator,shape,rows,us,gflops,percent_of_matmul,gbytes_per_s,percent_of_copy,floor_us,ratio'
 check 'bench-ops: finite numbers' table ops.csv 35 4
 for op in matmul matmul_dx attention attention_dx rmsnorm rmsnorm_dx residual_add rope glu glu_dx embed bias score_max \
-    score_sum score score_dx objective sample apply_add apply_clamp apply_add_dv adam norm gather_rows scatter_rows; do
+    score_sum score score_dx objective sample apply apply_dp adam norm gather_rows scatter_rows; do
     check "bench-ops: $op" says ops.csv "llama-60m,$op,"
 done
 run ref "$ops" $quick --backend ref --model gemma2-0.4b/2 --rows 4 --op softcap,rope,attention_dx,residual_add
 check 'bench-ops: the reference, a rank of two' ended 0
 check 'bench-ops: only those asked for' test "$(cut -d , -f 2 ref.csv | sed -n '/^[a-z]/p' | sort -u | xargs)" = \
     'attention_dx operator residual_add rope softcap'
-run long "$ops" --quick --threads 1 --seconds 0 --model llama-60m --rows 1,200 --op attention,apply_add,gather_rows
+run long "$ops" --quick --threads 1 --seconds 0 --model llama-60m --rows 1,200 --op attention,apply,gather_rows
 check 'bench-ops: more rows than a tile, and one' ended 0
 check 'bench-ops: both' says long.csv '1 x 1 after 192' '4 x 50 after 192'
 run emu_ops "$emu_ops" $quick --backend cuda --model llama-60m --rows 2 --op rmsnorm,attention_dx,adam,scatter_rows
@@ -82,7 +82,7 @@ check 'bench-step: its tables' says step.csv 'model,backend,dtype,threads,jobs,l
 run folder "$emu_step" --quick --backend cuda --model "$root/tests/golden/models/gemma2-tiny" --iterations 3 --jobs 2 --ops
 check 'bench-step: a folder, two jobs, with graphs' ended 0
 check 'bench-step with graphs: numbers' table folder.csv 20 4
-check 'bench-step with graphs: the part before the blocks' says folder.csv ',steer,apply_add,1,' ',cuda,bf16,0,2,126,'
+check 'bench-step with graphs: the part before the blocks' says folder.csv ',steer,apply,1,' ',cuda,bf16,0,2,126,'
 run bad4 "$step" --layer 8
 check 'a layer that is not there' ended 2
 run generate "$generate" --quick --threads 1 --model "$root/tests/golden/models/llama-tiny" --tokens 8 --batch 1,3

@@ -425,7 +425,8 @@ static void apply_test(op_call *c, const char *text)
     forward f = {.c = c,
                  .out = {calloc((size_t)s->T * (size_t)D, sizeof(osv_real)),
                          calloc((size_t)site.rows * (size_t)osv_form_coefs(s->form), sizeof(osv_real))}};
-    osv_real *grad = op_read(c, 0), *dp = calloc(n, sizeof *dp), *dx = malloc((at + op_count(c, 1)) * sizeof *dx);
+    osv_real *grad = op_read(c, 0), *dp = calloc(n, sizeof *dp),
+             *dx = malloc((at + op_count(c, 1)) * sizeof *dx);
     /* In the order of the parameters; jobs elsewhere have no part in this site. What does not train has no
      * gradient, so it must not be moved: the offset of a clamp. */
     for (int i = 0; i < site.jobs; i++)

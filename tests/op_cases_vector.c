@@ -240,15 +240,15 @@ const op_kind op_scatter_rows = {"scatter_rows", scatter_make, scatter_run};
 
 /* ---- shapes ---- */
 
-#define SITE(...)                                                                           \
+#define SITE(...)                                                                              \
     OP_CASE(op_apply, site_shape, __VA_ARGS__), OP_CASE(op_apply_dp, site_shape, __VA_ARGS__), \
         OP_CASE(op_apply_dx, site_shape, __VA_ARGS__)
 #define IN_PLACE(...) OP_CASE(op_apply, site_shape, .in_place = true, __VA_ARGS__)
-#define CLAMP(...) .form = {.kind = OSV_FORM_CLAMP, __VA_ARGS__}
-#define AFFINE(R) .form = {.kind = OSV_FORM_AFFINE, .rank = R}
-#define ADD_NORM .form = {.kind = OSV_FORM_ADD_NORM}
-#define ADAM(...) OP_CASE(op_adam, adam_shape, __VA_ARGS__)
-#define NORM(...) OP_CASE(op_norm, adam_shape, __VA_ARGS__)
+#define CLAMP(...)    .form = {.kind = OSV_FORM_CLAMP, __VA_ARGS__}
+#define AFFINE(R)     .form = {.kind = OSV_FORM_AFFINE, .rank = R}
+#define ADD_NORM      .form = {.kind = OSV_FORM_ADD_NORM}
+#define ADAM(...)     OP_CASE(op_adam, adam_shape, __VA_ARGS__)
+#define NORM(...)     OP_CASE(op_norm, adam_shape, __VA_ARGS__)
 #define ROWS(...) \
     OP_CASE(op_gather_rows, rows_shape, __VA_ARGS__), OP_CASE(op_scatter_rows, rows_shape, __VA_ARGS__)
 
@@ -267,8 +267,7 @@ const op_case op_vector_cases[] = {
     SITE(.T = 7, .row = 7, .jobs = 0, .J = 3, .D = 48, CLAMP(.clamp = 1)),
     SITE(.T = 40, .row = 3, .jobs = 3, .per_job = 9, .J = 4, .D = 100, CLAMP(.clamp = 1, .offset = true)),
     IN_PLACE(.T = 65, .row = 5, .jobs = 4, .per_job = 7, .J = 6, .D = 48, CLAMP(.clamp = -0.5)),
-    IN_PLACE(.T = 20, .row = 5, .jobs = 2, .per_job = 6, .J = 3, .D = 52,
-             CLAMP(.clamp = 2, .offset = true)),
+    IN_PLACE(.T = 20, .row = 5, .jobs = 2, .per_job = 6, .J = 3, .D = 52, CLAMP(.clamp = 2, .offset = true)),
 
     SITE(.T = 65, .row = 5, .jobs = 4, .per_job = 7, .J = 6, .D = 48, AFFINE(1)),
     SITE(.T = 30, .row = 1, .jobs = 2, .per_job = 13, .J = 2, .D = 317, AFFINE(3)),

@@ -123,6 +123,14 @@ static const struct {
     {"--layer 5-3", "--layer 5-3: must be block numbers"},
     {"--layer 3,1-4", "names layer 3 twice"},
     {"--layer 9999", "must be block numbers below"},
+    {"--apply rotate", "--apply rotate: must be add, add-norm, clamp, ablate or affine"},
+    {"--apply clamp:2", "--apply clamp:2: must be add"},
+    {"--clamp 2", "--clamp 2: only --apply clamp has a use for it"},
+    {"--apply ablate --clamp 2", "--clamp 2: only --apply clamp"},
+    {"--offset f", "--offset f: only --apply clamp has a use for it"},
+    {"--rank 2", "--rank 2: only --apply affine has a use for it"},
+    {"--apply affine --rank 0", "--rank 0: must be a whole number from 1"},
+    {"--joint both", "--joint both: must be shared or per-layer"},
     {"--layer x", "--layer x: must be block numbers"},
 };
 

@@ -64,7 +64,7 @@ check 'the table' says list.out 'name             layer  seed  completions  obje
 list --sweep sweep.jsonl --seed 9 --json
 check 'JSON Lines' test "$(wc -l <list.out)" = 6
 check 'JSON: the values of each' says list.out '{"name": "all.2.s9.lr0.5", "job": "all", "layer": 2, "completions": 2' \
-    '"options": {"seed": 9, "max-norm": null, "lr": 0.5, "init-norm": 1.0, "init": null, "max-iters": 100' \
+    '"options": {"seed": 9, "max-norm": null, "lr": 0.5, "init-norm": 1.0, "init": null, "apply": "add"' \
     '"varies": ["layer", "seed", "lr", "coldness", "suppress-loss", "length-norm"]' '"coldness": 1.0' '"seed": 6'
 echo '{"job": "a", "name": "x", "max-iters": 7}
 {"job": "b", "betas": [0, 0.5], "target-loss": 2, "target-rule": "each", "satisfice": false}' >jobs.jsonl

@@ -32,6 +32,13 @@ says() {
 # ended STATUS: so ended the last run
 ended() { [ "$status" = "$1" ] || { echo "exit status $status, expected $1" && cat "$last" && return 1; }; }
 
+# values NAME: the numbers of the run's vector file
+values() {
+    local file=$1.run/vectors/all.safetensors length
+    length=$(od -An -tu8 -N8 "$file")
+    tail -c +$((length + 9)) "$file"
+}
+
 # ---- a run and what it leaves ----
 
 run plain
@@ -92,6 +99,42 @@ tail -c 192 plain.run/vectors/all.safetensors >plain.values
 tail -c 192 init.run/vectors/all.safetensors >init.values
 check '--init is taken as it is' cmp plain.values init.values
 check '--max-iters 0 takes no step' says init.run/trace.jsonl '"iter": 0' '"stopped": "max-iters"'
+
+# ---- forms ----
+
+for form in add-norm clamp ablate affine; do
+    run "$form" --apply "$form"
+    check "$form trains, and is recorded" says "$form.run/vectors/all.safetensors" "\"apply\":\"$form\""
+    run "$form-again" --apply "$form" --max-iters 0 --init "$form.run/vectors/all.safetensors"
+    values "$form" >first.values
+    values "$form-again" >second.values
+    check "$form: --init takes all of it" cmp first.values second.values
+done
+check 'a map has its factors' says affine.run/vectors/all.safetensors '"left":{' '"right":{'
+run offset --apply clamp --clamp 0 --offset plain.run/vectors/all.safetensors
+check 'a clamp with an offset trains' ended 0
+check 'its offset is in the file' says offset.run/vectors/all.safetensors '"offset":{' '"clamp":"0"'
+run joint --layer 2,0 --joint shared
+check 'one vector at two blocks' says joint.run/vectors/all.safetensors '"site":"block_input:0,2"' '"vector":{'
+check 'its blocks are printed' says joint.out 'all, layers 0,2: stopped after 5'
+run apart --layer 0-2 --joint per-layer --apply affine --rank 2
+check 'a map for each of three blocks' says apart.run/vectors/all.safetensors '"site":"block_input:0,1,2"' \
+    '"vector.0":{' '"left.1":{"dtype":"F32","shape":[2,48]' '"right.2":{'
+run apart-again --layer 0-2 --joint per-layer --apply affine --rank 2 --max-iters 0 --init apart.run/vectors/all.safetensors
+values apart >first.values
+values apart-again >second.values
+check '--init takes all three' cmp first.values second.values
+run wrong --apply affine --init plain.run/vectors/all.safetensors
+check 'a map cannot start from a vector' ended 3
+check 'what is missing is named' says wrong.err 'plain.run/vectors/all.safetensors: has no tensor "left"'
+cat >forms.jsonl <<'END'
+{"apply": "clamp", "clamp": 0.5}
+{"apply": "affine", "rank": 3}
+{"joint": "shared", "layer": "0,2"}
+END
+run forms --sweep forms.jsonl
+check 'forms in a sweep' test "$(cd forms.run/vectors && echo *)" = \
+    'all.0,2.add.joint-shared.safetensors all.1.affine.rank3.safetensors all.1.clamp.clamp0.5.safetensors'
 
 run target --target-loss 1000
 check 'a target that is met at once' says target.out 'stopped after 0 iterations (target)'
@@ -371,7 +414,7 @@ le64() { # a number as eight bytes, lowest first
 tensors() { { le64 ${#2} && printf %s "$2" && head -c "$3" /dev/zero; } >"$1"; }
 
 tensors narrow.safetensors '{"vector":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}' 8
-bad '--init of another model' 3 'narrow.safetensors: its vector has 2 elements, but the width of' --init narrow.safetensors
+bad '--init of another model' 3 'narrow.safetensors: tensor "vector" has rows of 2 elements, expected 48' --init narrow.safetensors
 tensors other.safetensors '{"other":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}' 8
 bad '--init without a vector' 3 'other.safetensors: has no tensor "vector"' --init other.safetensors
 

@@ -157,7 +157,7 @@ bad 'other layers' 3 'a.safetensors is for block 3, five.safetensors for block 5
 bad 'no layer beside one' 3 'bare.safetensors does not say for which block it is, a.safetensors is for block 3' sum \
     a.safetensors bare.safetensors "${out[@]}"
 bad 'other models' 3 'trained on different models, m (aa...) and m (bb...)' sum a.safetensors other.safetensors "${out[@]}"
-bad 'other forms' 3 'is for apply add (1), clamped.safetensors for clamp (1)' sum a.safetensors clamped.safetensors "${out[@]}"
+bad 'other forms' 3 'is for apply add, clamped.safetensors for clamp:1' sum a.safetensors clamped.safetensors "${out[@]}"
 bad 'weights that add up to nothing' 2 'the weights add up to 0' mean a.safetensors b.safetensors:-1 "${out[@]}"
 bad 'nothing to rescale' 3 'the sum is zero' sum a.safetensors a.safetensors:-1 "${out[@]}" --norm 1
 bad 'too large for F32' 3 'element 0 of the sum is not a finite number' sum huge.safetensors huge.safetensors "${out[@]}"

@@ -138,8 +138,8 @@ Test(vector_file, forms, .init = temp_open, .fini = temp_close)
                     cr_expect(memcmp(f.vector + l * params * D, rows + (apart ? l : 0) * params * D,
                                      sizeof(float) * (size_t)(params * D)) == 0);
                 osv_vector_free(&f);
-                cr_assert_eq(osv_vector_read(path, &back, D, form[k], apart ? layer : NULL, blocks, &e), OSV_OK,
-                             "%s", e.text);
+                cr_assert_eq(osv_vector_read(path, &back, D, form[k], apart ? layer : NULL, blocks, &e),
+                             OSV_OK, "%s", e.text);
                 cr_expect(memcmp(back, rows, sizeof(float) * (size_t)(blocks * params * D)) == 0);
                 free(back);
             }
@@ -151,8 +151,10 @@ Test(vector_file, made_of_others, .init = temp_open, .fini = temp_close)
 {
     osv_error e = {0};
     const char *path = temp_path("made.safetensors");
-    osv_vector_made made = {
-        .layer = -1, .form = {.kind = OSV_FORM_CLAMP, .clamp = 0.1}, .objective = "sum of a", .created_by = "t"};
+    osv_vector_made made = {.layer = -1,
+                            .form = {.kind = OSV_FORM_CLAMP, .clamp = 0.1},
+                            .objective = "sum of a",
+                            .created_by = "t"};
     osv_vector_file f;
     cr_assert_eq(osv_vector_write_made(path, vector, D, &made, &e), OSV_OK, "%s", e.text);
     cr_assert_eq(osv_vector_open(&f, path, &e), OSV_OK, "%s", e.text);
@@ -203,8 +205,12 @@ static const struct {
      "no tensor \"vector\""},
     {"dtype", {.name = "vector", .dtype = "I32", .rank = 1, .shape = {D}, .data = vector}, "is I32"},
     {"rank", {.name = "vector", .dtype = "F32", .rank = 2, .shape = {1, D}, .data = vector}, "2 dimensions"},
-    {"empty", {.name = "vector", .dtype = "F32", .rank = 1, .shape = {0}, .data = vector}, "rows of 0 elements, expected 3"},
-    {"width", {.name = "vector", .dtype = "F32", .rank = 1, .shape = {2}, .data = vector}, "rows of 2 elements"},
+    {"empty",
+     {.name = "vector", .dtype = "F32", .rank = 1, .shape = {0}, .data = vector},
+     "rows of 0 elements, expected 3"},
+    {"width",
+     {.name = "vector", .dtype = "F32", .rank = 1, .shape = {2}, .data = vector},
+     "rows of 2 elements"},
     {"nan", {.name = "vector", .dtype = "F32", .rank = 1, .shape = {D}, .data = with_nan}, "element 1"},
 };
 
@@ -215,7 +221,7 @@ Test(vector_file, broken, .init = temp_open, .fini = temp_close)
         const char *path = temp_path("broken.safetensors");
         cr_assert_eq(osv_safetensors_write(path, &broken[i].tensor, 1, NULL, 0, &e), OSV_OK, "%s", e.text);
         float *back;
-            int status = osv_vector_read(path, &back, D, add, NULL, 1, &e);
+        int status = osv_vector_read(path, &back, D, add, NULL, 1, &e);
         check_failure(broken[i].row, status, &e, OSV_BAD_INPUT, broken[i].piece);
         check_failure(broken[i].row, status, &e, OSV_BAD_INPUT, "broken.safetensors");
         cr_expect(back == NULL, "%s: a vector in spite of the error", broken[i].row);

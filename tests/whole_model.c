@@ -7,7 +7,14 @@
 
 #include "tests/toy.h"
 
-enum { MAX_SEQUENCES = 12, MAX_TOKENS = 40, JOBS = 3, BLOCKS = 4, ROWS = JOBS * BLOCKS * 5, NUMBERS = ROWS * 64 };
+enum {
+    MAX_SEQUENCES = 12,
+    MAX_TOKENS = 40,
+    JOBS = 3,
+    BLOCKS = 4,
+    ROWS = JOBS * BLOCKS * 5,
+    NUMBERS = ROWS * 64
+};
 
 typedef struct {
     osv_sequence sequence[MAX_SEQUENCES];
@@ -194,7 +201,8 @@ static void check_dv(bool forms)
         gradient_at(&r, v, dv);
         for (int k = 0; k < 3; k++) {
             double h = 1e-5, slope = 0, size = 0;
-            for (int i = 0; i < numbers; i++) u[i] = (osv_real)(is_offset(&r, &p, i / D) ? 0 : toy_random(&s));
+            for (int i = 0; i < numbers; i++)
+                u[i] = (osv_real)(is_offset(&r, &p, i / D) ? 0 : toy_random(&s));
             for (int i = 0; i < numbers; i++)
                 slope += (double)(u[i] * dv[i]), size += fabs((double)(u[i] * dv[i]));
             double at[4];
@@ -205,8 +213,8 @@ static void check_dv(bool forms)
             }
             double found = (8 * (at[2] - at[1]) - (at[3] - at[0])) / (12 * h);
             double error = fabs(found - slope) / size;
-            cr_assert(error <= 1e-7, "seed %u: slope %.12g, differences %.12g, error %.3g", seed, slope, found,
-                      error);
+            cr_assert(error <= 1e-7, "seed %u: slope %.12g, differences %.12g, error %.3g", seed, slope,
+                      found, error);
         }
         close_run(&r);
         toy_free(&t);

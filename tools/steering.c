@@ -148,8 +148,8 @@ static int lay_out(tool_steering *s, const steering_options *o, osv_error *e)
         for (int i = 0; i < v->count; i++) {
             osv_real *p = s->p + row * D;
             osv_form_scale(v->form, p, v->file.vector + (size_t)i * (size_t)v->file.rows * D, v->scale, s->D);
-            s->steering[v->first + i] = (osv_steering){
-                .layer = o->layer >= 0 ? o->layer : v->file.layer[i], .form = v->form, .p = p};
+            s->steering[v->first + i] =
+                (osv_steering){.layer = o->layer >= 0 ? o->layer : v->file.layer[i], .form = v->form, .p = p};
             row += (size_t)osv_form_params(v->form);
         }
     }

@@ -143,7 +143,7 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
      * varies has no part in it, so that a seed starts at the same vector in a sweep and alone. */
     char **start = &t->start[index];
     if ((line->options.layers > 1 && !o.joint ? asprintf(start, "%s.%d", g->name, o.layer[0])
-                                  : asprintf(start, "%s", g->name)) < 0) {
+                                              : asprintf(start, "%s", g->name)) < 0) {
         *start = NULL;
         return OSV_FAIL(e, OSV_DEVICE, "out of memory for the names of the jobs");
     }
@@ -231,11 +231,36 @@ void train_job_options_of(train_options *o, const train_jobs *t, int job)
     train_line_job(o, &t->origin[job].line->options, t->origin[job].index);
 }
 
+/* An option of another form than the job's. */
+static bool has_no_say(const train_options *o, const char *option)
+{
+    if (strcmp(option, "rank") == 0) return o->form.kind != OSV_FORM_AFFINE;
+    return strcmp(option, "clamp") == 0 && strcmp(o->apply, "clamp") != 0;
+}
+
 json_t *train_job_value(const train_options *o, int k)
 {
+    if (has_no_say(o, train_job_options[k].option)) return json_null();
     if (k == 0 && o->joint) return json_string(o->layer_text);
     if (k == 0) return json_integer(o->layer[0]);
     return osv_option_json(osv_options_find(train_option_table, train_job_options[k].option), o);
+}
+
+const char *train_job_layers(char text[TRAIN_LAYERS_ROOM], const osv_job *job)
+{
+    int used = snprintf(text, TRAIN_LAYERS_ROOM, "%d", job->layer);
+    for (int i = 0; i < job->laters; i++) /* OSV_MAX_VECTOR_LAYERS of three digits at most */
+        used += snprintf(text + used, TRAIN_LAYERS_ROOM - (size_t)used, ",%d", job->later[i]);
+    return text;
+}
+
+json_t *train_job_layers_json(const osv_job *job)
+{
+    if (job->laters == 0) return NULL;
+    json_t *layers = json_array();
+    json_array_append_new(layers, json_integer(job->layer));
+    for (int i = 0; i < job->laters; i++) json_array_append_new(layers, json_integer(job->later[i]));
+    return layers;
 }
 
 const char *train_job_positions(const train_jobs *t, int job)

@@ -52,6 +52,13 @@ void train_jobs_free(train_jobs *t);
 void train_job_options_of(train_options *o, const train_jobs *t, int job);
 json_t *train_job_value(const train_options *o, int k);
 
+/* "3", or "3,5" of a joint job. */
+enum { TRAIN_LAYERS_ROOM = 200 };
+const char *train_job_layers(char text[TRAIN_LAYERS_ROOM], const osv_job *job);
+
+/* Of a joint job a list of them; NULL of others. */
+json_t *train_job_layers_json(const osv_job *job);
+
 /* Positions that all of a job's datapoints have, or "mixed". */
 const char *train_job_positions(const train_jobs *t, int job);
 /* Does any of a job's datapoints have messages? */

@@ -18,8 +18,9 @@ json_t *train_job_json(const train_jobs *t, int job)
     for (int k = 1; k < TRAIN_JOB_OPTIONS; k++) /* the layer stands by itself */
         json_object_set_new(options, train_job_options[k].option, train_job_value(&o, k));
     train_job_objective(objective, sizeof objective, t, job);
-    return json_pack("{s:s, s:s, s:i, s:i, s:s, s:s, s:o}", "name", t->name[job], "job", t->origin[job].group,
-                     "layer", t->job[job].layer, "completions", t->job[job].completions, "positions",
+    return json_pack("{s:s, s:s, s:i, s:o*, s:i, s:s, s:s, s:o}", "name", t->name[job], "job",
+                     t->origin[job].group, "layer", t->job[job].layer, "layers",
+                     train_job_layers_json(&t->job[job]), "completions", t->job[job].completions, "positions",
                      train_job_positions(t, job), "objective", objective, "options", options);
 }
 
@@ -65,25 +66,26 @@ static int wider(int width, const char *text)
 
 static void print_table(FILE *out, const train_jobs *t)
 {
-    char name[512], seed[24], objective[OBJECTIVE_ROOM];
-    int names = 4, seeds = 4, objectives = 9;
+    char name[512], seed[24], objective[OBJECTIVE_ROOM], layers[TRAIN_LAYERS_ROOM];
+    int names = 4, seeds = 4, objectives = 9, blocks = 5;
     for (int j = 0; j < t->jobs; j++) {
         snprintf(seed, sizeof seed, "%llu", t->job[j].options.seed);
         train_job_objective(objective, sizeof objective, t, j);
         names = wider(names, osv_show_name(name, sizeof name, t->name[j]));
         seeds = wider(seeds, seed);
+        blocks = wider(blocks, train_job_layers(layers, &t->job[j]));
         objectives = wider(objectives, objective);
     }
     bool more = false;
     for (int k = 2; k < TRAIN_JOB_OPTIONS; k++) more |= t->varies[k];
-    fprintf(out, "%-*s  %5s  %*s  %11s  %-*s%s\n", names, "name", "layer", seeds, "seed", "completions",
-            more ? objectives : 0, "objective", more ? "  varies" : "");
+    fprintf(out, "%-*s  %*s  %*s  %11s  %-*s%s\n", names, "name", blocks, "layer", seeds, "seed",
+            "completions", more ? objectives : 0, "objective", more ? "  varies" : "");
     for (int j = 0; j < t->jobs; j++) {
         const osv_job *job = &t->job[j];
         train_job_objective(objective, sizeof objective, t, j);
-        fprintf(out, "%-*s  %5d  %*llu  %11d  %-*s%s", names, osv_show_name(name, sizeof name, t->name[j]),
-                job->layer, seeds, job->options.seed, job->completions, more ? objectives : 0, objective,
-                more ? "  " : "");
+        fprintf(out, "%-*s  %*s  %*llu  %11d  %-*s%s", names, osv_show_name(name, sizeof name, t->name[j]),
+                blocks, train_job_layers(layers, job), seeds, job->options.seed, job->completions,
+                more ? objectives : 0, objective, more ? "  " : "");
         print_varying(out, t, j);
         fputc('\n', out);
     }

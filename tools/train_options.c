@@ -172,9 +172,6 @@ static int resolve_form(train_options *o, osv_error *e)
     if (o->form.kind == OSV_FORM_AFFINE) o->form.rank = o->rank;
     if (o->form.kind != OSV_FORM_AFFINE && o->rank != 1)
         return OSV_FAIL(e, OSV_USAGE, "--rank %d: only --apply affine has a use for it", o->rank);
-    if (o->form.kind != OSV_FORM_AFFINE && o->job.max_norm == 0)
-        return OSV_FAIL(e, OSV_USAGE,
-                        "--max-norm 0: leaves nothing to train; with --apply affine it is the map alone");
     return OSV_OK;
 }
 

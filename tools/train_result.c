@@ -53,14 +53,15 @@ void train_result_print(const train_report *r, const double *before, const doubl
     for (int j = 0; j < s->jobs.jobs; j++) {
         const osv_job *job = &s->jobs.job[j];
         const osv_outcome *out = &r->outcome[j];
+        char layers[TRAIN_LAYERS_ROOM];
+        printf("%s, layer%s %s: ", job->name, job->laters ? "s" : "", train_job_layers(layers, job));
         if (out->stopped == OSV_RUNNING) {
-            printf("%s, layer %d: not begun when the run was interrupted\n", job->name, job->layer);
+            printf("not begun when the run was interrupted\n");
             c += job->completions;
             continue;
         }
-        printf("%s, layer %d: stopped after %d iterations (%s), loss %.4g -> %.4g nats, norm %.4g\n",
-               job->name, job->layer, out->iterations, osv_stop_name(out->stopped), out->loss_start,
-               out->loss, out->norm);
+        printf("stopped after %d iterations (%s), loss %.4g -> %.4g nats, norm %.4g\n", out->iterations,
+               osv_stop_name(out->stopped), out->loss_start, out->loss, out->norm);
         const osv_datapoint *shown = NULL;
         for (int i = 0; i < job->completions; i++, c++) {
             const train_source *from = &s->jobs.from[j][i];
@@ -99,11 +100,12 @@ static json_t *job_json(const train_report *r, int j, const double *before, cons
     for (int i = 0; i < job->completions; i++)
         json_array_append_new(completions, completion_json(&r->setup->jobs.from[j][i], before[i], after[i],
                                                            begun ? out->losses[i] : NAN));
-    return json_pack("{s:s, s:i, s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "name", job->name, "layer", job->layer,
-                     "stopped", begun ? osv_stop_name(out->stopped) : "not-begun", "iterations",
-                     out->iterations, "loss_start", osv_number_json(out->loss_start), "loss",
-                     osv_number_json(out->loss), "norm", osv_number_json(out->norm), "file",
-                     osv_text_json(r->file[j]), "completions", completions);
+    return json_pack("{s:s, s:i, s:o*, s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "name", job->name, "layer",
+                     job->layer, "layers", train_job_layers_json(job), "stopped",
+                     begun ? osv_stop_name(out->stopped) : "not-begun", "iterations", out->iterations,
+                     "loss_start", osv_number_json(out->loss_start), "loss", osv_number_json(out->loss),
+                     "norm", osv_number_json(out->norm), "file", osv_text_json(r->file[j]), "completions",
+                     completions);
 }
 
 int train_result_json(const train_report *r, const double *before, const double *after, osv_error *e)

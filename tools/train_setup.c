@@ -73,7 +73,8 @@ static bool same_text(const char *a, const char *b)
 static bool same_start(const train_options *a, const train_options *b)
 {
     return same_text(a->init, b->init) && same_text(a->offset, b->offset) && a->apart == b->apart &&
-           same_text(a->apply, b->apply) && a->rank == b->rank && (!a->apart || a->layer_text == b->layer_text);
+           same_text(a->apply, b->apply) && a->rank == b->rank &&
+           (!a->apart || a->layer_text == b->layer_text);
 }
 
 /* Configurations that follow each other with the same files share what is in them. */

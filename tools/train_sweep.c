@@ -190,7 +190,8 @@ static int at_least_one(int count)
 
 int train_line_jobs(const train_options *o)
 {
-    const int values[] = {o->joint ? 1 : o->layers, o->seeds.count, o->max_norm.count, o->lr.count, o->init_norm.count};
+    const int values[] = {o->joint ? 1 : o->layers, o->seeds.count, o->max_norm.count, o->lr.count,
+                          o->init_norm.count};
     long jobs = 1;
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         jobs *= at_least_one(values[i]);

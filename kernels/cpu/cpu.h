@@ -176,8 +176,8 @@ void osv_cpu_objective(osv_ops *o, float *w, float *completion, const float *los
 void osv_cpu_sample(osv_ops *o, int *id, float *logprob, const float *z, const osv_sampling *how, int R,
                     int V);
 
-void osv_cpu_apply(osv_ops *o, float *x, const float *x0, const float *p, const osv_site *site,
-                   float *coef, int D);
+void osv_cpu_apply(osv_ops *o, float *x, const float *x0, const float *p, const osv_site *site, float *coef,
+                   int D);
 void osv_cpu_apply_dp(osv_ops *o, float *dp, const float *dx, const float *x0, const float *p,
                       const osv_site *site, float *coef, int D);
 void osv_cpu_apply_dx(osv_ops *o, float *dx, const float *x0, const float *p, const osv_site *site,

@@ -1,5 +1,6 @@
 /* Limited by bandwidth: apply reads and writes the site's rows, a block a row; dp reads them once for each
- * row of parameters. The parameters stay in L2. `add`, which nearly every run uses, has kernels of its own. */
+ * row of parameters. The parameters stay in L2. `add`, which nearly every run uses, has kernels of its own.
+ */
 #include "kernels/cuda/gpu.cuh"
 #include "kernels/form.h"
 
@@ -44,9 +45,8 @@ static __global__ void apply_add_dp(float *dp, const float *dx, const int *grad,
                                     const int *sign, int D, int column_blocks)
 {
     int i = (int)blockIdx.x / column_blocks, d = (int)blockIdx.x % column_blocks * WARP + warp_lane();
-    float sum = sum_over_rows(first[i], first[i + 1], d < D, [&](int r) {
-        return sign[r] ? (float)sign[r] * dx[(size_t)r * D + d] : 0.0f;
-    });
+    float sum = sum_over_rows(first[i], first[i + 1], d < D,
+                              [&](int r) { return sign[r] ? (float)sign[r] * dx[(size_t)r * D + d] : 0.0f; });
     if (warp_index() == 0 && d < D) dp[(size_t)grad[i] * D + d] = sum;
 }
 

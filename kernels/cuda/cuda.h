@@ -109,12 +109,12 @@ void osv_cuda_objective(osv_ops *o, float *w, float *completion, const float *lo
 void osv_cuda_sample(osv_ops *o, int *id, float *logprob, const float *z, const osv_sampling *how, int R,
                      int V);
 
-void osv_cuda_apply(osv_ops *o, float *x, const float *x0, const float *p, const osv_site *site,
-                   float *coef, int D);
+void osv_cuda_apply(osv_ops *o, float *x, const float *x0, const float *p, const osv_site *site, float *coef,
+                    int D);
 void osv_cuda_apply_dp(osv_ops *o, float *dp, const float *dx, const float *x0, const float *p,
-                      const osv_site *site, float *coef, int D);
+                       const osv_site *site, float *coef, int D);
 void osv_cuda_apply_dx(osv_ops *o, float *dx, const float *x0, const float *p, const osv_site *site,
-                      float *coef, int D);
+                       float *coef, int D);
 void osv_cuda_adam(osv_ops *o, float *v, float *m, float *s, const float *dv, const osv_adam_params *params,
                    int D, int J);
 void osv_cuda_norm(osv_ops *o, float *out, const float *v, int D, int J);
