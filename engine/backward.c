@@ -77,7 +77,10 @@ void osv_head_dx(const osv_engine *g, const osv_device_pass *p, const osv_real *
     int R = p->host->R, T = p->host->T;
     BEGIN("head", -1);
 
+    const osv_distributions *d = &p->distributions;
+    if (d->K > 0) OP(kl_dx, t->kl_dz, t->z, t->max, t->kl_sum, w + p->scores.S, d, m->shard.V);
     OP(score_dx, t->z, t->max, t->sum, w, &p->scores, m->shard.V);
+    if (d->K > 0) OP(residual_add, t->z, t->z, t->kl_dz, d->row, m->shard.V, d->rows);
     OP(matmul_dx, t->dxq, IN(t->z), W(&m->head), 1, R);
     sum_over_ranks_dx(g, t->dxq, R);
     OP(rmsnorm_dx, t->dxq, t->dxq, t->x_final, &m->final_norm, c->norm_offset, c->norm_eps, R);

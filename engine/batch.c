@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine/forest.h"
+#include "engine/scores.h"
 #include "engine/sites.h"
 #include "engine/worklist.h"
 
@@ -157,64 +158,6 @@ done:
 
 /* ---- scores ---- */
 
-typedef struct {
-    int row, target, kind, place; /* place: which entry of completion_score it is */
-    double coldness, eps;
-} score;
-
-static int compare_scores(const void *x, const void *y)
-{
-    const score *a = x, *b = y;
-    if (a->row != b->row) return a->row < b->row ? -1 : 1;
-    if (a->coldness != b->coldness) return a->coldness < b->coldness ? -1 : 1;
-    if (a->eps != b->eps) return a->eps < b->eps ? -1 : 1;
-    if (a->target != b->target) return a->target < b->target ? -1 : 1;
-    return a->place < b->place ? -1 : a->place > b->place;
-}
-
-/* A row of logits is a (row, coldness, eps): jobs that differ in these may meet at a frozen row. */
-static int make_scores(builder *b, osv_pass *p, score *s, int S, bool every_row, int *completion_score,
-                       int first_id)
-{
-    qsort(s, (size_t)S, sizeof *s, compare_scores);
-    int most = S + (every_row ? p->T : 0);
-    int *first = room(b, most + 1, sizeof *first), *target = room(b, S, sizeof *target);
-    int *kind = room(b, S, sizeof *kind);
-    osv_real *coldness = room(b, most, sizeof *coldness), *eps = room(b, most, sizeof *eps);
-    p->scored = room(b, most, sizeof *p->scored);
-    p->scores = (osv_scores){
-        .S = S, .first = first, .target = target, .kind = kind, .coldness = coldness, .eps = eps};
-    if (b->error->status) return b->error->status;
-    int R = 0, next = 0; /* next: the first pass row that has no logits yet */
-    for (int i = 0; i < S; i++) {
-        bool same = i > 0 && s[i].row == s[i - 1].row && s[i].coldness == s[i - 1].coldness &&
-                    s[i].eps == s[i - 1].eps;
-        if (!same) {
-            while (every_row && next < s[i].row) {
-                p->scored[R] = next++;
-                coldness[R] = 1;
-                first[R++] = i;
-            }
-            next = s[i].row + 1;
-            p->scored[R] = s[i].row;
-            coldness[R] = (osv_real)s[i].coldness;
-            eps[R] = (osv_real)s[i].eps;
-            first[R++] = i;
-        }
-        target[i] = s[i].target;
-        kind[i] = (int)s[i].kind;
-        completion_score[s[i].place] = first_id + i;
-    }
-    while (every_row && next < p->T) {
-        p->scored[R] = next++;
-        coldness[R] = 1;
-        first[R++] = S;
-    }
-    first[R] = S;
-    p->R = p->scores.R = R;
-    return OSV_OK;
-}
-
 static int make_all_scores(builder *b, osv_batch *out)
 {
     int total = 0;
@@ -222,7 +165,7 @@ static int make_all_scores(builder *b, osv_batch *out)
     out->completion_tokens = total;
     out->completion_first = room(b, b->C + 1, sizeof *out->completion_first);
     out->completion_score = room(b, total, sizeof *out->completion_score);
-    score *live = room(b, total, sizeof *live), *constant = room(b, total, sizeof *constant);
+    osv_asked *live = room(b, total, sizeof *live), *constant = room(b, total, sizeof *constant);
     if (b->error->status) goto done;
     int lives = 0, constants = 0, place = 0;
     for (int c = 0; c < b->C; c++) {
@@ -230,12 +173,14 @@ static int make_all_scores(builder *b, osv_batch *out)
         out->completion_first[c] = place;
         for (int t = s->prompt; t < s->count; t++, place++) {
             int node = b->predictor[place];
-            score one = {.row = node >= 0 ? b->row_of_live[node] : b->row_of_base[-1 - node],
-                         .target = s->ids[t],
-                         .kind = (int)s->kind,
-                         .place = place,
-                         .coldness = b->job[s->job].coldness,
-                         .eps = b->job[s->job].eps};
+            osv_asked one = {.row = node >= 0 ? b->row_of_live[node] : b->row_of_base[-1 - node],
+                             .target = s->ids[t],
+                             .kind = (int)s->kind,
+                             .place = place,
+                             .logp = s->logp ? s->logp[t - s->prompt] : NULL,
+                             .reverse = s->reverse,
+                             .coldness = b->job[s->job].coldness,
+                             .eps = b->job[s->job].eps};
             if (node >= 0)
                 live[lives++] = one;
             else
@@ -243,8 +188,9 @@ static int make_all_scores(builder *b, osv_batch *out)
         }
     }
     out->completion_first[b->C] = place;
-    if (make_scores(b, &out->live, live, lives, !b->on->scored_logits, out->completion_score, 0)) goto done;
-    make_scores(b, &out->base, constant, constants, false, out->completion_score, lives);
+    if (osv_scores_build(&out->live, live, lives, !b->on->scored_logits, out->completion_score, 0, b->error))
+        goto done;
+    osv_scores_build(&out->base, constant, constants, false, out->completion_score, lives, b->error);
 done:
     free(live);
     free(constant);

@@ -50,11 +50,13 @@ typedef struct {
     int *segment;      /* [T] 1 where a segment starts: a run with one parent and no branch inside */
     int *active;       /* [N] rows that take part in block l: a prefix */
     osv_worklist work; /* host arrays; all T rows ask */
-    int *query_tiles, *kv_tiles; /* [N] tiles of `work` that are active in block l */
-    int R;                       /* rows that have logits */
-    int *scored;                 /* [R] rising */
-    osv_worklist last;           /* only the scored rows ask */
-    osv_scores scores;           /* host arrays; scores of the row scored[r] */
+    int *query_tiles, *kv_tiles;     /* [N] tiles of `work` that are active in block l */
+    int R;                           /* rows that have logits */
+    int *scored;                     /* [R] rising */
+    osv_worklist last;               /* only the scored rows ask */
+    osv_scores scores;               /* host arrays; scores of the row scored[r] */
+    osv_distributions distributions; /* likewise, but `logp`: */
+    const osv_real **logp;           /* [distributions.K] each [V], the sequences' */
 } osv_pass;
 
 typedef struct {
@@ -76,9 +78,15 @@ typedef struct {
     bool *site_entry;      /* [sites] the rows start here, unsteered so far; else jobs meet them again */
     osv_site *site;        /* [sites] host arrays */
     int *completion_first; /* [C + 1] scores of completion c (= sequence c), in token order: */
-    int *completion_score; /* index < live.scores.S: live; else constant, counted on from there */
+    int *completion_score; /* index < osv_losses_of(&live): live; else constant, counted on from there. Of a
+                              pass come first the scores, then the distributions */
     int completion_tokens; /* sum of scored tokens */
 } osv_batch;
+
+static inline int osv_losses_of(const osv_pass *p)
+{
+    return p->scores.S + p->distributions.K;
+}
 
 /* `sequence` [C], `job` [J]. Fails where a job's loss cannot depend on its vector, naming the job by index
  * through *bad_job. */

@@ -98,6 +98,11 @@ void osv_pass_free(osv_pass *p)
     free((void *)p->scores.kind);
     free((void *)p->scores.coldness);
     free((void *)p->scores.eps);
+    free((void *)p->distributions.row);
+    free((void *)p->distributions.first);
+    free((void *)p->distributions.reverse);
+    free((void *)p->distributions.coldness);
+    free(p->logp);
     osv_worklist_free(&p->work);
     osv_worklist_free(&p->last);
     *p = (osv_pass){0};

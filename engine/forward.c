@@ -113,6 +113,11 @@ void osv_losses(const osv_engine *g, const osv_device_pass *p, osv_real *loss)
     OP(score_sum, t->sum, t->z, t->max, &p->scores, V);
     g->comm->all_reduce(g->comm, t->sum, 2 * (size_t)S, OSV_SUM);
     OP(score, loss, t->sum, &p->scores);
+    if (p->distributions.K > 0) {
+        OP(kl_sum, t->kl_sum, t->z, t->max, &p->distributions, V);
+        g->comm->all_reduce(g->comm, t->kl_sum, 2 * (size_t)p->distributions.K, OSV_SUM);
+        OP(kl, loss + S, t->kl_sum, &p->distributions);
+    }
     END("losses", -1);
 }
 

@@ -20,6 +20,23 @@ osv_worklist osv_put_worklist(osv_bump *b, const osv_worklist *host)
     return w;
 }
 
+/* This rank's columns of the distributions. */
+static void put_distributions(osv_bump *b, osv_distributions *d, const osv_model *m, const osv_pass *host)
+{
+    size_t V = (size_t)m->shard.V;
+    *d = host->distributions;
+    d->row = osv_put(b, d->row, d->rows, sizeof *d->row);
+    d->first = osv_put(b, d->first, d->rows + 1, sizeof *d->first);
+    d->reverse = osv_put(b, d->reverse, d->K, sizeof *d->reverse);
+    d->coldness = osv_put(b, d->coldness, d->rows, sizeof *d->coldness);
+    d->softcap = m->config.final_softcap;
+    osv_real *logp = osv_take(b, (size_t)d->K * V, sizeof *logp);
+    for (int k = 0; b->o && k < d->K; k++)
+        b->o->copy(b->o, logp + (size_t)k * V, host->logp[k] + m->shard.vocab0, V * sizeof *logp,
+                   OSV_TO_DEVICE);
+    d->logp = logp;
+}
+
 static void put_pass(osv_bump *b, osv_device_pass *p, const osv_model *m, const osv_pass *host, int slot,
                      bool narrow)
 {
@@ -37,6 +54,7 @@ static void put_pass(osv_bump *b, osv_device_pass *p, const osv_model *m, const 
     p->scores.eps = osv_put(b, s->eps, s->R, sizeof *s->eps);
     p->scores.first_id = m->shard.vocab0;
     p->scores.softcap = m->config.final_softcap;
+    put_distributions(b, &p->distributions, m, host);
 }
 
 static osv_site put_site(osv_bump *b, const osv_site *host)
@@ -115,13 +133,16 @@ osv_real *osv_take_scratch(osv_bump *b, osv_scratch *t, const osv_model *m, cons
     t->z = reals(b, R, sh->V);
     t->max = reals(b, R, 1);
     t->sum = reals(b, p->scores.S, 2);
+    t->kl_sum = reals(b, p->distributions.K, 2);
     return y;
 }
 
-static void take_reverse_scratch(osv_bump *b, osv_scratch *t, const osv_model *m, int T, int R)
+static void take_reverse_scratch(osv_bump *b, osv_scratch *t, const osv_model *m, const osv_pass *p)
 {
     const osv_config *c = &m->config;
     const osv_shard *sh = &m->shard;
+    int T = p->T, R = p->R;
+    t->kl_dz = reals(b, p->distributions.rows, sh->V);
     t->dx = reals(b, T, c->D);
     t->dxq = reals(b, R, c->D);
     t->dh = reals(b, T, c->D);
@@ -166,9 +187,9 @@ static void lay_out(osv_bump *b, osv_buffers *buffer, const osv_model *m, const 
     buffer->base_row = osv_put(b, batch->base_row, batch->live.T, sizeof *batch->base_row);
     put_sites(b, buffer, batch);
     put_rope(b, buffer, c, batch, e);
-    int live_S = batch->live.scores.S;
-    buffer->loss = reals(b, live_S + batch->base.scores.S, 1);
-    buffer->w = reals(b, live_S, 1);
+    int losses = osv_losses_of(&batch->live);
+    buffer->loss = reals(b, losses + osv_losses_of(&batch->base), 1);
+    buffer->w = reals(b, losses, 1);
     buffer->x0 = reals(b, batch->live.T, D);
     for (int l = batch->first_block; l < N; l++) {
         buffer->block[l].k = reals(b, batch->slots, KE);
@@ -185,7 +206,7 @@ static void lay_out(osv_bump *b, osv_buffers *buffer, const osv_model *m, const 
     buffer->below_x[1] = reals(&below, batch->base.T, D);
 
     y = osv_take_scratch(b, &buffer->live.scratch, m, &buffer->live);
-    take_reverse_scratch(b, &buffer->live.scratch, m, batch->live.T, batch->live.R);
+    take_reverse_scratch(b, &buffer->live.scratch, m, &batch->live);
     osv_activations again = {0};
     if (on->recompute > 0) osv_take_activations(b, &again, m, batch->live.T, y);
     for (int l = batch->first_block; l < N; l++) {

@@ -34,6 +34,8 @@ typedef struct {
     osv_real *z;       /* [R, V] logits, then their gradients */
     osv_real *max;     /* [R] */
     osv_real *sum;     /* [S, 2] */
+    osv_real *kl_sum;  /* [K, 2] */
+    osv_real *kl_dz;   /* [rows with distributions, V] */
     osv_real *dx;      /* [T, D] */
     osv_real *dxq;     /* [R, D] dx of the last block where it is narrow */
     osv_real *dh, *dy; /* [T, D] */
@@ -52,6 +54,7 @@ typedef struct {
     const int *id, *scored;
     osv_worklist work, last;
     osv_scores scores;
+    osv_distributions distributions;
     osv_scratch scratch;
 } osv_device_pass;
 
@@ -70,8 +73,8 @@ typedef struct {
     const int *sum_param;
     osv_real *x0;   /* [live.T, D] unsteered residual stream where each live row starts */
     osv_real *rope; /* [positions, rot] */
-    osv_real *loss; /* [live.S + base.S] live scores, then constant ones */
-    osv_real *w;    /* [live.S] d objective / d loss */
+    osv_real *loss; /* [live losses, base losses]: of a pass the scores first, then the distributions */
+    osv_real *w;    /* [live losses] d objective / d loss */
 } osv_buffers;
 
 /* Rows of a pass in block l, and those that have queries in it. */

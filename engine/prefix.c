@@ -36,7 +36,7 @@ void osv_prefix(osv_step *s)
     }
     if (p->host->R > 0) {
         osv_logits(g, p);
-        osv_losses(g, p, b->loss + b->live.scores.S);
+        osv_losses(g, p, b->loss + osv_losses_of(&s->batch->live));
     }
     END("prefix", -1);
 }

@@ -12,6 +12,9 @@ typedef struct {
     const int *ids;           /* [count] */
     const signed char *steer; /* [count] +1 or -1: the job's vector enters here with this sign; 0: not */
     osv_score_kind kind;
+    const osv_real *const *logp; /* NULL, or [count - prompt] each [V], ln of the distributions that the
+                                    scored tokens' predictions are to match, instead of what `kind` says */
+    bool reverse;                /* KL(P || p) instead of KL(p || P) */
 } osv_sequence;
 
 #endif

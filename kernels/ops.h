@@ -99,6 +99,18 @@ typedef struct {
     double softcap; /* c > 0: z has been through softcap(c), and score_dx goes back through it; 0: none */
 } osv_scores;
 
+/* Rows of logits that are to match whole distributions: reentrant steering, and anchors that keep a model as
+ * it was. */
+typedef struct {
+    int rows, K;
+    const int *row;           /* [rows] of z, rising, none twice */
+    const int *first;         /* [rows + 1] the distributions of row[r] are first[r] .. first[r + 1) */
+    const osv_real *logp;     /* [K, V] ln p, this rank's slice; -inf where p = 0 */
+    const int *reverse;       /* [K] 0: KL(p || P) = sum of p ln(p / P); 1: KL(P || p) */
+    const osv_real *coldness; /* [rows] P = softmax(coldness z) */
+    double softcap;           /* as in osv_scores */
+} osv_distributions;
+
 /* How the scores of a completion become one loss and what is optimized (optim/objective). */
 typedef struct {
     int C;
@@ -254,6 +266,17 @@ struct osv_ops {
      * become zero. */
     void (*score_dx)(osv_ops *o, osv_real *z, const osv_real *max, const osv_real *sum, const osv_real *w,
                      const osv_scores *scores, int V);
+
+    /* The same three stages for distributions, with u_j = coldness (z_j - max).
+     * sum[k] = { sum of exp(u_j), sum of p_j (u_j - ln p_j), or of exp(u_j) (u_j - ln p_j) where reverse },
+     * of this slice. sum [K, 2], max [R] */
+    void (*kl_sum)(osv_ops *o, osv_real *sum, const osv_real *z, const osv_real *max,
+                   const osv_distributions *d, int V);
+    /* loss [K] in nats, from the reduced sums */
+    void (*kl)(osv_ops *o, osv_real *loss, const osv_real *sum, const osv_distributions *d);
+    /* dz[r] = sum over the distributions of row[r] of w[k] dloss[k]/dz. dz [d.rows, V] is not z; w [K] */
+    void (*kl_dx)(osv_ops *o, osv_real *dz, const osv_real *z, const osv_real *max, const osv_real *sum,
+                  const osv_real *w, const osv_distributions *d, int V);
 
     /* completion[c] = scale[c] * sum of its losses; w[s] = d objective / d loss[s] for s < S. loss [*] [S
      * live scores first, then constant ones]. */

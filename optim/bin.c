@@ -198,7 +198,7 @@ static void iterate(osv_bin *b, int parity)
     if (!b->t->on.cache_prefix) osv_prefix(b->step);
     osv_forward(b->step, b->p);
     OP(objective, b->step->buffer.w, b->completion, b->step->buffer.loss, &b->objective,
-       b->batch->live.scores.S);
+       osv_losses_of(&b->batch->live));
     osv_backward(b->step, b->p, b->dp);
     OP(norm, b->norm, b->p, b->D, P);
     OP(norm, b->grad_norm, b->dp, b->D, P);

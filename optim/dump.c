@@ -178,7 +178,7 @@ static int run(dump *d)
 {
     const osv_training *t = d->t;
     osv_ops *o = t->ops;
-    int S = d->batch->live.scores.S, D = t->model->config.D;
+    int S = osv_losses_of(&d->batch->live), D = t->model->config.D;
     const osv_watch *before = o->watch;
     o->watch = &(osv_watch){.context = d, .begin = begin, .end = end};
     osv_prefix(d->step);

@@ -19,7 +19,7 @@ static int evaluate_bin(const osv_training *t, const int *job, int J, const osv_
     osv_switches on = t->on;
     on.recompute = batch->N; /* nothing is kept for a reverse pass */
     if ((status = osv_step_open(&step, o, t->comm, t->model, batch, &on))) goto done;
-    int scores = batch->live.scores.S + batch->base.scores.S;
+    int scores = osv_losses_of(&batch->live) + osv_losses_of(&batch->base);
     loss = malloc((size_t)scores * sizeof *loss + 1);
     p = o->alloc(o, (size_t)batch->P * bytes);
     if (!loss) OSV_FAIL(o->error, OSV_DEVICE, "out of memory");

@@ -402,6 +402,50 @@ Test(gradient, score_objective)
     each_case(op_head_cases, &op_score_dx, chain_test);
 }
 
+/* ---- distributions ---- */
+
+/* Sum of w times the divergences of the softcapped logits, of an op_kl_dx call. */
+static double kl_value(void *context)
+{
+    forward *f = context;
+    const kl_shape *s = f->c->shape;
+    osv_ops *o = f->c->o;
+    osv_distributions d = op_distributions(f->c);
+    int R = 2 * s->rows + 1;
+    osv_real *z = f->out[1], *max = z + (size_t)R * (size_t)s->V, *sum = max + R, *loss = sum + 2 * d.K;
+    memcpy(z, f->out[0], (size_t)R * (size_t)s->V * sizeof *z);
+    if (s->softcap > 0) o->softcap(o, z, s->softcap, (size_t)R * (size_t)s->V);
+    o->score_max(o, max, z, R, s->V);
+    o->kl_sum(o, sum, z, max, &d, s->V);
+    o->kl(o, loss, sum, &d);
+    return dot(loss, initial(f->c, KL_LAST), (size_t)d.K);
+}
+
+static void kl_test(op_call *c, const char *text)
+{
+    const kl_shape *s = c->shape;
+    size_t V = (size_t)s->V, R = 2 * (size_t)s->rows + 1;
+    if (s->rows == 0 || s->slice) return; /* a slice alone is no distribution */
+    forward f = {.c = c,
+                 .out = {malloc(R * V * sizeof(osv_real)),
+                         malloc((R * V + R + 3 * (size_t)(s->rows * s->per_row)) * sizeof(osv_real))}};
+    osv_real *dz = op_read(c, KL_DZ), *dx = calloc(R * V, sizeof *dx);
+    for (size_t i = 0; i < R * V; i++) {
+        double z = initial(c, KL_Z)[i];
+        f.out[0][i] = s->softcap > 0 ? s->softcap * atanh(z / s->softcap) : z;
+    }
+    for (int r = 0; r < s->rows; r++) /* dz is that of the rows 1, 3, ... */
+        memcpy(dx + (2 * (size_t)r + 1) * V, dz + (size_t)r * V, V * sizeof *dx);
+    function g = {kl_value, &f, {{f.out[0], dx, R * V}}, 1, "kl_sum, kl, kl_dx", text};
+    check(&g);
+    free(dz), free(dx), free(f.out[0]), free(f.out[1]);
+}
+
+Test(gradient, kl)
+{
+    each_case(op_kl_cases, &op_kl_dx, kl_test);
+}
+
 /* ---- apply ---- */
 
 /* <g, form(x0; p)> at the site's rows, of an op_apply_dp call. */

@@ -17,7 +17,8 @@ typedef struct {
         &operator, &(const type){__VA_ARGS__}, #__VA_ARGS__ \
     }
 
-extern const op_case op_block_cases[], op_attention_cases[], op_head_cases[], op_vector_cases[];
+extern const op_case op_block_cases[], op_attention_cases[], op_head_cases[], op_kl_cases[],
+    op_vector_cases[];
 extern const op_case *const op_case_lists[]; /* all of them, NULL at the end */
 
 /* ---- block ---- */
@@ -115,6 +116,17 @@ enum {
 };
 /* The scores of a call, with their arrays in the filling's memory. */
 osv_scores op_scores(const op_call *c);
+
+typedef struct {
+    int rows, per_row, V; /* of 2 rows + 1 rows of z */
+    int reverse;          /* 2: every other one */
+    double softcap;
+    bool slice; /* there is more of the vocabulary */
+} kl_shape;
+extern const op_kind op_kl_sum, op_kl, op_kl_dx;
+/* Buffers of all of these. In kl_dx KL_LAST is w, in kl it is loss. */
+enum { KL_DZ, KL_SUM, KL_LAST, KL_Z, KL_MAX };
+osv_distributions op_distributions(const op_call *c);
 
 typedef struct {
     int C, S, constant; /* losses: S live ones, then constant ones */

@@ -13,7 +13,9 @@ enum {
     JOBS = 3,
     BLOCKS = 4,
     ROWS = JOBS * BLOCKS * 5,
-    NUMBERS = ROWS * 64
+    NUMBERS = ROWS * 64,
+    SCORED = 8,
+    MAX_V = 64
 };
 
 typedef struct {
@@ -21,6 +23,9 @@ typedef struct {
     int ids[MAX_SEQUENCES][MAX_TOKENS];
     signed char steer[MAX_SEQUENCES][MAX_TOKENS];
     int C;
+    osv_real logp[MAX_SEQUENCES][SCORED][MAX_V];
+    const osv_real *row[MAX_SEQUENCES][SCORED];
+    bool matches[MAX_SEQUENCES]; /* a distribution for each token, instead of its id */
     osv_batch_job job[JOBS];
     int later[JOBS][BLOCKS];
     int J;
@@ -42,6 +47,22 @@ static void give_forms(problem *p, int N, unsigned seed)
         job->apart = (seed / 2 + (unsigned)j) % 2;
         for (int l = job->layer + 1; l < N; l++)
             if ((seed + (unsigned)(l + j)) % 3) p->later[j][job->laters++] = l;
+    }
+}
+
+/* Every third sequence has distributions to match, in either direction. */
+static void give_distributions(problem *p, int V, unsigned seed)
+{
+    for (int c = 1; c < p->C; c += 3) {
+        osv_sequence *q = &p->sequence[c];
+        p->matches[c] = q->count - q->prompt <= SCORED;
+        q->reverse = c % 2;
+        for (int t = 0; p->matches[c] && t < q->count - q->prompt; t++) {
+            double sum = 0;
+            for (int j = 0; j < V; j++)
+                sum += exp((double)(p->logp[c][t][j] = (osv_real)(2 * toy_random(&seed))));
+            for (int j = 0; j < V; j++) p->logp[c][t][j] -= (osv_real)log(sum);
+        }
     }
 }
 
@@ -88,6 +109,8 @@ static void point(problem *p)
     for (int c = 0; c < p->C; c++) {
         p->sequence[c].ids = p->ids[c];
         p->sequence[c].steer = p->steer[c];
+        for (int t = 0; t < SCORED; t++) p->row[c][t] = p->logp[c][t];
+        p->sequence[c].logp = p->matches[c] ? p->row[c] : NULL;
     }
     for (int j = 0; j < p->J; j++) p->job[j].later = p->later[j];
 }
@@ -112,8 +135,8 @@ static void open_run(run *r, const toy *t, problem *p, const osv_switches *on)
         osv_batch_build(&r->batch, p->sequence, p->C, p->job, p->J, t->model.config.N, on, &bad, &r->error),
         0, "%s", r->error.text);
     cr_assert_eq(osv_step_open(&r->step, r->ops, r->comm, &t->model, r->batch, on), 0, "%s", r->error.text);
-    r->S = r->batch->live.scores.S;
-    r->total = r->S + r->batch->base.scores.S;
+    r->S = osv_losses_of(&r->batch->live);
+    r->total = r->S + osv_losses_of(&r->batch->base);
     osv_prefix(r->step);
 }
 
@@ -183,13 +206,15 @@ static void check_dv(bool forms)
         int N = 2 + (int)(seed % 3);
         toy t = toy_make(seed % 2 ? TOY_LLAMA : TOY_GEMMA2, N, seed);
         int D = t.model.config.D;
-        problem p = random_problem(N, t.model.config.V, seed);
+        static problem p;
+        p = random_problem(N, t.model.config.V, seed);
         if (!steers_something(&p)) {
             toy_free(&t);
             continue;
         }
         tried++;
         if (forms) give_forms(&p, N, seed);
+        if (forms) give_distributions(&p, t.model.config.V, seed);
         run r;
         open_run(&r, &t, &p, &osv_all_on);
         unsigned s = seed + 1000; /* not the toy's: a clamp would meet its own direction alone */
@@ -245,7 +270,8 @@ static void check_switches(bool forms)
         int N = 1 + (int)(seed % 4);
         toy t = toy_make(seed % 2 ? TOY_GEMMA2 : TOY_LLAMA, N, seed);
         int D = t.model.config.D;
-        problem p = random_problem(N, t.model.config.V, seed + 100);
+        static problem p;
+        p = random_problem(N, t.model.config.V, seed + 100);
         if (!steers_something(&p)) {
             toy_free(&t);
             continue;
@@ -253,6 +279,7 @@ static void check_switches(bool forms)
         unsigned s = seed + 1000; /* not the toy's: a clamp would meet its own direction alone */
         static osv_real v[NUMBERS], dv[NUMBERS], other[NUMBERS];
         if (forms) give_forms(&p, N, seed);
+        if (forms) give_distributions(&p, t.model.config.V, seed);
         run r;
         open_run(&r, &t, &p, &osv_all_on);
         for (int i = 0; i < r.batch->P * D; i++) v[i] = (osv_real)(0.5 * toy_random(&s));

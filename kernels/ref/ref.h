@@ -70,6 +70,11 @@ void osv_ref_score_sum(osv_ops *o, osv_real *sum, const osv_real *z, const osv_r
 void osv_ref_score(osv_ops *o, osv_real *loss, const osv_real *sum, const osv_scores *scores);
 void osv_ref_score_dx(osv_ops *o, osv_real *z, const osv_real *max, const osv_real *sum, const osv_real *w,
                       const osv_scores *scores, int V);
+void osv_ref_kl_sum(osv_ops *o, osv_real *sum, const osv_real *z, const osv_real *max,
+                    const osv_distributions *d, int V);
+void osv_ref_kl(osv_ops *o, osv_real *loss, const osv_real *sum, const osv_distributions *d);
+void osv_ref_kl_dx(osv_ops *o, osv_real *dz, const osv_real *z, const osv_real *max, const osv_real *sum,
+                   const osv_real *w, const osv_distributions *d, int V);
 void osv_ref_objective(osv_ops *o, osv_real *w, osv_real *completion, const osv_real *loss,
                        const osv_objective *objective, int S);
 void osv_ref_sample(osv_ops *o, int *id, osv_real *logprob, const osv_real *z, const osv_sampling *how, int R,
