@@ -68,7 +68,7 @@ typedef struct {
     osv_batch *batch;
     osv_step *step;
     void *memory;
-    osv_real *v, *m, *s, *dv, *completion, *norm, *scale, *target;
+    osv_real *v, *m, *s, *dv, *completion, *norm;
     osv_adam_params *params;
     osv_objective objective;
     void *idle; /* memory that is zeroed while ops are submitted; NULL: not needed */
@@ -86,15 +86,8 @@ static void lay_out(iteration *i, osv_bump *b)
     i->dv = osv_take(b, vectors, sizeof *i->dv);
     i->completion = osv_take(b, C, sizeof *i->completion);
     i->norm = osv_take(b, J, sizeof *i->norm);
-    i->scale = osv_take(b, C, sizeof *i->scale);
-    i->target = osv_take(b, C, sizeof *i->target);
     i->params = osv_take(b, J, sizeof *i->params);
-    i->objective = (osv_objective){
-        .C = batch->C,
-        .first = osv_put(b, batch->completion_first, C + 1, sizeof(int)),
-        .score = osv_put(b, batch->completion_score, (size_t)batch->completion_tokens, sizeof(int)),
-        .scale = i->scale,
-        .target = i->target};
+    osv_objective_place(&i->objective, b, batch, i->t->job, NULL, i->J);
 }
 
 static void put(osv_ops *o, void *to, const void *from, size_t bytes)
@@ -117,12 +110,6 @@ static void upload(iteration *i)
         osv_random_direction(v, i->D, job->options.init_norm, (unsigned long long)j, job->name, 0);
         put(o, i->v + (size_t)j * D, v, D * sizeof *v);
         put(o, i->params + j, &params, sizeof params);
-    }
-    for (int c = 0; c < i->batch->C; c++) {
-        double scale, target;
-        osv_objective_of(&i->t->job[c], 0, &scale, &target);
-        put(o, i->scale + c, &(osv_real){(osv_real)scale}, sizeof(osv_real));
-        put(o, i->target + c, &(osv_real){(osv_real)target}, sizeof(osv_real));
     }
     free(v);
 }

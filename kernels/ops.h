@@ -111,13 +111,24 @@ typedef struct {
     double softcap;           /* as in osv_scores */
 } osv_distributions;
 
-/* How the scores of a completion become one loss and what is optimized (optim/objective). */
+/* How the scores of a completion become one loss L[c] = scale[c] (sum of its losses), and what is optimized:
+ * the sum over completions of weight[c] f(L[c]),
+ *     f = L                           where target[c] and partner[c] are none
+ *     f = (L - target)^2              satisficing (Dunefsky & Cohan 2025)
+ * and for two completions that are partners, once for both and with the weight of either,
+ *     f = -ln sigmoid(m),  m = sum over the two of beta (reference - L)
+ * which is the preference loss of Rafailov et al. 2023 where beta is positive for the chosen one, as negative
+ * for the other, and `reference` is the L of the unsteered model. */
 typedef struct {
     int C;
-    const int *first;       /* [C + 1] */
-    const int *score;       /* [first[C]] indexes of loss[], completion by completion, in token order */
-    const osv_real *scale;  /* [C] 1, or 1 / token count (length norm) */
-    const osv_real *target; /* [C] satisficing: optimize (L - target)^2; NaN: optimize L itself */
+    const int *first;          /* [C + 1] */
+    const int *score;          /* [first[C]] indexes of loss[], completion by completion, in token order */
+    const osv_real *scale;     /* [C] 1, or 1 / token count (length norm) */
+    const osv_real *weight;    /* [C] */
+    const osv_real *target;    /* [C] NaN: none */
+    const int *partner;        /* [C] -1: none */
+    const osv_real *beta;      /* [C] of those with a partner */
+    const osv_real *reference; /* [C] likewise */
 } osv_objective;
 
 /* How parameters meet a row x of the residual stream; s is the row's sign. The parameters of a job at a site
@@ -278,8 +289,8 @@ struct osv_ops {
     void (*kl_dx)(osv_ops *o, osv_real *dz, const osv_real *z, const osv_real *max, const osv_real *sum,
                   const osv_real *w, const osv_distributions *d, int V);
 
-    /* completion[c] = scale[c] * sum of its losses; w[s] = d objective / d loss[s] for s < S. loss [*] [S
-     * live scores first, then constant ones]. */
+    /* completion[c] = L[c]; w[s] = d objective / d loss[s] for s < S. loss [*] [S live ones first, then
+     * constant ones]. A loss may belong to several completions. */
     void (*objective)(osv_ops *o, osv_real *w, osv_real *completion, const osv_real *loss,
                       const osv_objective *objective, int S);
 

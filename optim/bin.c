@@ -27,7 +27,6 @@ struct osv_bin {
     osv_real *completion;       /* [C] losses */
     osv_real *norm, *grad_norm; /* [P] */
     osv_adam_params *params;    /* [P] */
-    osv_real *scale, *target;   /* [C] of the objective */
     osv_objective objective;
 
     /* host, one set for even and one for odd iterations: the device may be an iteration ahead */
@@ -88,16 +87,7 @@ static void lay_out(osv_bin *b, osv_bump *memory)
     b->norm = osv_take(memory, P, sizeof *b->norm);
     b->grad_norm = osv_take(memory, P, sizeof *b->grad_norm);
     b->params = osv_take(memory, P, sizeof *b->params);
-    b->scale = osv_take(memory, C, sizeof *b->scale);
-    b->target = osv_take(memory, C, sizeof *b->target);
-    b->objective = (osv_objective){
-        .C = b->C,
-        .first = osv_put(memory, b->batch->completion_first, C + 1, sizeof(int)),
-        .score =
-            osv_put(memory, b->batch->completion_score, (size_t)b->batch->completion_tokens, sizeof(int)),
-        .scale = b->scale,
-        .target = b->target,
-    };
+    osv_objective_place(&b->objective, memory, b->batch, b->t->job, b->job, b->J);
 }
 
 size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, int J, int recompute)
@@ -105,7 +95,7 @@ size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, int J, int r
     osv_switches on = t->on;
     on.recompute = recompute;
     osv_batch counted = *batch; /* lay_out reads it alone */
-    osv_bin b = {.J = J, .C = batch->C, .D = t->model->config.D, .batch = &counted};
+    osv_bin b = {.J = J, .C = batch->C, .D = t->model->config.D, .batch = &counted, .t = t};
     osv_bump own = {0};
     lay_out(&b, &own);
     return own.used + osv_plan_bytes(t->model, batch, &on, t->ops->error);
@@ -143,27 +133,6 @@ static void copy_states(osv_bin *b, osv_direction direction)
             OP(copy, up ? device : host, up ? host : device, numbers * sizeof *host, direction);
         }
     }
-}
-
-static int upload(osv_bin *b)
-{
-    osv_ops *o = b->t->ops;
-    copy_states(b, OSV_TO_DEVICE);
-    osv_real *scale = malloc(2 * (size_t)b->C * sizeof *scale + 1), *target = scale + b->C;
-    if (!scale) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
-    for (int i = 0; i < b->J; i++) {
-        for (int c = b->first[i]; c < b->first[i + 1]; c++) {
-            double a, x;
-            osv_objective_of(&b->t->job[b->job[i]], c - b->first[i], &a, &x);
-            scale[c] = (osv_real)a;
-            target[c] = (osv_real)x;
-        }
-    }
-    OP(copy, b->scale, scale, (size_t)b->C * sizeof *scale, OSV_TO_DEVICE);
-    OP(copy, b->target, target, (size_t)b->C * sizeof *target, OSV_TO_DEVICE);
-    OP(sync, 0); /* scale and target are read until here */
-    free(scale);
-    return osv_ops_status(o);
 }
 
 static void release(osv_bin *b)
@@ -266,7 +235,7 @@ int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, in
     if ((status = osv_ops_status(o))) goto fail;
     lay_out(b, &(osv_bump){.memory = b->memory, .o = o});
     if ((status = alloc_host(b))) goto fail;
-    if ((status = upload(b))) goto fail;
+    copy_states(b, OSV_TO_DEVICE);
     osv_prefix(b->step);
     if ((status = osv_ops_status(o))) goto fail;
     *out = b;

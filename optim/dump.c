@@ -36,10 +36,9 @@ typedef struct {
     int tensors, room;
     size_t bytes;
 
-    void *memory;       /* device: all below */
-    osv_real *v, *dv;   /* [J, D] */
-    osv_real *loss;     /* [C] */
-    osv_real *constant; /* [2, C] scale and target of the objective */
+    void *memory;     /* device: all below */
+    osv_real *v, *dv; /* [J, D] */
+    osv_real *loss;   /* [C] */
     osv_objective objective;
 } dump;
 
@@ -135,40 +134,25 @@ static void lay_out(dump *d, osv_bump *memory)
     d->v = osv_take(memory, (size_t)b->P * D, sizeof *d->v);
     d->dv = osv_take(memory, (size_t)b->G * D, sizeof *d->dv);
     d->loss = osv_take(memory, C, sizeof *d->loss);
-    d->constant = osv_take(memory, 2 * C, sizeof *d->constant);
-    d->objective = (osv_objective){
-        .C = b->C,
-        .first = osv_put(memory, b->completion_first, C + 1, sizeof(int)),
-        .score = osv_put(memory, b->completion_score, (size_t)b->completion_tokens, sizeof(int)),
-        .scale = d->constant,
-        .target = d->constant ? d->constant + C : NULL,
-    };
+    osv_objective_place(&d->objective, memory, b, d->t->job, NULL, d->t->jobs);
 }
 
-/* The start vectors and the objective's constants. */
+/* The start vectors. */
 static int upload(dump *d)
 {
     const osv_training *t = d->t;
     osv_ops *o = t->ops;
-    size_t C = (size_t)d->batch->C, D = (size_t)t->model->config.D, vectors = (size_t)d->batch->P * D;
+    size_t D = (size_t)t->model->config.D, vectors = (size_t)d->batch->P * D;
     osv_bump bump = {0};
     lay_out(d, &bump);
     d->memory = o->alloc(o, bump.used);
     OSV_TRY(osv_ops_status(o));
     lay_out(d, &(osv_bump){.memory = d->memory, .o = o});
-    osv_real *host = calloc(vectors + 2 * C + 1, sizeof *host), *constant = host + vectors;
+    osv_real *host = calloc(vectors + 1, sizeof *host);
     if (!host) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
-    for (int j = 0, c = 0; j < t->jobs; j++) {
+    for (int j = 0; j < t->jobs; j++)
         osv_job_start(host + (size_t)d->batch->job_param[j] * D, &t->job[j], (int)D);
-        for (int k = 0; k < t->job[j].completions; k++, c++) {
-            double scale, target;
-            osv_objective_of(&t->job[j], k, &scale, &target);
-            constant[c] = (osv_real)scale;
-            constant[C + (size_t)c] = (osv_real)target;
-        }
-    }
     o->copy(o, d->v, host, vectors * sizeof *host, OSV_TO_DEVICE);
-    o->copy(o, d->constant, constant, 2 * C * sizeof *host, OSV_TO_DEVICE);
     o->sync(o, 0);
     free(host);
     return osv_ops_status(o);

@@ -118,16 +118,15 @@ static int completion_json(json_t **out, finder *f, const osv_training *t, int j
     const osv_job *j = &t->job[job];
     const osv_sequence *s = &j->sequence[completion];
     const osv_batch *b = f->batch;
-    double scale, target;
-    osv_objective_of(j, completion, &scale, &target);
+    const osv_terms terms = osv_terms_of(j, completion);
     json_t *rows = json_array(), *steer = json_array();
     int status = find_rows(f, s, job, rows);
     for (int i = 0; i < s->count; i++) json_array_append_new(steer, json_integer(s->steer[i]));
     int first = b->completion_first[c];
     *out = json_pack("{s:i, s:o, s:i, s:o, s:s, s:f, s:f, s:f, s:o, s:o, s:o}", "job", job, "ids",
                      integers(s->ids, s->count), "prompt", s->prompt, "steer", steer, "kind", kind[s->kind],
-                     "coldness", j->options.coldness, "eps", j->options.eps, "scale", scale, "target",
-                     isnan(target) ? json_null() : json_real(target), "rows", rows, "scores",
+                     "coldness", j->options.coldness, "eps", j->options.eps, "scale", terms.scale, "target",
+                     isnan(terms.target) ? json_null() : json_real(terms.target), "rows", rows, "scores",
                      integers(b->completion_score + first, b->completion_first[c + 1] - first));
     return status;
 }

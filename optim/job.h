@@ -44,6 +44,10 @@ typedef struct {
     int completions;
     const osv_sequence *sequence; /* [completions]; the field `job` is ignored here */
     const double *target;         /* [completions] nats, of each completion; NaN: options.target_loss */
+    const double *weight;         /* [completions] in what is optimized; NULL: 1 */
+    const int *partner;           /* [completions] preferences: the other of a pair, -1: none; NULL: none */
+    const double *beta;           /* [completions] of those with a partner: > 0 chosen, < 0 rejected */
+    const double *reference;      /* [completions] likewise: the loss of the unsteered model */
 } osv_job;
 
 /* Rows of parameters: for each block that has its own v, then what else the form has (kernels/ops.h). */

@@ -1,12 +1,65 @@
 #include "optim/objective.h"
 
 #include <math.h>
+#include <stdlib.h>
 
-void osv_objective_of(const osv_job *job, int completion, double *scale, double *target)
+osv_terms osv_terms_of(const osv_job *job, int c)
 {
     const osv_job_options *o = &job->options;
-    const osv_sequence *s = &job->sequence[completion];
-    *scale = o->length_norm ? 1.0 / (s->count - s->prompt) : 1.0;
-    *target = NAN;
-    if (o->satisfice) *target = isnan(job->target[completion]) ? o->target_loss : job->target[completion];
+    const osv_sequence *s = &job->sequence[c];
+    osv_terms t = {.scale = o->length_norm ? 1.0 / (s->count - s->prompt) : 1,
+                   .weight = job->weight ? job->weight[c] : 1,
+                   .target = NAN,
+                   .partner = job->partner ? job->partner[c] : -1};
+    if (o->satisfice) t.target = isnan(job->target[c]) ? o->target_loss : job->target[c];
+    if (t.partner < 0) return t;
+    t.beta = job->beta[c];
+    t.reference = job->reference[c];
+    return t;
+}
+
+enum { ARRAYS = 5 }; /* of numbers: scale, weight, target, beta, reference */
+
+static void fill(osv_real *numbers, int *partner, size_t C, const osv_job *all, const int *job, int J)
+{
+    size_t c = 0;
+    for (int j = 0; j < J; j++) {
+        const osv_job *own = &all[job ? job[j] : j];
+        size_t first = c;
+        for (int k = 0; k < own->completions; k++, c++) {
+            const osv_terms t = osv_terms_of(own, k);
+            const double value[ARRAYS] = {t.scale, t.weight, t.target, t.beta, t.reference};
+            for (size_t i = 0; i < ARRAYS; i++) numbers[i * C + c] = (osv_real)value[i];
+            partner[c] = t.partner < 0 ? -1 : (int)first + t.partner;
+        }
+    }
+}
+
+void osv_objective_place(osv_objective *out, osv_bump *memory, const osv_batch *batch, const osv_job *all,
+                         const int *job, int J)
+{
+    osv_ops *o = memory->o;
+    size_t C = (size_t)batch->C;
+    osv_real *numbers = o ? malloc(ARRAYS * C * sizeof *numbers + 1) : NULL;
+    int *partner = o ? malloc(C * sizeof *partner + 1) : NULL;
+    if (o && (!numbers || !partner)) OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
+    bool made = o && !osv_ops_status(o);
+    if (made) fill(numbers, partner, C, all, job, J);
+    const int *first = osv_put(memory, batch->completion_first, C + 1, sizeof *first);
+    const int *score =
+        osv_put(memory, batch->completion_score, (size_t)batch->completion_tokens, sizeof *score);
+    const osv_real *on_device = made ? osv_put(memory, numbers, ARRAYS * C, sizeof *numbers)
+                                     : osv_take(memory, ARRAYS * C, sizeof *numbers);
+    const int *partners = made ? osv_put(memory, partner, C, sizeof *partner)
+                               : osv_take(memory, C, sizeof *partner);
+    if (o) o->sync(o, 0); /* the host's arrays are read until here */
+    free(numbers);
+    free(partner);
+    *out = (osv_objective){.C = batch->C, .first = first, .score = score, .partner = partners};
+    if (!on_device) return;
+    out->scale = on_device;
+    out->weight = on_device + C;
+    out->target = on_device + 2 * C;
+    out->beta = on_device + 3 * C;
+    out->reference = on_device + 4 * C;
 }

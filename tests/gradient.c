@@ -320,7 +320,7 @@ Test(gradient, attention, .timeout = 600)
 
 /* ---- softcap, score, objective ---- */
 
-enum { COMPLETIONS = 3 };
+enum { COMPLETIONS = 5 }; /* the last two are partners */
 
 /* From logits before the cap to the number that is optimized. Completion i has the losses s with
  * s % COMPLETIONS <= i (they share some), and all have one constant loss. */
@@ -329,7 +329,9 @@ typedef struct {
     osv_scores scores;
     osv_real *raw, *z, *max, *sum, *loss, *w;
     int first[COMPLETIONS + 1], *score;
-    osv_real scale[COMPLETIONS], target[COMPLETIONS], completion[COMPLETIONS];
+    osv_real scale[COMPLETIONS], target[COMPLETIONS], completion[COMPLETIONS], weight[COMPLETIONS];
+    osv_real beta[COMPLETIONS], reference[COMPLETIONS];
+    int partner[COMPLETIONS];
     osv_objective objective;
 } chain;
 
@@ -348,16 +350,26 @@ static double chain_value(void *context)
     double value = 0;
     for (int i = 0; i < COMPLETIONS; i++) {
         double L = x->completion[i], target = x->target[i];
-        value += isnan(target) ? L : (L - target) * (L - target);
+        if (x->partner[i] < 0) value += x->weight[i] * (isnan(target) ? L : (L - target) * (L - target));
     }
-    return value;
+    double m = 0;
+    for (int i = COMPLETIONS - 2; i < COMPLETIONS; i++)
+        m += x->beta[i] * (x->reference[i] - x->completion[i]);
+    return value + x->weight[COMPLETIONS - 1] * log1p(exp(-m));
 }
 
 static void make_chain(chain *x, const op_call *c)
 {
     const score_shape *s = c->shape;
     size_t n = (size_t)s->R * (size_t)s->V;
-    *x = (chain){.c = c, .scores = op_scores(c), .scale = {1, 0.25, 1}, .target = {(osv_real)NAN, 0.75, 2}};
+    *x = (chain){.c = c,
+                 .scores = op_scores(c),
+                 .scale = {1, 0.25, 1, 0.5, 1},
+                 .target = {(osv_real)NAN, 0.75, 2, (osv_real)NAN, (osv_real)NAN},
+                 .weight = {1, 0.5, 2, 0.7, 0.7},
+                 .partner = {-1, -1, -1, 4, 3},
+                 .beta = {0, 0, 0, 0.3, -0.3},
+                 .reference = {0, 0, 0, 2, 1}};
     int S = x->scores.S, used = 0;
     x->raw = malloc(n * sizeof *x->raw);
     x->z = malloc(n * sizeof *x->z);
@@ -377,8 +389,15 @@ static void make_chain(chain *x, const op_call *c)
         x->score[used++] = S;
         x->first[i + 1] = used;
     }
-    x->objective = (osv_objective){
-        .C = COMPLETIONS, .first = x->first, .score = x->score, .scale = x->scale, .target = x->target};
+    x->objective = (osv_objective){.C = COMPLETIONS,
+                                   .first = x->first,
+                                   .score = x->score,
+                                   .scale = x->scale,
+                                   .target = x->target,
+                                   .weight = x->weight,
+                                   .partner = x->partner,
+                                   .beta = x->beta,
+                                   .reference = x->reference};
 }
 
 static void chain_test(op_call *c, const char *text)

@@ -131,6 +131,8 @@ osv_distributions op_distributions(const op_call *c);
 typedef struct {
     int C, S, constant; /* losses: S live ones, then constant ones */
     bool satisfice;     /* every other completion has a target */
+    bool weights;
+    bool preference; /* neighbours are partners */
     bool length_norm;
 } objective_shape;
 extern const op_kind op_objective;

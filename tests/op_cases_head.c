@@ -217,7 +217,9 @@ static void objective_make(op_call *c)
 {
     const objective_shape *s = c->shape;
     int first[MAX_COMPLETIONS + 1] = {0}, score[MAX_COMPLETIONS * COMPLETION_SCORES], n = 0;
-    osv_real scale[MAX_COMPLETIONS], target[MAX_COMPLETIONS];
+    osv_real scale[MAX_COMPLETIONS], target[MAX_COMPLETIONS], weight[MAX_COMPLETIONS];
+    osv_real beta[MAX_COMPLETIONS], reference[MAX_COMPLETIONS];
+    int partner[MAX_COMPLETIONS];
     for (int i = 0; i < s->C; i++) {
         int count = 1 + i % COMPLETION_SCORES, losses = s->S + s->constant;
         if (count > losses) count = losses;
@@ -225,6 +227,10 @@ static void objective_make(op_call *c)
         first[i + 1] = n;
         scale[i] = (osv_real)(s->length_norm ? 1.0 / count : 1);
         target[i] = (osv_real)(s->satisfice && i % 2 == 0 ? 0.5 * i : NAN);
+        weight[i] = (osv_real)(s->weights ? 0.25 * (i % 5) : 1);
+        partner[i] = s->preference && i / 2 * 2 + 1 < s->C ? i ^ 1 : -1;
+        beta[i] = (osv_real)(i % 2 ? -0.3 : 0.3);
+        reference[i] = (osv_real)(0.1 * i);
     }
     op_poisoned(c, "w", OP_OUTPUT, (size_t)s->S);
     op_poisoned(c, "completion", OP_OUTPUT, (size_t)s->C);
@@ -233,6 +239,10 @@ static void objective_make(op_call *c)
     op_bytes(c, "score", score, (size_t)n * sizeof *score);
     op_given(c, "scale", OP_INPUT, scale, (size_t)s->C);
     op_given(c, "target", OP_INPUT, target, (size_t)s->C);
+    op_given(c, "weight", OP_INPUT, weight, (size_t)s->C);
+    op_bytes(c, "partner", partner, (size_t)s->C * sizeof *partner);
+    op_given(c, "beta", OP_INPUT, beta, (size_t)s->C);
+    op_given(c, "reference", OP_INPUT, reference, (size_t)s->C);
 }
 
 static void objective_run(op_call *c)
@@ -242,7 +252,11 @@ static void objective_run(op_call *c)
                                .first = op_int_at(c, 3),
                                .score = op_int_at(c, 4),
                                .scale = op_at(c, 5),
-                               .target = op_at(c, 6)};
+                               .target = op_at(c, 6),
+                               .weight = op_at(c, 7),
+                               .partner = op_int_at(c, 8),
+                               .beta = op_at(c, 9),
+                               .reference = op_at(c, 10)};
     c->o->objective(c->o, op_at(c, 0), op_at(c, 1), op_at(c, 2), &objective, s->S);
 }
 
@@ -339,6 +353,9 @@ const op_case op_head_cases[] = {
     SCORE(.R = 1, .V = 317, .gap = -12, .per_row = 1, .kind = OSV_ONE_MINUS, .eps = 0),
     SCORE(.R = 0, .V = 317, .per_row = 1, .eps = 0),
 
+    OBJECTIVE(.C = 9, .S = 12, .constant = 2, .weights = true),
+    OBJECTIVE(.C = 20, .S = 31, .weights = true, .preference = true, .length_norm = true),
+    OBJECTIVE(.C = 7, .S = 9, .constant = 1, .preference = true, .satisfice = true),
     OBJECTIVE(.C = 1, .S = 1),
     OBJECTIVE(.C = 9, .S = 7, .length_norm = true),
     OBJECTIVE(.C = 9, .S = 7, .constant = 5, .satisfice = true),

@@ -159,12 +159,43 @@ TEST_EACH(ops_hand, objective_weights)
     op_call c = {.o = o};
     int w = op_poisoned(&c, "w", OP_OUTPUT, 2), completion = op_poisoned(&c, "completion", OP_OUTPUT, 2);
     int loss = REALS(&c, 1, 3, 2), first = INTS(&c, 0, 2, 4), score = INTS(&c, 0, 1, 1, 2);
-    int scale = REALS(&c, 0.5, 1), target = REALS(&c, 1.5, NAN);
-    osv_objective objective = {2, op_int_at(&c, first), op_int_at(&c, score), op_at(&c, scale),
-                               op_at(&c, target)};
+    int scale = REALS(&c, 0.5, 1), target = REALS(&c, 1.5, NAN), weight = REALS(&c, 1, 1);
+    int partner = INTS(&c, -1, -1);
+    osv_objective objective = {.C = 2,
+                               .first = op_int_at(&c, first),
+                               .score = op_int_at(&c, score),
+                               .scale = op_at(&c, scale),
+                               .target = op_at(&c, target),
+                               .weight = op_at(&c, weight),
+                               .partner = op_int_at(&c, partner)};
     o->objective(o, op_at(&c, w), op_at(&c, completion), op_at(&c, loss), &objective, 2);
     EXPECT(&c, completion, 1e-6, 2, 5);
     EXPECT(&c, w, 1e-6, 0.5, 1.5);
+    op_call_free(&c);
+}
+
+/* Losses 1 and 4 of a chosen and a rejected completion, 2 and 3 unsteered, beta 0.5 ln 3: the margin is
+ * 0.5 ln 3 ((2 - 1) - (3 - 4)) = ln 3, so sigmoid(-m) is a quarter. A third completion counts threefold. */
+TEST_EACH(ops_hand, objective_preference)
+{
+    op_call c = {.o = o};
+    const double beta = 0.5 * log(3);
+    int w = op_poisoned(&c, "w", OP_OUTPUT, 3), completion = op_poisoned(&c, "completion", OP_OUTPUT, 3);
+    int loss = REALS(&c, 1, 4, 7), first = INTS(&c, 0, 1, 2, 3), score = INTS(&c, 0, 1, 2);
+    int scale = REALS(&c, 1, 1, 1), target = REALS(&c, NAN, NAN, NAN), weight = REALS(&c, 1, 1, 3);
+    int partner = INTS(&c, 1, 0, -1), betas = REALS(&c, beta, -beta, 0), reference = REALS(&c, 2, 3, 0);
+    osv_objective objective = {.C = 3,
+                               .first = op_int_at(&c, first),
+                               .score = op_int_at(&c, score),
+                               .scale = op_at(&c, scale),
+                               .weight = op_at(&c, weight),
+                               .target = op_at(&c, target),
+                               .partner = op_int_at(&c, partner),
+                               .beta = op_at(&c, betas),
+                               .reference = op_at(&c, reference)};
+    o->objective(o, op_at(&c, w), op_at(&c, completion), op_at(&c, loss), &objective, 3);
+    EXPECT(&c, completion, 0, 1, 4, 7);
+    EXPECT(&c, w, 1e-6, 0.25 * beta, -0.25 * beta, 3);
     op_call_free(&c);
 }
 

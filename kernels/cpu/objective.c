@@ -1,10 +1,16 @@
-#include <math.h>
+#include "kernels/objective.h"
 
 #include "kernels/cpu/cpu.h"
 
-/* L[c] = scale[c] (sum of c's losses); optimized is L[c], or (L[c] - target[c])^2 where c has a target, so
- * each of c's losses gets the weight scale[c], or 2 scale[c] (L[c] - target[c]). A loss may belong to several
- * completions: weights add up, in double, completion by completion. */
+static double total_of(const osv_objective *o, const float *loss, int c)
+{
+    double sum = 0;
+    for (int i = o->first[c]; i < o->first[c + 1]; i++) sum += loss[o->score[i]];
+    return o->scale[c] * sum;
+}
+
+/* Each of c's losses gets the weight scale[c] d objective / d L[c]; weights add up, in double, completion by
+ * completion. */
 void osv_cpu_objective(osv_ops *o, float *w, float *completion, const float *loss,
                        const osv_objective *objective, int S)
 {
@@ -13,13 +19,12 @@ void osv_cpu_objective(osv_ops *o, float *w, float *completion, const float *los
     double *weight = cpu->partial;
     for (int s = 0; s < S; s++) weight[s] = 0;
     for (int c = 0; c < objective->C; c++) {
-        int begin = objective->first[c], end = objective->first[c + 1];
-        double sum = 0;
-        for (int i = begin; i < end; i++) sum += loss[objective->score[i]];
-        double scale = objective->scale[c], total = scale * sum, target = objective->target[c];
+        int partner = objective->partner[c];
+        double total = total_of(objective, loss, c);
+        double of_partner = partner >= 0 ? total_of(objective, loss, partner) : 0;
+        double slope = objective->scale[c] * osv_objective_slope(objective, c, total, of_partner);
         completion[c] = (float)total;
-        double slope = isnan(target) ? scale : 2 * scale * (total - target);
-        for (int i = begin; i < end; i++)
+        for (int i = objective->first[c]; i < objective->first[c + 1]; i++)
             if (objective->score[i] < S) weight[objective->score[i]] += slope;
     }
     for (int s = 0; s < S; s++) w[s] = (float)weight[s];

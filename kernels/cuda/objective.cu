@@ -1,6 +1,8 @@
-/* Limited by latency: a few thousand numbers, two launches. A warp a completion sums its losses; then a warp
- * takes 32 scores, a lane each, and goes over the completions that may hold one of them, in order. */
+/* Limited by latency: a few thousand numbers, three launches. A warp a completion sums its losses; partners
+ * have to know of each other before there are slopes; then a warp takes 32 scores, a lane each, and goes over
+ * the completions that may hold one of them, in order. */
 #include "kernels/cuda/gpu.cuh"
+#include "kernels/objective.h"
 
 enum { WARPS = 4 };
 
@@ -10,45 +12,58 @@ typedef struct {
     int low, high;
 } completion_slope;
 
-/* completion[c] = scale (sum of losses); the objective is that, or (that - target)^2 */
-static __global__ void completions(completion_slope *out, float *completion, const float *loss,
-                                   osv_objective objective)
+/* L[c], in all lanes of a warp. */
+static __device__ double total_of(const osv_objective &objective, const float *loss, int c)
+{
+    double sum = 0;
+    for (int i = objective.first[c] + warp_lane(); i < objective.first[c + 1]; i += WARP)
+        sum += loss[objective.score[i]];
+    return objective.scale[c] * warp_sum(sum);
+}
+
+static __global__ void totals(float *completion, const float *loss, osv_objective objective)
 {
     int c = (int)blockIdx.x * WARPS + warp_index();
     if (c >= objective.C) return; /* the whole warp */
-    int low = INT32_MAX, high = -1;
-    double sum = 0;
+    double total = total_of(objective, loss, c);
+    if (warp_lane() == 0) completion[c] = (float)total;
+}
+
+/* out[c - begin] for the completions [begin, end) */
+static __global__ void slopes(completion_slope *out, const float *loss, osv_objective objective, int begin,
+                              int end)
+{
+    int c = begin + (int)blockIdx.x * WARPS + warp_index(), low = INT32_MAX, high = -1;
+    if (c >= end) return; /* the whole warp */
     for (int i = objective.first[c] + warp_lane(); i < objective.first[c + 1]; i += WARP) {
-        int s = objective.score[i];
-        sum += loss[s];
-        low = min(low, s);
-        high = max(high, s);
+        low = min(low, objective.score[i]);
+        high = max(high, objective.score[i]);
     }
-    sum = warp_sum(sum);
     for (int step = WARP / 2; step > 0; step /= 2) {
         low = min(low, __shfl_xor_sync((unsigned)ALL_LANES, low, step));
         high = max(high, __shfl_xor_sync((unsigned)ALL_LANES, high, step));
     }
+    int partner = objective.partner[c]; /* the same in all lanes */
+    double total = total_of(objective, loss, c);
+    double of_partner = partner >= 0 ? total_of(objective, loss, partner) : 0;
     if (warp_lane() > 0) return;
-    double scale = objective.scale[c], total = scale * sum, target = objective.target[c];
-    completion[c] = (float)total;
-    out[c] = {isnan(target) ? scale : 2 * scale * (total - target), low, high};
+    out[c - begin] = {objective.scale[c] * osv_objective_slope(&objective, c, total, of_partner), low, high};
 }
 
-/* w[s] = sum of the slopes of the completions that hold s, plus w[s] where there were others before */
-static __global__ void weights(float *w, const completion_slope *slope, osv_objective objective, int S,
-                               bool more)
+/* w[s] = sum of the slopes of the completions [begin, end) that hold s, plus w[s] where others came before */
+static __global__ void weights(float *w, const completion_slope *slope, osv_objective objective, int begin,
+                               int end, int S)
 {
     int base = ((int)blockIdx.x * WARPS + warp_index()) * WARP, s = base + warp_lane();
     if (base >= S) return; /* the whole warp */
-    double sum = more && s < S ? w[s] : 0;
-    for (int at = 0; at < objective.C; at += WARP) {
+    double sum = begin > 0 && s < S ? w[s] : 0;
+    for (int at = 0; at < end - begin; at += WARP) {
         int own = at + warp_lane();
-        bool meets = own < objective.C && slope[own].low < base + WARP && slope[own].high >= base;
+        bool meets = own < end - begin && slope[own].low < base + WARP && slope[own].high >= base;
         for (unsigned left = __ballot_sync((unsigned)ALL_LANES, meets); left; left &= left - 1) {
             int c = at;
             while (!(left >> (c - at) & 1)) c++;
-            for (int i = objective.first[c]; i < objective.first[c + 1]; i++)
+            for (int i = objective.first[begin + c]; i < objective.first[begin + c + 1]; i++)
                 if (objective.score[i] == s) sum += slope[c].slope;
         }
     }
@@ -64,16 +79,13 @@ extern "C" void osv_cuda_objective(osv_ops *o, float *w, float *completion, cons
     completion_slope *slope = (completion_slope *)cuda->scratch;
     int at_once = (int)(cuda->scratch_bytes / sizeof *slope);
     unsigned blocks = ((unsigned)S + WARPS * WARP - 1) / (WARPS * WARP);
-    osv_objective some = *objective;
-    int c = 0;
+    int C = objective->C, c = 0;
+    LAUNCH(d, ((unsigned)C + WARPS - 1) / WARPS, WARPS * WARP, 0, totals, completion, loss, *objective);
     do { /* also without completions: all weights are 0 then */
-        some.C = objective->C - c < at_once ? objective->C - c : at_once;
-        some.first = objective->first + c;
-        some.scale = objective->scale + c;
-        some.target = objective->target + c;
-        LAUNCH(d, ((unsigned)some.C + WARPS - 1) / WARPS, WARPS * WARP, 0, completions, slope, completion + c,
-               loss, some);
-        LAUNCH(d, blocks, WARPS * WARP, 0, weights, w, slope, some, S, c > 0);
-        c += some.C;
-    } while (c < objective->C);
+        int end = C - c < at_once ? C : c + at_once;
+        LAUNCH(d, ((unsigned)(end - c) + WARPS - 1) / WARPS, WARPS * WARP, 0, slopes, slope, loss, *objective,
+               c, end);
+        LAUNCH(d, blocks, WARPS * WARP, 0, weights, w, slope, *objective, c, end, S);
+        c = end;
+    } while (c < C);
 }

@@ -1,11 +1,15 @@
+#include "kernels/objective.h"
+
 #include "kernels/ref/ref.h"
 
-#include <math.h>
+static double total_of(const osv_objective *o, const osv_real *loss, int c)
+{
+    double sum = 0;
+    for (int i = o->first[c]; i < o->first[c + 1]; i++) sum += loss[o->score[i]];
+    return o->scale[c] * sum;
+}
 
-/* L[c] = scale[c] (sum of c's losses). The objective is the sum over c of L[c], or of (L[c] - target[c])^2
- * where c has a target (satisficing, Dunefsky & Cohan 2025), so each of c's losses gets the weight
- *     w += scale[c]   or   w += 2 scale[c] (L[c] - target[c])
- * A loss may belong to several completions. */
+/* A loss of completion c gets the weight w += scale[c] d objective / d L[c]. */
 void osv_ref_objective(osv_ops *o, osv_real *w, osv_real *completion, const osv_real *loss,
                        const osv_objective *objective, int S)
 {
@@ -14,13 +18,13 @@ void osv_ref_objective(osv_ops *o, osv_real *w, osv_real *completion, const osv_
     if (!weight) return;
     for (int s = 0; s < S; s++) weight[s] = 0;
     for (int c = 0; c < objective->C; c++) {
-        int begin = objective->first[c], end = objective->first[c + 1];
-        double sum = 0;
-        for (int i = begin; i < end; i++) sum += loss[objective->score[i]];
-        double scale = objective->scale[c], total = scale * sum, target = objective->target[c];
+        int partner = objective->partner[c];
+        double total = total_of(objective, loss, c);
+        double slope =
+            objective->scale[c] *
+            osv_objective_slope(objective, c, total, partner >= 0 ? total_of(objective, loss, partner) : 0);
         completion[c] = (osv_real)total;
-        double slope = isnan(target) ? scale : 2 * scale * (total - target);
-        for (int i = begin; i < end; i++)
+        for (int i = objective->first[c]; i < objective->first[c + 1]; i++)
             if (objective->score[i] < S) weight[objective->score[i]] += slope;
     }
     for (int s = 0; s < S; s++) w[s] = (osv_real)weight[s];
