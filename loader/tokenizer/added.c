@@ -158,7 +158,7 @@ static int prepare(osv_tokenizer *t, osv_tok_work *w, osv_error *e)
         const char *content = t->vocab.text.data + piece->offset;
         osv_tok_text match = {0};
         int status = token->normalized
-                         ? osv_tok_normalize(t, w, content, (size_t)piece->bytes, true, &match, e)
+                         ? osv_tok_normalize(t, w, content, (size_t)piece->bytes, !list->bare, &match, e)
                          : osv_tok_text_add(&match, content, (size_t)piece->bytes, e);
         token->match = match.data;
         token->bytes = match.bytes;
