@@ -134,7 +134,7 @@ json_t *osv_tok_byte_level_splitter(const char *regex, bool prefix)
                      byte_level(prefix, false));
 }
 
-json_t *osv_tok_space_decoder(bool bytes, bool strip)
+json_t *osv_tok_space_decoder(bool bytes, int strip)
 {
     json_t *decoders =
         json_pack("[{s:s, s:{s:s}, s:s}]", "type", "Replace", "pattern", "String", "▁", "content", " ");
@@ -142,13 +142,8 @@ json_t *osv_tok_space_decoder(bool bytes, bool strip)
     if (bytes) json_array_append_new(decoders, json_pack("{s:s}", "type", "Fuse"));
     if (strip)
         json_array_append_new(decoders, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", " ",
-                                                  "start", 1, "stop", 0));
+                                                  "start", strip, "stop", 0));
     return json_pack("{s:s, s:o}", "type", "Sequence", "decoders", decoders);
-}
-
-json_t *osv_tok_space_normalizer(void)
-{
-    return json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String", " ", "content", "▁");
 }
 
 /* Llama and Gemma. */
@@ -162,8 +157,11 @@ static int rebuild_spaces(json_t *root, const osv_tok_class *c)
                                          "prepend_scheme", scheme, "split", 0)
                              : json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split", "pattern", "String",
                                          " ", "behavior", "MergedWithPrevious", "invert", 0);
+    json_t *normalizer =
+        llama ? json_null()
+              : json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "String", " ", "content", "▁");
     return json_object_set_new(root, "decoder", osv_tok_space_decoder(true, prefix)) |
-           json_object_set_new(root, "normalizer", llama ? json_null() : osv_tok_space_normalizer()) |
+           json_object_set_new(root, "normalizer", normalizer) |
            json_object_set_new(root, "pre_tokenizer", splitter);
 }
 

@@ -212,6 +212,7 @@ typedef struct {
     char *content;            /* replace, prepend */
     size_t bytes;
     bool left, right; /* strip */
+    bool start;       /* replace: not in a text that continues another */
     osv_tok_charsmap *charsmap;
     bool graphemes; /* charsmap: how it is applied */
 } osv_tok_normalizer;
@@ -339,10 +340,9 @@ const char *osv_tok_class_bos(const osv_tok_class *c);
 const char *osv_tok_class_eos(const osv_tok_class *c);
 
 /* Parts of a tree: NULL where there is no memory. Division by `regex`, then bytes; decoding spaces, bytes
- * written out, the space in front; spaces to what stands for them. */
+ * written out, so many spaces in front dropped. */
 json_t *osv_tok_byte_level_splitter(const char *regex, bool prefix);
-json_t *osv_tok_space_decoder(bool bytes, bool strip);
-json_t *osv_tok_space_normalizer(void);
+json_t *osv_tok_space_decoder(bool bytes, int strip);
 
 /* Files other than tokenizer.json: each fills the vocabulary and merges of `t` and gives the rest of the
  * tree. `text` is what the file `t->path` holds. */
@@ -411,11 +411,16 @@ static inline bool osv_tok_byte_piece(const char *piece, size_t bytes)
     return bytes == 6 && piece[0] == '<' && piece[1] == '0' && piece[2] == 'x' && piece[5] == '>';
 }
 
+static inline uint64_t osv_tok_merge_slot(const osv_tok_bpe *b, uint64_t pair)
+{
+    uint64_t i = pair * 0x9e3779b97f4a7c15u;
+    return (i ^ i >> 32) & b->merge_mask;
+}
+
 static inline const osv_tok_merge *osv_tok_merge_find(const osv_tok_bpe *b, int left, int right)
 {
     uint64_t pair = (uint64_t)left << 32 | (uint32_t)right;
-    uint64_t i = pair * 0x9e3779b97f4a7c15u;
-    for (i = (i ^ i >> 32) & b->merge_mask;; i = (i + 1) & b->merge_mask) {
+    for (uint64_t i = osv_tok_merge_slot(b, pair);; i = (i + 1) & b->merge_mask) {
         if (b->merges[i].pair == pair) return &b->merges[i];
         if (b->merges[i].pair == UINT64_MAX) return NULL;
     }

@@ -131,6 +131,8 @@ static int read_model(spm *s, const char *text, size_t bytes)
     if (s->model != BPE)
         return OSV_FAIL(s->e, OSV_BAD_INPUT, "%s: a sentencepiece model %s is not supported, expected BPE",
                         s->t->path, names[s->model >= UNIGRAM && s->model <= CHAR ? s->model : 0]);
+    for (size_t i = 0; i < s->count; i++)
+        if (s->pieces[i].type == UNUSED) return broken(s, "pieces that are marked unused are not supported");
     if (s->suffix) return broken(s, "\"treat_whitespace_as_suffix\" is not supported");
     if (s->denormalizer) return broken(s, "a denormalizer_spec is not supported");
     return OSV_OK;
@@ -215,7 +217,6 @@ static int add_tokens(const spm *s, json_t *root)
     int failed = !own || !extra;
     for (size_t i = 0; i < s->count; i++) {
         const piece *p = &s->pieces[i];
-        if (p->type == UNUSED && s->c->bare) failed = -1;
         if (p->type != CONTROL && p->type != USER_DEFINED) continue;
         bool user = p->type == USER_DEFINED && s->c->bare;
         json_t *token =
@@ -238,35 +239,50 @@ static int name(const spm *s, const char *key, int id, string own, const char *o
     return json_object_set_new(s->c->config, key, text) ? no_memory(s) : OSV_OK;
 }
 
-static json_t *replace(const char *regex, const char *content)
+/* Every match of a regular expression, or of a literal, is replaced. */
+static int add_replace(const spm *s, const char *regex, const char *literal, const char *content, bool start)
 {
-    return json_pack("{s:s, s:{s:s}, s:s}", "type", "Replace", "pattern", "Regex", regex, "content", content);
+    osv_tok_normalizer *n;
+    OSV_TRY(osv_tok_add_normalizer(s->t, &n, s->e));
+    n->kind = OSV_TOK_REPLACE;
+    n->start = start;
+    n->bytes = strlen(content);
+    n->content = strdup(content);
+    if (!n->content) return no_memory(s);
+    return regex ? osv_tok_pattern_regex(&n->pattern, regex, s->t->path, s->e)
+                 : osv_tok_pattern_literal(&n->pattern, literal, strlen(literal), s->e);
 }
 
-static int make_normalizers(const spm *s, json_t *root)
+static int add_prefix(const spm *s)
 {
-    const osv_tok_class *c = s->c;
-    if (s->charsmap.bytes && c->kind == OSV_TOK_CLASS_FILE) { /* the other classes have no use for it */
-        osv_tok_normalizer *n;
-        OSV_TRY(osv_tok_add_normalizer(s->t, &n, s->e));
-        n->kind = OSV_TOK_CHARSMAP;
-        n->graphemes = !c->bare;
-        OSV_TRY(osv_tok_charsmap_read(&n->charsmap, s->charsmap.text, s->charsmap.bytes, s->t->path, s->e));
-    }
-    json_t *list = json_array(),
-           *normalizer = json_pack("{s:s, s:O}", "type", "Sequence", "normalizers", list);
-    int failed = !list || !normalizer;
-    if (c->bare && s->remove_spaces)
-        failed |= json_array_append_new(list, replace(" +", " ")) |
-                  json_array_append_new(list, replace("\\A +| +\\z", ""));
-    if (c->bare && s->dummy_prefix)
-        failed |= json_array_append_new(
-            list, json_pack("{s:s, s:s}", "type", "Prepend", "prepend", s->escape_spaces ? "▁" : " "));
-    if (!c->bare || s->escape_spaces) failed |= json_array_append_new(list, osv_tok_space_normalizer());
-    failed |= json_object_set(root, "normalizer", normalizer);
-    json_decref(list);
-    json_decref(normalizer);
-    return failed ? no_memory(s) : OSV_OK;
+    osv_tok_normalizer *n;
+    OSV_TRY(osv_tok_add_normalizer(s->t, &n, s->e));
+    n->kind = OSV_TOK_PREPEND;
+    n->content = strdup(s->escape_spaces ? "▁" : " ");
+    n->bytes = n->content ? strlen(n->content) : 0;
+    return n->content ? OSV_OK : no_memory(s);
+}
+
+static int add_charsmap(const spm *s)
+{
+    osv_tok_normalizer *n;
+    OSV_TRY(osv_tok_add_normalizer(s->t, &n, s->e));
+    n->kind = OSV_TOK_CHARSMAP;
+    n->graphemes = !s->c->bare;
+    return osv_tok_charsmap_read(&n->charsmap, s->charsmap.text, s->charsmap.bytes, s->t->path, s->e);
+}
+
+static int make_normalizers(const spm *s)
+{
+    bool own = s->c->bare;
+    if (s->charsmap.bytes) OSV_TRY(add_charsmap(s));
+    if (own && s->remove_spaces) OSV_TRY(add_replace(s, " +", NULL, " ", false));
+    if (own && s->remove_spaces) OSV_TRY(add_replace(s, "\\A ", NULL, "", true));
+    if (own && s->dummy_prefix) OSV_TRY(add_prefix(s));
+    if (!own || s->escape_spaces) OSV_TRY(add_replace(s, NULL, " ", "▁", false));
+    if (!own || !s->remove_spaces) return OSV_OK;
+    /* At the end come last those that the text itself spells like this. */
+    return add_replace(s, s->escape_spaces ? "▁+\\z" : " +\\z", NULL, "", false);
 }
 
 static int make_tree(const spm *s, json_t *root)
@@ -274,13 +290,13 @@ static int make_tree(const spm *s, json_t *root)
     json_t *unk = s->unk.bytes ? json_stringn(s->unk.text, s->unk.bytes) : json_string("<unk>");
     json_t *model = json_pack("{s:s, s:o, s:b, s:b}", "type", "BPE", "unk_token", unk, "fuse_unk", 1,
                               "byte_fallback", s->byte_fallback);
-    bool strip = s->c->bare && s->dummy_prefix;
+    int strip = !s->c->bare ? 0 : s->remove_spaces ? OSV_TOK_ID_LIMIT : s->dummy_prefix;
     if (json_object_set_new(root, "model", model) |
         json_object_set_new(root, "decoder", osv_tok_space_decoder(s->byte_fallback, strip)))
         return no_memory(s);
-    OSV_TRY(make_normalizers(s, root));
     OSV_TRY(add_tokens(s, root));
-    if (s->c->kind != OSV_TOK_CLASS_FILE) return OSV_OK;
+    if (s->c->kind != OSV_TOK_CLASS_FILE) return OSV_OK; /* it brings its own */
+    OSV_TRY(make_normalizers(s));
     OSV_TRY(name(s, "bos_token", s->bos_id, s->bos, "<s>"));
     OSV_TRY(name(s, "eos_token", s->eos_id, s->eos, "</s>"));
     return name(s, "unk_token", s->unk_id, s->unk, "<unk>");
