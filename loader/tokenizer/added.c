@@ -133,8 +133,10 @@ static int read_token(osv_tokenizer *t, const json_t *node, const char *where, o
                         "vocabulary's "
                         "without a gap)",
                         where, osv_tok_show(content, bytes, shown), declared, token.id);
-    if (again) { /* a later entry of the same token replaces its flags */
-        t->added.tokens[t->vocab.pieces[token.id].added] = token;
+    if (again) { /* a later entry of the same token replaces its flags; what is special stays so */
+        osv_tok_added *old = &t->added.tokens[t->vocab.pieces[token.id].added];
+        token.special |= old->special;
+        *old = token;
         return OSV_OK;
     }
     OSV_TRY(osv_tok_vocab_set(&t->vocab, token.id, content, bytes, where, e));

@@ -139,7 +139,7 @@ json_t *osv_tok_space_decoder(bool bytes, int strip)
     json_t *decoders =
         json_pack("[{s:s, s:{s:s}, s:s}]", "type", "Replace", "pattern", "String", "▁", "content", " ");
     if (bytes) json_array_append_new(decoders, json_pack("{s:s}", "type", "ByteFallback"));
-    if (bytes) json_array_append_new(decoders, json_pack("{s:s}", "type", "Fuse"));
+    if (bytes || strip) json_array_append_new(decoders, json_pack("{s:s}", "type", "Fuse"));
     if (strip)
         json_array_append_new(decoders, json_pack("{s:s, s:s, s:i, s:i}", "type", "Strip", "content", " ",
                                                   "start", strip, "stop", 0));
@@ -196,33 +196,39 @@ static int rebuild(json_t *root, const osv_tok_class *c, osv_error *e)
 /* ---- added tokens */
 
 typedef struct {
-    json_t *tokens, *names; /* array; object of their contents, to find them */
+    json_t *tokens, *names; /* array; object of the same tokens by content */
+    bool plain;             /* a special token loses the flags that it had */
     const char *path;
     osv_error *e;
 } list;
 
-/* Takes over `token`, which may be NULL after a failed allocation. */
+/* Takes over `token`, which may be NULL after a failed allocation. A later token of the same content replaces
+ * the flags of the one before. */
 static int append(list *l, json_t *token)
 {
     const char *content = content_of(token); /* reading will refuse a token without one */
     int failed = json_array_append_new(l->tokens, token);
-    if (!failed && content) failed = json_object_set_new(l->names, content, json_true());
+    if (!failed && content) failed = json_object_set(l->names, content, token);
     return failed ? no_memory(l->path, l->e) : OSV_OK;
 }
 
-/* A special token by name, if it is not there yet; with the flags of the object, if it is one. */
-static int add_special(list *l, const json_t *named)
+/* A special token by name, with the flags of the object, if it is one. Of a token that is there already the
+ * flags stay; one that has a name is special all the same, unless tokenizer.json is taken as it is. */
+static int add_special(list *l, const json_t *token, bool named)
 {
-    const char *content = content_of(named);
-    if (!content || json_object_get(l->names, content)) return OSV_OK;
-    json_t *token = json_is_object(named) ? json_copy((json_t *)named) : json_object();
-    json_object_del(token, "id");
-    int failed = json_object_set_new(token, "content", json_string(content)) |
-                 json_object_set_new(token, "special", json_true());
-    if (!json_object_get(token, "normalized"))
-        failed |= json_object_set_new(token, "normalized", json_false());
-    if (!failed) return append(l, token);
-    json_decref(token);
+    const char *content = content_of(token);
+    if (!content) return OSV_OK;
+    json_t *there = json_object_get(l->names, content);
+    if (there && named && json_object_set_new(there, "special", json_true())) return no_memory(l->path, l->e);
+    if (there && !l->plain) return OSV_OK;
+    json_t *made = json_is_object(token) && !there ? json_copy((json_t *)token) : json_object();
+    json_object_del(made, "id");
+    int failed = json_object_set_new(made, "content", json_string(content));
+    if (named || !json_object_get(made, "special"))
+        failed |= json_object_set_new(made, "special", json_true());
+    if (!json_object_get(made, "normalized")) failed |= json_object_set_new(made, "normalized", json_false());
+    if (!failed) return append(l, made);
+    json_decref(made);
     return no_memory(l->path, l->e);
 }
 
@@ -283,10 +289,11 @@ static const char *fallback(const osv_tok_class *c, size_t i)
 static int add_named(list *l, const osv_tok_class *c)
 {
     const json_t *config = c->config;
+    bool fresh = c->converted || c->kind != OSV_TOK_CLASS_FILE;
     for (size_t i = 0; i < sizeof standard / sizeof *standard; i++) {
         const char *name = fallback(c, i);
         json_t *made = name ? json_string(name) : NULL;
-        int status = add_special(l, made ? made : json_object_get(config, standard[i]));
+        int status = add_special(l, made ? made : json_object_get(config, standard[i]), fresh);
         json_decref(made);
         if (status) return status;
     }
@@ -296,14 +303,14 @@ static int add_named(list *l, const osv_tok_class *c)
     {
         size_t length = strlen(key);
         bool token = length > 6 && strcmp(key + length - 6, "_token") == 0 && !is_standard(key);
-        if (token) OSV_TRY(add_special(l, value));
+        if (token) OSV_TRY(add_special(l, value, fresh));
     }
     const json_t *extra = json_object_get(config, "extra_special_tokens");
     if (json_array_size(extra) == 0 && json_object_size(extra) == 0)
         extra = json_object_get(config, "additional_special_tokens");
     size_t i;
-    json_object_foreach((json_t *)extra, key, value) OSV_TRY(add_special(l, value));
-    json_array_foreach(extra, i, value) OSV_TRY(add_special(l, value));
+    json_object_foreach((json_t *)extra, key, value) OSV_TRY(add_special(l, value, false));
+    json_array_foreach(extra, i, value) OSV_TRY(add_special(l, value, false));
     return OSV_OK;
 }
 
@@ -380,7 +387,7 @@ int osv_tok_class_apply(const osv_tok_class *c, json_t *root, bool *split_specia
     if (own && !json_is_array(own) && !json_is_null(own))
         return OSV_OK; /* reading it will say what is wrong */
     bool keep = c->kind == OSV_TOK_CLASS_FILE || !c->numbered;
-    list l = {json_array(), json_object(), c->path, e};
+    list l = {json_array(), json_object(), c->kind == OSV_TOK_CLASS_QWEN2, c->path, e};
     int status = l.tokens && l.names ? OSV_OK : no_memory(c->path, e);
     for (size_t i = 0; keep && i < json_array_size(own) && !status; i++)
         status = append(&l, json_incref(json_array_get(own, i)));

@@ -209,7 +209,7 @@ static int no_memory(const spm *s)
     return OSV_FAIL(s->e, OSV_DEVICE, "%s: no memory for the tokenizer's parts", s->t->path);
 }
 
-/* Control and user-defined pieces become added tokens. To transformers all of them are special; sentencepiece
+/* Control and user-defined pieces become added tokens. Control pieces are special; sentencepiece
  * finds the user-defined ones in the normalized text. */
 static int add_tokens(const spm *s, json_t *root)
 {
@@ -219,8 +219,8 @@ static int add_tokens(const spm *s, json_t *root)
         const piece *p = &s->pieces[i];
         if (p->type != CONTROL && p->type != USER_DEFINED) continue;
         bool user = p->type == USER_DEFINED && s->c->bare;
-        json_t *token =
-            json_pack("{s:s%, s:b, s:b}", "content", p->text, p->bytes, "special", !user, "normalized", user);
+        json_t *token = json_pack("{s:s%, s:b, s:b}", "content", p->text, p->bytes, "special",
+                                  p->type == CONTROL, "normalized", user);
         failed |= json_array_append_new(user ? own : extra, token);
     }
     failed |= json_object_set(root, "added_tokens", own) |
