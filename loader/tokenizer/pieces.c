@@ -57,7 +57,8 @@ int osv_tok_merges_make(osv_tokenizer *t, const osv_tok_place *place, size_t cou
     for (size_t i = 0; i < count && !status; i++) {
         size_t before = d.count;
         status = divide(t, place[i].id, place[i].rank, &d, e);
-        if (!status && ties == OSV_TOK_TIES_LOW_LEFT) sort_by_left(d.data + before, d.count - before);
+        if (!status && d.count > before && ties == OSV_TOK_TIES_LOW_LEFT)
+            sort_by_left(d.data + before, d.count - before);
     }
     if (!status) status = osv_tok_bpe_begin(t, d.count, e);
     for (size_t i = 0; i < d.count && !status; i++)
