@@ -407,6 +407,14 @@ Test(tokenizer_directories, broken_tiktoken, .init = temp_open, .fini = temp_clo
          "id 999999999 of an added token"},
     };
     check_rows(rows, sizeof rows / sizeof *rows);
+    char *text = calloc(1, 16384);
+    memset(text, 'Y', 8192); /* 6144 bytes, as 10240 of the byte alphabet */
+    strcat(text, " 0\n");
+    const row longest[] = {
+        {"", "tokenizer_config.json", "{\"added_tokens_decoder\": {\"1\": {\"content\": \"<|x|>\"}}}", NULL},
+        {"a piece without end", "tokenizer.model", text, "has 10240 bytes, at most 4096 are read"}};
+    check_rows(longest, 2);
+    free(text);
 }
 
 Test(tokenizer_directories, broken_vocab_and_merges, .init = temp_open, .fini = temp_close)
