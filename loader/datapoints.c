@@ -37,6 +37,8 @@ static const struct {
     {"suppress", "src_completions"},
     {"promote_targets", "dst_completions_target_losses"},
     {"suppress_targets", "src_completions_target_losses"},
+    {"promote_weights", NULL},
+    {"suppress_weights", NULL},
     {"positions", NULL},
     {"negative", "is_negative"},
 };
@@ -60,7 +62,7 @@ static int check_keys(const json_t *json, const char *where, osv_error *e)
             return OSV_FAIL(
                 e, OSV_BAD_INPUT,
                 "%s: unknown key \"%.80s\"; known are id, job, prompt, messages, prefill, promote, suppress, "
-                "promote_targets, suppress_targets, positions, negative",
+                "promote_targets, suppress_targets, promote_weights, suppress_weights, positions, negative",
                 where, key);
     }
     return OSV_OK;
@@ -176,44 +178,58 @@ static int add_completion(reader *r, const json_t *value, bool suppress, double 
     return status;
 }
 
-/* The target of completion i, NaN where there is none. */
-static int read_target(double *target, const json_t *targets, size_t i, const char *spelling,
-                       const char *where, osv_error *e)
+/* Number i of a list that stands beside the completions; what is not there, or null, leaves *x as it is. */
+static int read_number(double *x, const json_t *list, size_t i, const char *spelling, const char *where,
+                       osv_error *e)
 {
-    *target = NAN;
-    const json_t *value = json_array_get(targets, i);
+    const json_t *value = json_array_get(list, i);
     if (!value || json_is_null(value)) return OSV_OK;
     char shown[64];
     if (!json_is_number(value))
         return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\"[%zu] must be a number or null, not %s", where, spelling,
                         i, osv_json_show(value, shown, sizeof shown));
-    *target = json_number_value(value);
+    *x = json_number_value(value);
     return OSV_OK;
 }
 
-/* The completions of "promote" or "suppress", and their targets. */
-static int read_list(reader *r, const char *name, const char *targets_name, bool suppress, osv_error *e)
+/* A list that is missing, or an array with `count` entries. */
+static int check_list(const reader *r, const json_t *list, const char *spelling, const char *of, size_t count,
+                      osv_error *e)
 {
-    const char *spelling, *targets_spelling;
-    const json_t *list = value_of(r->json, name, &spelling);
-    const json_t *targets = value_of(r->json, targets_name, &targets_spelling);
     char shown[64];
     if (list && !json_is_array(list))
         return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\" must be an array, not %s", r->where, spelling,
                         osv_json_show(list, shown, sizeof shown));
-    if (targets && !json_is_array(targets))
-        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\" must be an array, not %s", r->where, targets_spelling,
-                        osv_json_show(targets, shown, sizeof shown));
-    size_t count = json_array_size(list);
-    if (targets && json_array_size(targets) != count)
+    if (list && json_array_size(list) != count)
         return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\" has %zu entries, \"%s\" has %zu completions", r->where,
-                        targets_spelling, json_array_size(targets), spelling, count);
+                        spelling, json_array_size(list), of, count);
+    return OSV_OK;
+}
+
+/* The completions of "promote" or "suppress", their targets and weights. */
+static int read_list(reader *r, bool suppress, osv_error *e)
+{
+    const char *spelling, *targets_spelling, *weights_spelling;
+    const json_t *list = value_of(r->json, suppress ? "suppress" : "promote", &spelling);
+    const json_t *targets =
+        value_of(r->json, suppress ? "suppress_targets" : "promote_targets", &targets_spelling);
+    const json_t *weights =
+        value_of(r->json, suppress ? "suppress_weights" : "promote_weights", &weights_spelling);
+    size_t count = json_array_size(list);
+    OSV_TRY(check_list(r, list, spelling, spelling, count, e));
+    OSV_TRY(check_list(r, targets, targets_spelling, spelling, count, e));
+    OSV_TRY(check_list(r, weights, weights_spelling, spelling, count, e));
     for (size_t i = 0; i < count; i++) {
-        double target;
+        double target = NAN, weight = 1;
         char what[64];
         snprintf(what, sizeof what, "\"%s\"[%zu]", spelling, i);
-        OSV_TRY(read_target(&target, targets, i, targets_spelling, r->where, e));
+        OSV_TRY(read_number(&target, targets, i, targets_spelling, r->where, e));
+        OSV_TRY(read_number(&weight, weights, i, weights_spelling, r->where, e));
+        if (!(weight >= 0 && weight <= 1e6))
+            return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\"[%zu] is %g; a weight is a number from 0 to 1e6",
+                            r->where, weights_spelling, i, weight);
         OSV_TRY(add_completion(r, json_array_get(list, i), suppress, target, what, e));
+        r->point->completion[r->point->completions - 1].weight = weight;
     }
     return OSV_OK;
 }
@@ -226,8 +242,8 @@ static int read_completions(reader *r, osv_error *e)
     if (count > INT_MAX) return no_memory(r->where, e);
     r->point->completion = calloc(count + 1, sizeof *r->point->completion);
     if (!r->point->completion) return no_memory(r->where, e);
-    OSV_TRY(read_list(r, "promote", "promote_targets", false, e));
-    OSV_TRY(read_list(r, "suppress", "suppress_targets", true, e));
+    OSV_TRY(read_list(r, false, e));
+    OSV_TRY(read_list(r, true, e));
     if (count == 0)
         return OSV_FAIL(e, OSV_BAD_INPUT, "%s: neither \"promote\" nor \"suppress\" has a completion",
                         r->where);

@@ -19,6 +19,7 @@ typedef enum { OSV_BOUNDARY_AUTO, OSV_BOUNDARY_JOINT, OSV_BOUNDARY_APART } osv_b
 typedef struct {
     bool suppress;
     double target;      /* nats; NaN: none given */
+    double weight;      /* in what is optimized; 1 where none is given */
     int count, prompt;  /* tokens of prompt + completion, tokens of the prompt */
     int *ids;           /* [count] */
     signed char *steer; /* [count] +1, -1 or 0 */

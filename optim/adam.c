@@ -2,6 +2,22 @@
 
 #include <math.h>
 
+/* The share of lr in step number `step`. The schedule begins when it has risen, and reaches 0 where a step
+ * max_iters + 1 would be: the last step still does something. */
+static double share(const osv_job_options *o, int step)
+{
+    if (step <= o->warmup) return (double)step / o->warmup;
+    int steps = o->max_iters - o->warmup;
+    double done = steps > 0 ? (double)(step - 1 - o->warmup) / steps : 0;
+    if (done > 1) done = 1;
+    switch (o->schedule) {
+    case OSV_LR_LINEAR: return 1 - done;
+    case OSV_LR_COSINE: return 0.5 * (1 + cos(3.14159265358979323846 * done)); /* Loshchilov & Hutter 2017 */
+    case OSV_LR_CONSTANT: break;
+    }
+    return 1;
+}
+
 osv_adam_params osv_adam_step(const osv_job *job, int row, int step, bool rests)
 {
     const osv_job_options *o = &job->options;
@@ -11,7 +27,7 @@ osv_adam_params osv_adam_step(const osv_job *job, int row, int step, bool rests)
     osv_real beta1 = (osv_real)o->beta1,
              beta2 = (osv_real)o->beta2; /* the corrections are those of the rounded betas */
     return (osv_adam_params){
-        .lr = (osv_real)(rests ? 0 : o->lr),
+        .lr = (osv_real)(rests ? 0 : o->lr * share(o, step)),
         .beta1 = beta1,
         .beta2 = beta2,
         .eps = (osv_real)o->adam_eps,

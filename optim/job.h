@@ -9,8 +9,13 @@
 
 typedef enum { OSV_TARGET_SUM, OSV_TARGET_EACH } osv_target_rule;
 
+/* How the learning rate goes from lr to 0 over max_iters steps. */
+typedef enum { OSV_LR_CONSTANT, OSV_LR_LINEAR, OSV_LR_COSINE } osv_lr_schedule;
+
 typedef struct {
     double lr, beta1, beta2, adam_eps;
+    osv_lr_schedule schedule;
+    int warmup;      /* first steps, over which the learning rate rises to lr */
     int max_iters;   /* exactly this many steps at most */
     double coldness; /* P = softmax(coldness z) */
     double eps;      /* inside the logarithms; slack of satisficing */

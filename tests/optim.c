@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kernels/philox.h"
+#include "optim/adam.h"
 #include "optim/random.h"
 #include "optim/stop.h"
 #include "optim/train.h"
@@ -43,6 +44,43 @@ Test(optim, start_vectors_depend_on_seed_and_name)
     cr_assert_arr_eq(a, b, sizeof a);
     cr_assert(fabs(ac) <= 0.5 * norm);
     cr_assert(fabs(ad) <= 0.5 * norm);
+}
+
+Test(optim, learning_rates)
+{
+    osv_job job = {.options = osv_job_defaults(), .layer = 0};
+    osv_job_options *o = &job.options;
+    o->lr = 2;
+    o->max_iters = 10;
+    static const struct {
+        osv_lr_schedule schedule;
+        int warmup, step;
+        double lr;
+    } expected[] = {
+        {OSV_LR_CONSTANT, 0, 1, 2},
+        {OSV_LR_CONSTANT, 0, 99, 2},
+        {OSV_LR_CONSTANT, 4, 1, 0.5},
+        {OSV_LR_CONSTANT, 4, 4, 2},
+        {OSV_LR_CONSTANT, 4, 5, 2},
+        {OSV_LR_LINEAR, 0, 1, 2},
+        {OSV_LR_LINEAR, 0, 6, 1},
+        {OSV_LR_LINEAR, 0, 10, 0.2},
+        {OSV_LR_LINEAR, 2, 2, 2},
+        {OSV_LR_LINEAR, 2, 3, 2},
+        {OSV_LR_LINEAR, 2, 7, 1},
+        {OSV_LR_COSINE, 0, 1, 2},
+        {OSV_LR_COSINE, 0, 6, 1},
+        {OSV_LR_COSINE, 2, 3, 2},
+        {OSV_LR_COSINE, 2, 5, 1 + 0.70710678118654752},
+        {OSV_LR_COSINE, 10, 11, 2}, /* nothing is left of it */
+    };
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        o->schedule = expected[i].schedule;
+        o->warmup = expected[i].warmup;
+        double lr = (double)osv_adam_step(&job, 0, expected[i].step, false).lr;
+        cr_expect(fabs(lr - expected[i].lr) <= 1e-12, "row %zu: %g, not %g", i, lr, expected[i].lr);
+    }
+    cr_expect_eq(osv_adam_step(&job, 0, 3, true).lr, 0);
 }
 
 static const double no_target[8] = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};

@@ -125,9 +125,10 @@ static int allocate(train_jobs *t, const grouping *g, osv_error *e)
     t->start = calloc((size_t)jobs + 1, sizeof *t->start);
     t->sequence = calloc((size_t)completions + 1, sizeof *t->sequence);
     t->target = calloc((size_t)completions + 1, sizeof *t->target);
+    t->weight = calloc((size_t)completions + 1, sizeof *t->weight);
     t->source = calloc((size_t)completions + 1, sizeof *t->source);
     if (!t->job || !t->origin || !t->from || !t->name || !t->start || !t->sequence || !t->target ||
-        !t->source)
+        !t->weight || !t->source)
         return OSV_FAIL(e, OSV_DEVICE, "out of memory for %ld completions", completions);
     return OSV_OK;
 }
@@ -154,6 +155,7 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
             osv_score_kind suppress = o.negated ? OSV_NEGATED : OSV_ONE_MINUS;
             t->source[t->completions] = (train_source){p, one};
             t->target[t->completions] = one->target;
+            t->weight[t->completions] = one->weight;
             t->sequence[t->completions] = (osv_sequence){.job = index,
                                                          .count = one->count,
                                                          .prompt = one->prompt,
@@ -173,7 +175,8 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
                               .options = o.job,
                               .completions = t->completions - at,
                               .sequence = t->sequence + at,
-                              .target = t->target + at};
+                              .target = t->target + at,
+                              .weight = t->weight + at};
     t->job[index].options.init = from->init;
     t->job[index].options.offset = from->offset;
     return OSV_OK;
@@ -222,6 +225,7 @@ void train_jobs_free(train_jobs *t)
     free(t->start);
     free(t->sequence);
     free(t->target);
+    free(t->weight);
     free(t->source);
     *t = (train_jobs){0};
 }

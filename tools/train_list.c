@@ -9,14 +9,15 @@
 
 enum { OBJECTIVE_ROOM = 96 };
 
-json_t *train_job_json(const train_jobs *t, int job)
+json_t *train_job_json(const train_jobs *t, int job, bool all)
 {
     char objective[OBJECTIVE_ROOM];
     train_options o;
     json_t *options = json_object();
     train_job_options_of(&o, t, job);
     for (int k = 1; k < TRAIN_JOB_OPTIONS; k++) /* the layer stands by itself */
-        json_object_set_new(options, train_job_options[k].option, train_job_value(&o, k));
+        if (all || t->varies[k])
+            json_object_set_new(options, train_job_options[k].option, train_job_value(&o, k));
     train_job_objective(objective, sizeof objective, t, job);
     return json_pack("{s:s, s:s, s:i, s:o*, s:i, s:s, s:s, s:o}", "name", t->name[job], "job",
                      t->origin[job].group, "layer", t->job[job].layer, "layers",
@@ -27,7 +28,7 @@ json_t *train_job_json(const train_jobs *t, int job)
 static int print_json(FILE *out, const train_jobs *t, osv_error *e)
 {
     for (int j = 0; j < t->jobs; j++) {
-        json_t *line = train_job_json(t, j), *varies = json_array();
+        json_t *line = train_job_json(t, j, true), *varies = json_array();
         for (int k = 0; k < TRAIN_JOB_OPTIONS; k++)
             if (t->varies[k]) json_array_append_new(varies, json_string(train_job_options[k].option));
         bool failed = json_object_set_new(line, "varies", varies) ||

@@ -49,6 +49,10 @@ const osv_option train_option_table[] = {
 
     {"lr", "X", "0.01", "learning rate of Adam", OSV_OPTION_NUMBERS, FIELD(lr), ABOVE(0),
      .group = "Optimizer:"},
+    {"lr-schedule", "constant|linear|cosine", "constant", "how it falls to 0 over --max-iters",
+     OSV_OPTION_CHOICE, FIELD(schedule)},
+    {"warmup", "N", "0", "first steps, over which it rises", OSV_OPTION_INT, FIELD(job.warmup), .low = 0,
+     .high = INT_MAX},
     {"max-iters", "N", "100", "steps at most", OSV_OPTION_INT, FIELD(job.max_iters), .low = 0,
      .high = INT_MAX},
     {"betas", "B1,B2", "0.9,0.999", "decay of Adam's two moments", OSV_OPTION_TEXT, FIELD(betas)},
@@ -220,6 +224,7 @@ int train_options_resolve(train_options *o, osv_error *e)
     o->job.max_norm = o->max_norm.count ? o->max_norm.value[0] : -1;
     o->job.seed = osv_option_seed(&o->seeds, 0);
     o->job.target_rule = o->target_rule == 1 ? OSV_TARGET_EACH : OSV_TARGET_SUM;
+    o->job.schedule = (osv_lr_schedule)o->schedule;
     o->negated = o->suppress == 1;
     OSV_TRY(resolve_joint(o, e));
     return resolve_form(o, e);

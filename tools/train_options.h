@@ -33,7 +33,7 @@ typedef struct {
     bool plan, list, json, quiet, help, version;
 
     const char *layer_text, *betas, *apply, *joint_text; /* as given; read into the fields above */
-    int suppress, target_rule, rank;                     /* likewise */
+    int suppress, target_rule, rank, schedule;           /* likewise */
     double clamp;
 } train_options;
 

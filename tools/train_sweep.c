@@ -22,6 +22,8 @@ const train_job_option train_job_options[] = {
     {"joint", "joint-"},
     {"init-affine-norm", "init-affine-norm"},
     {"max-affine-norm", "max-affine-norm"},
+    {"lr-schedule", ""},
+    {"warmup", "warmup"},
     {"max-iters", "max-iters"},
     {"betas", "betas"},
     {"adam-eps", "adam-eps"},
