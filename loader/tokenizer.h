@@ -25,6 +25,11 @@ int osv_ids_push(osv_ids *ids, int id, osv_error *e);
 int osv_tokenizer_open(osv_tokenizer **out, const char *dir, osv_error *e);
 void osv_tokenizer_close(osv_tokenizer *t);
 
+/* One line for people: the file it was read from and its kind, "tokenizer.json, BPE, byte-level". */
+const char *osv_tokenizer_about(const osv_tokenizer *t);
+/* Path of the file that was read, for its hash; of vocab.json and merges.txt the former. */
+const char *osv_tokenizer_path(const osv_tokenizer *t);
+
 /* Number of ids, added tokens included (largest id + 1). */
 int osv_tokenizer_size(const osv_tokenizer *t);
 

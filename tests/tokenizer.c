@@ -103,6 +103,12 @@ static void check_golden(const char *name, bool stable)
     char path[512];
     snprintf(path, sizeof path, "%s/tokenizer/%s", OSV_GOLDEN, name);
     osv_tokenizer *t = open_tokenizer(path);
+    cr_expect(strncmp(osv_tokenizer_path(t), path, strlen(path)) == 0);
+    const char *kind = strcmp(name, "llama3") == 0 || strcmp(name, "gpt2") == 0 ? "byte-level"
+                                                                                : "byte fallback";
+    char about[96];
+    snprintf(about, sizeof about, "tokenizer.json, BPE, %s", kind);
+    cr_expect_str_eq(osv_tokenizer_about(t), about);
     strcat(path, "/cases.json");
     json_t *root = read_json(path), *cases = json_object_get(root, "cases"), *row;
     cr_assert(json_array_size(cases) >= 150);

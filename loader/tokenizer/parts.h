@@ -264,6 +264,7 @@ typedef struct {
 
 struct osv_tokenizer {
     char *path; /* of the file, for messages */
+    char about[96];
     osv_tok_vocab vocab;
     osv_tok_added_list added;
     osv_tok_normalizer *normalizers;

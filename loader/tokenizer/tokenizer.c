@@ -1,6 +1,7 @@
 #include "loader/tokenizer.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +33,17 @@ int osv_ids_push(osv_ids *ids, int id, osv_error *e)
     return OSV_OK;
 }
 
+/* "tokenizer.json, BPE, byte-level" */
+static void describe(osv_tokenizer *t, const char *files)
+{
+    bool byte_level = false;
+    for (size_t i = 0; i < t->splitter_count; i++) byte_level |= t->splitters[i].kind == OSV_TOK_BYTE_LEVEL;
+    for (size_t i = 0; i < t->decoder_count; i++)
+        byte_level |= t->decoders[i].kind == OSV_TOK_DECODE_BYTE_LEVEL;
+    const char *kind = byte_level ? "byte-level" : t->bpe.byte_fallback ? "byte fallback" : "characters";
+    snprintf(t->about, sizeof t->about, "%s, BPE, %s", files, kind);
+}
+
 static int open_file(osv_tokenizer *t, const char *dir, osv_error *e)
 {
     OSV_TRY(osv_path_join(&t->path, dir, "tokenizer.json", e));
@@ -43,6 +55,7 @@ static int open_file(osv_tokenizer *t, const char *dir, osv_error *e)
     int status = osv_tok_apply_class(root, dir, t->path, &t->added.split_special, e);
     if (!status) status = osv_tok_read(t, root, e);
     json_decref(root);
+    if (!status) describe(t, "tokenizer.json");
     return status;
 }
 
@@ -81,6 +94,16 @@ void osv_tokenizer_close(osv_tokenizer *t)
     osv_tok_vocab_free(&t->vocab);
     free(t->path);
     free(t);
+}
+
+const char *osv_tokenizer_about(const osv_tokenizer *t)
+{
+    return t->about;
+}
+
+const char *osv_tokenizer_path(const osv_tokenizer *t)
+{
+    return t->path;
 }
 
 int osv_tokenizer_size(const osv_tokenizer *t)
