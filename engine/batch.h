@@ -63,7 +63,10 @@ typedef struct {
     int sites;             /* distinct start layers, rising */
     int *site_layer;       /* [sites] */
     osv_site *site;        /* [sites] host arrays */
-    int *completion_first; /* [C + 1] scores of completion c (= sequence c), in token order: */
+    int *token_first;      /* [C + 1] tokens of completion c (= sequence c) but its last, at which nothing is
+                              computed: */
+    int *token_row;        /* their rows of live; -1 - r: frozen, row r of base */
+    int *completion_first; /* [C + 1] scores of completion c, in token order: */
     int *completion_score; /* index < live.scores.S: live; else constant, counted on from there */
     int *job_layer;        /* [J] */
     int completion_tokens; /* sum of scored tokens */

@@ -200,7 +200,7 @@ const char *osv_chat_end_of_turn(const osv_chat *c)
 
 int osv_chat_set_date(osv_chat *c, const char *date, osv_error *e)
 {
-    return copy(&c->date, date, "date", e);
+    return copy(&c->date, date ? date : DATE, "date", e);
 }
 
 /* ---- messages */

@@ -1,0 +1,121 @@
+#include "tools/inspect_config.h"
+
+#include "engine/model.h"
+
+static const char *activation_name(osv_activation a)
+{
+    switch (a) {
+    case OSV_SILU: return "silu";
+    case OSV_GELU_TANH: return "gelu, tanh form";
+    case OSV_GELU: return "gelu";
+    }
+    return "?";
+}
+
+/* 0, which stands for "none", is null. */
+static json_t *number_or_none(double x)
+{
+    return x > 0 ? json_real(x) : json_null();
+}
+
+static json_t *rope_json(const osv_config *c)
+{
+    const osv_rope *r = &c->rope;
+    static const char *const kinds[] = {
+        [OSV_ROPE_DEFAULT] = "default", [OSV_ROPE_LINEAR] = "linear", [OSV_ROPE_LLAMA3] = "llama3"};
+    json_t *rope =
+        json_pack("{s:s, s:f, s:i}", "kind", kinds[r->kind], "theta", r->theta, "components", c->rot);
+    if (r->kind != OSV_ROPE_DEFAULT) json_object_set_new(rope, "factor", json_real(r->factor));
+    if (r->kind == OSV_ROPE_LLAMA3) {
+        json_object_set_new(rope, "low_freq_factor", json_real(r->low_freq));
+        json_object_set_new(rope, "high_freq_factor", json_real(r->high_freq));
+        json_object_set_new(rope, "original_positions", json_real(r->original));
+    }
+    return rope;
+}
+
+/* One number where all blocks have the same, 0: full attention; else a list. */
+static json_t *window_json(const osv_config *c)
+{
+    bool same = true;
+    json_t *list = json_array();
+    for (int l = 0; l < c->N; l++) {
+        same = same && c->window[l] == c->window[0];
+        json_array_append_new(list, c->window[l] ? json_integer(c->window[l]) : json_null());
+    }
+    if (!same) return list;
+    json_decref(list);
+    return c->window[0] ? json_integer(c->window[0]) : json_null();
+}
+
+json_t *inspect_config_json(const osv_config *c)
+{
+    json_t *json = json_object();
+#define FIELD(name, value) json_object_set_new(json, name, value)
+    FIELD("family", json_string(*c->family ? c->family : "random"));
+    FIELD("blocks", json_integer(c->N));
+    FIELD("width", json_integer(c->D));
+    FIELD("ffn_width", json_integer(c->F));
+    FIELD("query_heads", json_integer(c->H));
+    FIELD("kv_heads", json_integer(c->K));
+    FIELD("head_size", json_integer(c->E));
+    FIELD("vocabulary", json_integer(c->V));
+    FIELD("positions", json_integer(c->positions));
+    FIELD("norm", json_string(c->norm_offset == 1 ? "rms, times 1 + w" : "rms, times w"));
+    FIELD("norm_eps", json_real(c->norm_eps));
+    FIELD("post_norms", json_boolean(c->post_norms));
+    FIELD("activation", json_string(activation_name(c->activation)));
+    FIELD("embedding_scale", json_real(c->embed_scale));
+    FIELD("query_scale", json_real(c->query_scale));
+    FIELD("attention_softcap", number_or_none(c->attention_softcap));
+    FIELD("final_softcap", number_or_none(c->final_softcap));
+    FIELD("rope", rope_json(c));
+    FIELD("window", window_json(c));
+    FIELD("qkv_bias", json_boolean(c->qkv_bias));
+    FIELD("attention_out_bias", json_boolean(c->out_bias));
+    FIELD("ffn_bias", json_boolean(c->mlp_bias));
+    FIELD("tied_head", json_boolean(c->tied));
+    FIELD("weights", json_string(osv_format_name(c->format)));
+    FIELD("bos", c->bos < 0 ? json_null() : json_integer(c->bos));
+#undef FIELD
+    return json;
+}
+
+/* ---- parameters ---- */
+
+static json_int_t count(const osv_weight *w)
+{
+    return w->data ? (json_int_t)w->rows * w->cols : 0;
+}
+
+static json_int_t counts(const osv_weight *const *w)
+{
+    json_int_t sum = 0;
+    for (; *w; w++) sum += count(*w);
+    return sum;
+}
+
+int inspect_parameters_json(json_t **out, const osv_config *c, osv_error *e)
+{
+    osv_shard shard;
+    osv_model m;
+    OSV_TRY(osv_shard_make(&shard, c, 0, 1, e));
+    OSV_TRY(osv_model_alloc(&m, c, &shard, e));
+    osv_model_shapes(&m, c->format);
+    json_int_t attention = 0, ffn = 0, norms = count(&m.final_norm), biases = 0;
+    for (int l = 0; l < c->N; l++) {
+        const osv_block *b = &m.block[l];
+        attention += counts((const osv_weight *[]){&b->q, &b->k, &b->v, &b->out, NULL});
+        ffn += counts((const osv_weight *[]){&b->gate, &b->up, &b->down, NULL});
+        norms += counts((const osv_weight *[]){&b->attention_norm, &b->attention_post_norm, &b->ffn_norm,
+                                               &b->ffn_post_norm, NULL});
+        biases += counts((const osv_weight *[]){&b->q_bias, &b->k_bias, &b->v_bias, &b->out_bias,
+                                                &b->gate_bias, &b->up_bias, &b->down_bias, NULL});
+    }
+    json_int_t embedding = count(&m.embed), head = c->tied ? 0 : count(&m.head);
+    osv_model_free(&m);
+    *out = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "embedding", embedding, "attention", attention,
+                     "ffn", ffn, "norms", norms, "biases", biases, "head", head, "total",
+                     embedding + attention + ffn + norms + biases + head);
+    return *out ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory for the report");
+}
