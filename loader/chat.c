@@ -157,7 +157,7 @@ static int open_format(osv_chat *c, const char *dir, const char *format, osv_err
     OSV_TRY(need_token(c, c->bos, OSV_CHAT_BOS, "bos_token", dir, e));
     OSV_TRY(need_token(c, c->eos, OSV_CHAT_EOS, "eos_token", dir, e));
     find_end_of_turn(c);
-    return osv_chat_set_date(c, DATE, e);
+    return osv_chat_set_date(c, NULL, e);
 }
 
 int osv_chat_open(osv_chat **out, const char *dir, const char *format, osv_error *e)
@@ -200,7 +200,8 @@ const char *osv_chat_end_of_turn(const osv_chat *c)
 
 int osv_chat_set_date(osv_chat *c, const char *date, osv_error *e)
 {
-    return copy(&c->date, date ? date : DATE, "date", e);
+    if (!date) date = c->format->date ? c->format->date : DATE;
+    return copy(&c->date, date, "date", e);
 }
 
 /* ---- messages */
