@@ -278,6 +278,10 @@ static int read_messages(messages *m, const json_t *list, const char *where, osv
 static int add_prefill(messages *m, const char *prefill, const char *where, osv_error *e)
 {
     osv_chat_message *last = &m->message[m->count];
+    for (int i = 0; i < m->count; i++)
+        if (strstr(m->message[i].text, MARK))
+            return OSV_FAIL(e, OSV_BAD_INPUT,
+                            "%s: messages[%d]: has control characters that nothing here may have", where, i);
     last->role = OSV_CHAT_ASSISTANT;
     if (asprintf(&last->text, "%s" MARK " ", prefill) < 0) {
         last->text = NULL;
