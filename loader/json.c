@@ -80,9 +80,10 @@ static int soften_huge(char **copy, const char *text, size_t bytes, const char *
 {
     *copy = NULL;
     for (size_t i = 0, length; i < bytes; i += length) {
-        length = text[i] == '"' ? string_length(text + i, bytes - i) : number_length(text + i, bytes - i);
-        if (length == 0) length = 1;
-        if (text[i] == '"' || !is_huge(text + i, length)) continue;
+        bool number = text[i] == '-' || (text[i] >= '0' && text[i] <= '9');
+        length = number ? number_length(text + i, bytes - i) : 1;
+        if (text[i] == '"') length = string_length(text + i, bytes - i);
+        if (!number || !is_huge(text + i, length)) continue;
         if (!*copy && !(*copy = malloc(bytes)))
             return OSV_FAIL(e, OSV_DEVICE, "%s: no memory for %zu bytes of JSON", where, bytes);
         if (*copy != text) {

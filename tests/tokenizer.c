@@ -1,85 +1,9 @@
 /* The tokenizer against what the tokenizers library and transformers make of the same texts
- * (golden/make_tokenizer_golden.py), on hostile texts, and, where the data is there, against vectors from
- * elsewhere. */
-#include <jansson.h>
+ * (golden/make_tokenizer_golden.py), on hostile texts, and on the text of a trained model where the data is
+ * there. */
 #include <time.h>
 
-#include "files.h"
-#include "loader/tokenizer.h"
-
-static json_t *read_json(const char *path)
-{
-    json_error_t error;
-    json_t *root = json_load_file(path, JSON_ALLOW_NUL, &error); /* texts with NUL are among the cases */
-    cr_assert(root != NULL, "%s:%d: %s", path, error.line, error.text);
-    return root;
-}
-
-static osv_tokenizer *open_tokenizer(const char *dir)
-{
-    osv_error e = {0};
-    osv_tokenizer *t = NULL;
-    cr_assert_eq(osv_tokenizer_open(&t, dir, &e), OSV_OK, "%s", e.text);
-    return t;
-}
-
-typedef enum { PLAIN, SPECIAL, CONTINUATION } mode;
-
-static osv_ids encode(const osv_tokenizer *t, const char *text, size_t bytes, mode how)
-{
-    osv_error e = {0};
-    osv_ids ids = {0};
-    int status = how == CONTINUATION ? osv_tokenizer_encode_continuation(t, text, bytes, &ids, &e)
-                                     : osv_tokenizer_encode(t, text, bytes, how == SPECIAL, &ids, &e);
-    cr_assert_eq(status, OSV_OK, "%s", e.text);
-    return ids;
-}
-
-static bool ids_equal(const osv_ids *ids, const json_t *expected)
-{
-    if (!json_is_array(expected) || json_array_size(expected) != (size_t)ids->count) return false;
-    for (int i = 0; i < ids->count; i++)
-        if (json_integer_value(json_array_get(expected, (size_t)i)) != ids->data[i]) return false;
-    return true;
-}
-
-static void check_ids(const osv_tokenizer *t, const json_t *text, mode how, const json_t *expected,
-                      const char *name)
-{
-    osv_ids ids = encode(t, json_string_value(text), json_string_length(text), how);
-    if (!ids_equal(&ids, expected)) {
-        char *want = json_dumps(expected, JSON_COMPACT), got[512] = "";
-        for (int i = 0; i < ids.count && strlen(got) < 480; i++)
-            sprintf(got + strlen(got), "%d,", ids.data[i]);
-        cr_expect_fail("%s, mode %d: \"%s\": expected %s, got %s", name, how, json_string_value(text), want,
-                       got);
-        free(want);
-    }
-    osv_ids_free(&ids);
-}
-
-static char *decode(const osv_tokenizer *t, const int *ids, int count, bool skip, size_t *bytes)
-{
-    osv_error e = {0};
-    char *text = NULL;
-    cr_assert_eq(osv_tokenizer_decode(t, ids, count, skip, &text, bytes, &e), OSV_OK, "%s", e.text);
-    cr_assert_eq(text[*bytes], '\0');
-    return text;
-}
-
-static void check_text(const osv_tokenizer *t, const json_t *ids, bool skip, const json_t *expected,
-                       const char *name)
-{
-    int *data = calloc(json_array_size(ids) + 1, sizeof *data);
-    for (size_t i = 0; i < json_array_size(ids); i++)
-        data[i] = (int)json_integer_value(json_array_get(ids, i));
-    size_t bytes;
-    char *text = decode(t, data, (int)json_array_size(ids), skip, &bytes);
-    cr_expect(bytes == json_string_length(expected) && memcmp(text, json_string_value(expected), bytes) == 0,
-              "%s: decoded \"%s\", expected \"%s\"", name, text, json_string_value(expected));
-    free(text);
-    free(data);
-}
+#include "tokenizer_check.h"
 
 /* What comes out of decoding comes out again when it is encoded and decoded once more. */
 static void check_stable(const osv_tokenizer *t, const json_t *text, const char *name)
@@ -334,79 +258,6 @@ Test(tokenizer, appends_and_shares)
 }
 
 /* ---- data from elsewhere */
-
-static const char *test_data(void)
-{
-    const char *data = getenv("OSV_TEST_DATA");
-    if (!data) cr_skip_test("OSV_TEST_DATA is not set: real tokenizers and their vectors are not compared");
-    return data;
-}
-
-/* A folder with `file` of the data as its tokenizer.json. */
-static osv_tokenizer *open_data(const char *data, const char *file)
-{
-    char place[512];
-    snprintf(place, sizeof place, "%s/%s", data, file);
-    if (access(place, R_OK) != 0) cr_skip_test("%s is not there", place);
-    remove(temp_path("tokenizer.json"));
-    cr_assert_eq(symlink(place, temp_path("tokenizer.json")), 0);
-    return open_tokenizer(temp_dir);
-}
-
-/* Rows {"text", "ids", "decoded"}; returns how many there were. */
-static size_t check_rows(const osv_tokenizer *t, const json_t *rows, const char *name)
-{
-    size_t i, count = 0;
-    const char *key;
-    json_t *row;
-    for (int pass = 0; pass < 2; pass++) { /* an array or an object of rows */
-        if (pass == 0 ? !json_is_array(rows) : !json_is_object(rows)) continue;
-        if (pass == 0) {
-            json_array_foreach(rows, i, row)
-            {
-                check_ids(t, json_object_get(row, "text"), SPECIAL, json_object_get(row, "ids"), name);
-                count++;
-            }
-        } else {
-            json_object_foreach((json_t *)rows, key, row)
-            {
-                check_ids(t, json_object_get(row, "text"), SPECIAL, json_object_get(row, "ids"), name);
-                /* Decoded with transformers' clean-up of spaces in this one row, which is not the
-                 * tokenizer's. */
-                const json_t *decoded = json_object_get(row, "decoded");
-                bool cleaned = strstr(json_string_value(decoded), "'ll!!to") != NULL;
-                if (!cleaned) check_text(t, json_object_get(row, "ids"), false, decoded, name);
-                count++;
-            }
-        }
-    }
-    return count;
-}
-
-Test(tokenizer, vectors_of_others, .init = temp_open, .fini = temp_close)
-{
-    static const struct {
-        const char *tokenizer, *vectors, *key;
-    } rows[] = {
-        {"tokenizers/llama2/tokenizer.json", "test-vectors/transformers.js/llama.json",
-         "Xenova/llama-tokenizer"},
-        {"tokenizers/llama2/tokenizer.json", "test-vectors/belladoreai/llama1-2.json", NULL},
-        {"tokenizers/gpt2/tokenizer.json", "test-vectors/transformers.js/gpt2.json", "Xenova/gpt2"},
-        {"tokenizers/gpt2/tokenizer.json", "test-vectors/transformers.js/gpt2.json", "openai-community/gpt2"},
-    };
-    const char *data = test_data();
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        osv_tokenizer *t = open_data(data, rows[i].tokenizer);
-        char path[512];
-        snprintf(path, sizeof path, "%s/%s", data, rows[i].vectors);
-        json_t *root = read_json(path);
-        size_t count =
-            check_rows(t, rows[i].key ? json_object_get(root, rows[i].key) : root, rows[i].vectors);
-        cr_expect(count >= 12, "%s: %zu rows", rows[i].vectors, count);
-        json_decref(root);
-        osv_tokenizer_close(t);
-    }
-}
 
 /* A trained model's own text: its prompt and its greedy continuation, both ways. */
 Test(tokenizer, text_of_a_trained_model)

@@ -170,7 +170,7 @@ printf '\001' | dd of=other.model/model.safetensors bs=1 seek=$(($(stat -c %s ot
     conv=notrunc 2>dd.err
 refused 'weights' 3 '--model other.model changed since the run in changed.run began' --model other.model
 echo '{}' >other.model/tokenizer.json
-refused 'tokenizer' 3 '--model other.model: its tokenizer.json changed' --model other.model
+refused 'tokenizer' 3 '--model other.model: its tokenizer changed' --model other.model
 
 cp -rL "$model" copy.model
 cp data.jsonl copy.jsonl

@@ -119,7 +119,7 @@ static int compare(const train_setup *s, const json_t *was, const json_t *is)
     OSV_TRY(compare_hash(s, was, is, "data_sha256", "--data %s", o->data));
     OSV_TRY(compare_hash(s, was, is, "sweep_sha256", "--sweep %s", o->sweep));
     OSV_TRY(compare_hash(s, was, is, "init_sha256", "--init %s", o->init));
-    OSV_TRY(compare_hash(s, was, is, "tokenizer_sha256", "--model %s: its tokenizer.json", o->model));
+    OSV_TRY(compare_hash(s, was, is, "tokenizer_sha256", "--model %s: its tokenizer", o->model));
     OSV_TRY(compare_hash(s, was, is, "jobs_sha256", "tokens or names of the jobs (the chat template of %s?)",
                          o->model));
     if (!s->m.checkpoint) return OSV_OK;

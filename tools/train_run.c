@@ -143,8 +143,12 @@ static json_t *bins_json(const train_setup *s)
 
 int train_run_json(json_t **out, const train_setup *s)
 {
-    char *tokenizer;
-    OSV_TRY(osv_path_join(&tokenizer, s->options->model, "tokenizer.json", s->error));
+    char *tokenizer; /* one that could not be read is compared all the same */
+    if (s->m.tokenizer)
+        tokenizer = strdup(osv_tokenizer_path(s->m.tokenizer));
+    else
+        OSV_TRY(osv_path_join(&tokenizer, s->options->model, "tokenizer.json", s->error));
+    if (!tokenizer) return OSV_FAIL(s->error, OSV_DEVICE, "out of memory");
     const struct {
         const char *key;
         json_t *value;

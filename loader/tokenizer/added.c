@@ -133,8 +133,10 @@ static int read_token(osv_tokenizer *t, const json_t *node, const char *where, o
                         "vocabulary's "
                         "without a gap)",
                         where, osv_tok_show(content, bytes, shown), declared, token.id);
-    if (again) { /* a later entry of the same token replaces its flags */
-        t->added.tokens[t->vocab.pieces[token.id].added] = token;
+    if (again) { /* a later entry of the same token replaces its flags; what is special stays so */
+        osv_tok_added *old = &t->added.tokens[t->vocab.pieces[token.id].added];
+        token.special |= old->special;
+        *old = token;
         return OSV_OK;
     }
     OSV_TRY(osv_tok_vocab_set(&t->vocab, token.id, content, bytes, where, e));
@@ -158,7 +160,7 @@ static int prepare(osv_tokenizer *t, osv_tok_work *w, osv_error *e)
         const char *content = t->vocab.text.data + piece->offset;
         osv_tok_text match = {0};
         int status = token->normalized
-                         ? osv_tok_normalize(t, w, content, (size_t)piece->bytes, true, &match, e)
+                         ? osv_tok_normalize(t, w, content, (size_t)piece->bytes, !list->bare, &match, e)
                          : osv_tok_text_add(&match, content, (size_t)piece->bytes, e);
         token->match = match.data;
         token->bytes = match.bytes;

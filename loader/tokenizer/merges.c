@@ -11,6 +11,15 @@ static int find(const osv_tokenizer *t, const char *piece, size_t bytes)
     return osv_tok_table_find(&t->vocab.model, &t->vocab, piece, bytes, osv_tok_hash(piece, bytes));
 }
 
+static bool is(const osv_tokenizer *t, int id, const osv_tok_text *text)
+{
+    if ((size_t)id >= t->vocab.size) return false;
+    const osv_tok_piece *piece = &t->vocab.pieces[id];
+    return piece->bytes == (int)text->bytes &&
+           memcmp(t->vocab.text.data + piece->offset, text->data, text->bytes) == 0;
+}
+
+/* id[2] comes in as the merge before left it: mostly this one makes the same piece, or the next. */
 static int find_both(const osv_tokenizer *t, const char *const half[2], const size_t bytes[2],
                      osv_tok_text *joined, int id[3], const char *where, size_t index, osv_error *e)
 {
@@ -23,7 +32,8 @@ static int find_both(const osv_tokenizer *t, const char *const half[2], const si
                             osv_tok_show(half[k], bytes[k], shown));
         OSV_TRY(osv_tok_text_add(joined, half[k], bytes[k], e));
     }
-    id[2] = find(t, joined->data, joined->bytes);
+    if (id[2] < 0 || !is(t, id[2], joined)) id[2] = is(t, id[2] + 1, joined) ? id[2] + 1 : -1;
+    if (id[2] < 0) id[2] = find(t, joined->data, joined->bytes);
     if (id[2] < 0)
         return OSV_FAIL(e, OSV_BAD_INPUT, "%s.merges[%zu]: the merged piece \"%s\" is not in the vocabulary",
                         where, index, osv_tok_show(joined->data, joined->bytes, shown));
@@ -60,50 +70,71 @@ static int halves(const json_t *merge, const char *half[2], size_t bytes[2], boo
                     osv_json_show(merge, shown, sizeof shown));
 }
 
-static void put(osv_tok_bpe *b, const int id[3], uint32_t rank)
+int osv_tok_bpe_begin(osv_tokenizer *t, size_t count, osv_error *e)
 {
-    uint64_t pair = (uint64_t)id[0] << 32 | (uint32_t)id[1];
-    osv_tok_merge *merge = (osv_tok_merge *)osv_tok_merge_find(b, id[0], id[1]);
-    if (!merge) {
-        uint64_t i = pair * 0x9e3779b97f4a7c15u;
-        for (i = (i ^ i >> 32) & b->merge_mask; b->merges[i].pair != UINT64_MAX;) i = (i + 1) & b->merge_mask;
-        merge = &b->merges[i];
-    }
+    osv_tok_bpe *b = &t->bpe;
+    size_t slots = 16;
+    if (count >= (size_t)1 << 30) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: %zu merges", t->path, count);
+    while (slots < count + count / 3 + 1) slots *= 2; /* at most three quarters full */
+    b->merges = malloc(slots * sizeof *b->merges);
+    b->joins = calloc((size_t)1 << (OSV_TOK_JOIN_BITS - 6), sizeof *b->joins);
+    if (!b->merges || !b->joins)
+        return OSV_FAIL(e, OSV_DEVICE, "%s: no memory for %zu merges", t->path, count);
+    for (size_t i = 0; i < slots; i++) b->merges[i].pair = UINT64_MAX;
+    b->merge_mask = slots - 1;
+    return OSV_OK;
+}
+
+void osv_tok_bpe_put(osv_tokenizer *t, const int id[3], uint32_t rank)
+{
+    osv_tok_bpe *b = &t->bpe;
+    uint64_t pair = (uint64_t)id[0] << 32 | (uint32_t)id[1], i = osv_tok_merge_slot(b, pair);
+    while (b->merges[i].pair != pair && b->merges[i].pair != UINT64_MAX) i = (i + 1) & b->merge_mask;
+    osv_tok_merge *merge = &b->merges[i];
     *merge = (osv_tok_merge){pair, rank, id[2]}; /* of a merge that is listed twice the later place counts */
+    const osv_tok_piece *left = &t->vocab.pieces[id[0]], *right = &t->vocab.pieces[id[1]];
+    const char *text = t->vocab.text.data + left->offset;
+    size_t length;
+    uint32_t last = osv_tok_char(text + osv_tok_before(text, (size_t)left->bytes), &length);
+    uint32_t bit = osv_tok_join_bit(last, osv_tok_char(t->vocab.text.data + right->offset, &length));
+    b->joins[bit >> 6] |= (uint64_t)1 << (bit & 63);
 }
 
 static int read_merges(osv_tokenizer *t, const json_t *merges, osv_tok_text *joined, const char *where,
                        osv_error *e)
 {
-    osv_tok_bpe *b = &t->bpe;
-    size_t count = json_array_size(merges), slots = 16;
-    if (count >= (size_t)1 << 30) return OSV_FAIL(e, OSV_BAD_INPUT, "%s.merges: %zu entries", where, count);
-    while (slots < 2 * count) slots *= 2;
-    b->merges = malloc(slots * sizeof *b->merges);
-    b->joins = calloc((size_t)1 << (OSV_TOK_JOIN_BITS - 6), sizeof *b->joins);
-    if (!b->merges || !b->joins) return OSV_FAIL(e, OSV_DEVICE, "%s: no memory for %zu merges", where, count);
-    for (size_t i = 0; i < slots; i++) b->merges[i].pair = UINT64_MAX;
-    b->merge_mask = slots - 1;
-    b->cuttable = true;
+    size_t count = json_array_size(merges);
+    OSV_TRY(osv_tok_bpe_begin(t, count, e));
     uint32_t rank = 0;
+    int id[3] = {-1, -1, -1};
     for (size_t i = 0; i < count; i++) {
         const char *half[2];
-        size_t bytes[2], length;
-        int id[3];
+        size_t bytes[2];
         bool skip;
         OSV_TRY(halves(json_array_get(merges, i), half, bytes, &skip, where, i, e));
         if (skip) continue;
         OSV_TRY(find_both(t, half, bytes, joined, id, where, i, e));
-        put(b, id, rank++);
-        uint32_t left = osv_tok_char(half[0] + osv_tok_before(half[0], bytes[0]), &length);
-        uint32_t bit = osv_tok_join_bit(left, osv_tok_char(half[1], &length));
-        b->joins[bit >> 6] |= (uint64_t)1 << (bit & 63);
-        for (int k = 0; k < 2; k++)
-            if ((b->byte_fallback && osv_tok_byte_piece(half[k], bytes[k])) ||
-                (b->has_unk && id[k] == b->unk_id))
-                b->cuttable = false;
+        osv_tok_bpe_put(t, id, rank++);
     }
     return OSV_OK;
+}
+
+/* Whether texts may be cut where no merge joins: not where a merge names a byte or the unknown token. */
+static bool cuttable(const osv_tokenizer *t)
+{
+    const osv_tok_bpe *b = &t->bpe;
+    for (uint64_t i = 0; i <= b->merge_mask; i++) {
+        if (b->merges[i].pair == UINT64_MAX) continue;
+        for (int k = 0; k < 2; k++) {
+            int id = (int)(uint32_t)(b->merges[i].pair >> (k ? 0 : 32));
+            const osv_tok_piece *piece = &t->vocab.pieces[id];
+            if ((b->byte_fallback &&
+                 osv_tok_byte_piece(t->vocab.text.data + piece->offset, (size_t)piece->bytes)) ||
+                (b->has_unk && id == b->unk_id))
+                return false;
+        }
+    }
+    return true;
 }
 
 static int read_characters(osv_tokenizer *t, osv_error *e)
@@ -161,12 +192,17 @@ int osv_tok_bpe_read(osv_tokenizer *t, const json_t *model, const char *where, o
         if (b->unk_id < 0 && !(b->unk_missing = strdup(unk)))
             return OSV_FAIL(e, OSV_DEVICE, "%s: no memory", where);
     }
-    const json_t *merges = json_object_get(model, "merges");
-    if (!json_is_array(merges)) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"merges\" must be an array", where);
-    osv_tok_text joined = {0};
-    int status = read_merges(t, merges, &joined, where, e);
-    free(joined.data);
-    return status ? status : read_characters(t, e);
+    if (!b->merges) { /* none made from the priorities of the pieces */
+        const json_t *merges = json_object_get(model, "merges");
+        if (!json_is_array(merges))
+            return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"merges\" must be an array", where);
+        osv_tok_text joined = {0};
+        int status = read_merges(t, merges, &joined, where, e);
+        free(joined.data);
+        if (status) return status;
+    }
+    b->cuttable = cuttable(t);
+    return read_characters(t, e);
 }
 
 void osv_tok_bpe_free(osv_tok_bpe *b)

@@ -82,7 +82,9 @@ static int apply(const osv_tok_normalizer *n, osv_tok_work *w, const char *text,
     case OSV_TOK_LOWERCASE: return lowercase(text, bytes, out, e);
     case OSV_TOK_STRIP: return strip(text, bytes, n->left, n->right, out, e);
     case OSV_TOK_REPLACE:
+        if (n->start && !prefix) return osv_tok_text_add(out, text, bytes, e);
         return osv_tok_replace(n->pattern, &w->search, n->content, n->bytes, text, bytes, out, e);
+    case OSV_TOK_CHARSMAP: return osv_tok_charsmap_apply(n->charsmap, n->graphemes, text, bytes, out, e);
     case OSV_TOK_PREPEND:
         if (prefix && bytes) OSV_TRY(osv_tok_text_add(out, n->content, n->bytes, e));
         return osv_tok_text_add(out, text, bytes, e);

@@ -82,6 +82,9 @@ bool osv_tok_is_word(uint32_t c);  /* \w: letters, marks, decimal digits, connec
 uint32_t osv_tok_byte_char(int byte);
 int osv_tok_char_byte(uint32_t c); /* or -1 */
 
+/* Appends what `text` in base64 stands for. */
+int osv_tok_base64(osv_tok_text *out, const char *text, size_t bytes, const char *where, osv_error *e);
+
 /* `bytes` of a file on one line, cut to fit, for messages; returns `shown`. */
 const char *osv_tok_show(const char *text, size_t bytes, char shown[64]);
 
@@ -108,6 +111,19 @@ void osv_tok_search_free(osv_tok_search *s);
 
 /* A regular expression of the tokenizers library (Oniguruma, Ruby syntax) in the syntax of PCRE2. */
 int osv_tok_dialect(osv_tok_text *out, const char *regex, const char *where, osv_error *e);
+
+/* ---- charsmap.c: the table of characters to replace of sentencepiece */
+
+typedef struct osv_tok_charsmap osv_tok_charsmap;
+
+/* On failure *out may be set, and is freed as well. */
+int osv_tok_charsmap_read(osv_tok_charsmap **out, const char *data, size_t bytes, const char *where,
+                          osv_error *e);
+void osv_tok_charsmap_free(osv_tok_charsmap *m);
+/* Appends `text` with its replacements to `out`: the longest match at each place, as sentencepiece does, or
+ * grapheme by grapheme, as the tokenizers library does. */
+int osv_tok_charsmap_apply(const osv_tok_charsmap *m, bool graphemes, const char *text, size_t bytes,
+                           osv_tok_text *out, osv_error *e);
 
 /* ---- vocab.c: strings <-> ids */
 
@@ -173,6 +189,7 @@ typedef struct {
     int last;                     /* largest id, or -1 */
     osv_tok_trie raw, normalized; /* searched in the text as given, in the normalized text */
     bool split_special;           /* special tokens in the text are plain text */
+    bool bare;                    /* no dummy prefix in the normalized ones */
 } osv_tok_added_list;
 
 /* ---- the lists of steps */
@@ -186,6 +203,7 @@ typedef enum {
     OSV_TOK_REPLACE,
     OSV_TOK_PREPEND,
     OSV_TOK_STRIP,
+    OSV_TOK_CHARSMAP,
 } osv_tok_normalizer_kind;
 
 typedef struct {
@@ -194,6 +212,9 @@ typedef struct {
     char *content;            /* replace, prepend */
     size_t bytes;
     bool left, right; /* strip */
+    bool start;       /* replace: not in a text that continues another */
+    osv_tok_charsmap *charsmap;
+    bool graphemes; /* charsmap: how it is applied */
 } osv_tok_normalizer;
 
 typedef enum { OSV_TOK_SPLIT, OSV_TOK_METASPACE, OSV_TOK_BYTE_LEVEL } osv_tok_splitter_kind;
@@ -289,12 +310,54 @@ typedef struct {
 
 void osv_tok_work_free(osv_tok_work *w);
 
-/* class.c: changes the tree of `dir`/tokenizer.json into the one that transformers' AutoTokenizer
- * uses. */
-int osv_tok_apply_class(json_t *root, const char *dir, const char *path, bool *split_special, osv_error *e);
+/* ---- class.c: what transformers' AutoTokenizer makes of the directory */
+
+typedef enum {
+    OSV_TOK_CLASS_FILE, /* as the file says */
+    OSV_TOK_CLASS_LLAMA,
+    OSV_TOK_CLASS_GEMMA,
+    OSV_TOK_CLASS_QWEN2,
+    OSV_TOK_CLASS_GPT2,
+} osv_tok_class_kind;
+
+typedef struct {
+    osv_tok_class_kind kind;
+    const char *name;              /* of the class that the directory names, or NULL */
+    const char *dir, *path;        /* of the tokenizer's file */
+    json_t *config, *model_config; /* tokenizer_config.json (older files merged), config.json */
+    bool numbered;                 /* has an added_tokens_decoder */
+    bool converted;                /* there is no tokenizer.json */
+    bool bare;                     /* nothing says who should build the tokenizer */
+} osv_tok_class;
+
+/* `root`: the tree of tokenizer.json, or NULL where there is none. Closed also after a failure. */
+int osv_tok_class_open(osv_tok_class *c, const char *dir, const char *path, const json_t *root, osv_error *e);
+void osv_tok_class_close(osv_tok_class *c);
+/* Changes the tree into the one that transformers uses. */
+int osv_tok_class_apply(const osv_tok_class *c, json_t *root, bool *split_special, osv_error *e);
+/* What is put in front of and behind a text where there is no tokenizer.json, or NULL. */
+const char *osv_tok_class_bos(const osv_tok_class *c);
+const char *osv_tok_class_eos(const osv_tok_class *c);
+
+/* Parts of a tree: NULL where there is no memory. Division by `regex`, then bytes; decoding spaces, bytes
+ * written out, so many spaces in front dropped. */
+json_t *osv_tok_byte_level_splitter(const char *regex, bool prefix);
+json_t *osv_tok_space_decoder(bool bytes, int strip);
+
+/* Files other than tokenizer.json: each fills the vocabulary and merges of `t` and gives the rest of the
+ * tree. `text` is what the file `t->path` holds. */
+int osv_tok_sentencepiece_read(osv_tokenizer *t, osv_tok_class *c, json_t *root, const char *text,
+                               size_t bytes, osv_error *e);
+int osv_tok_tiktoken_read(osv_tokenizer *t, osv_tok_class *c, json_t *root, const char *text, size_t bytes,
+                          osv_error *e);
+bool osv_tok_tiktoken_is(const char *text, size_t bytes);
+int osv_tok_vocab_merges_read(osv_tokenizer *t, osv_tok_class *c, json_t *root, osv_error *e);
 
 /* read.c, steps.c: the tree -> structs. */
 int osv_tok_read(osv_tokenizer *t, const json_t *root, osv_error *e);
+/* Pieces around the text, where the tree has no template; NULL for none. */
+int osv_tok_read_ends(osv_tokenizer *t, const char *bos, const char *eos, osv_error *e);
+int osv_tok_add_normalizer(osv_tokenizer *t, osv_tok_normalizer **out, osv_error *e);
 int osv_tok_read_normalizers(osv_tokenizer *t, const json_t *node, const char *where, osv_error *e);
 int osv_tok_read_splitters(osv_tokenizer *t, const json_t *node, const char *where, osv_error *e);
 int osv_tok_read_decoders(osv_tokenizer *t, const json_t *node, const char *where, osv_error *e);
@@ -317,7 +380,26 @@ int osv_tok_replace(const osv_tok_pattern *p, osv_tok_search **search, const cha
 /* split.c: all pre-tokenizer steps on w->text, w->spans. */
 int osv_tok_split(const osv_tokenizer *t, osv_tok_work *w, osv_error *e);
 
+/* pieces.c: merges from priorities */
+typedef struct {
+    int id;
+    uint32_t rank; /* lower merges first; counts with equal ties only, else the order of the array does */
+} osv_tok_place;
+
+typedef enum {                          /* which of the ways to divide one piece comes first */
+               OSV_TOK_TIES_SHORT_LEFT, /* transformers, sentencepiece files: the shortest left half */
+               OSV_TOK_TIES_LOW_LEFT,   /* transformers, tiktoken files: the left half of the lowest id */
+               OSV_TOK_TIES_EQUAL,      /* sentencepiece itself: the leftmost in the text */
+} osv_tok_ties;
+
+/* Makes the merges of all pieces in `place`, in this order; the model's vocabulary is complete. */
+int osv_tok_merges_make(osv_tokenizer *t, const osv_tok_place *place, size_t count, osv_tok_ties ties,
+                        osv_error *e);
+
 /* merges.c, bpe.c */
+/* Room for so many merges, and one of them: ids of left half, right half and both. */
+int osv_tok_bpe_begin(osv_tokenizer *t, size_t count, osv_error *e);
+void osv_tok_bpe_put(osv_tokenizer *t, const int id[3], uint32_t rank);
 int osv_tok_bpe_read(osv_tokenizer *t, const json_t *model, const char *where, osv_error *e);
 void osv_tok_bpe_free(osv_tok_bpe *b);
 int osv_tok_bpe_encode(const osv_tokenizer *t, osv_tok_work *w, osv_tok_span span, osv_ids *ids,
@@ -329,11 +411,16 @@ static inline bool osv_tok_byte_piece(const char *piece, size_t bytes)
     return bytes == 6 && piece[0] == '<' && piece[1] == '0' && piece[2] == 'x' && piece[5] == '>';
 }
 
+static inline uint64_t osv_tok_merge_slot(const osv_tok_bpe *b, uint64_t pair)
+{
+    uint64_t i = pair * 0x9e3779b97f4a7c15u;
+    return (i ^ i >> 32) & b->merge_mask;
+}
+
 static inline const osv_tok_merge *osv_tok_merge_find(const osv_tok_bpe *b, int left, int right)
 {
     uint64_t pair = (uint64_t)left << 32 | (uint32_t)right;
-    uint64_t i = pair * 0x9e3779b97f4a7c15u;
-    for (i = (i ^ i >> 32) & b->merge_mask;; i = (i + 1) & b->merge_mask) {
+    for (uint64_t i = osv_tok_merge_slot(b, pair);; i = (i + 1) & b->merge_mask) {
         if (b->merges[i].pair == pair) return &b->merges[i];
         if (b->merges[i].pair == UINT64_MAX) return NULL;
     }

@@ -70,6 +70,27 @@ static int read_template(osv_tokenizer *t, const json_t *post, const char *where
     return OSV_OK;
 }
 
+int osv_tok_read_ends(osv_tokenizer *t, const char *bos, const char *eos, osv_error *e)
+{
+    const char *const end[2] = {bos, eos};
+    int id[2] = {-1, -1};
+    char shown[64];
+    if (!bos && !eos) return OSV_OK;
+    for (int k = 0; k < 2; k++) {
+        if (!end[k]) continue;
+        size_t bytes = strlen(end[k]);
+        uint64_t hash = osv_tok_hash(end[k], bytes);
+        id[k] = osv_tok_table_find(&t->vocab.added, &t->vocab, end[k], bytes, hash);
+        if (id[k] < 0) id[k] = osv_tok_table_find(&t->vocab.model, &t->vocab, end[k], bytes, hash);
+        if (id[k] < 0)
+            return OSV_FAIL(e, OSV_BAD_INPUT, "%s: %s \"%s\" is not in the vocabulary", t->path,
+                            k ? "eos_token" : "bos_token", osv_tok_show(end[k], bytes, shown));
+    }
+    if (bos) OSV_TRY(add_template(t, id[0], e));
+    OSV_TRY(add_template(t, TEXT, e));
+    return eos ? add_template(t, id[1], e) : OSV_OK;
+}
+
 static int read_post(osv_tokenizer *t, const json_t *post, const char *where, osv_error *e)
 {
     if (!post || json_is_null(post)) return OSV_OK;
@@ -105,7 +126,8 @@ static int read_model(osv_tokenizer *t, const json_t *root, osv_error *e)
         return OSV_FAIL(e, OSV_BAD_INPUT, "%s: model type \"%s\" is not supported, expected BPE", where,
                         osv_tok_show(type, strlen(type), shown));
     snprintf(where, sizeof where, "%s: model.vocab", t->path);
-    OSV_TRY(osv_tok_vocab_read(&t->vocab, json_object_get(model, "vocab"), where, e));
+    if (t->vocab.size == 0) /* no pieces from a file that is not JSON */
+        OSV_TRY(osv_tok_vocab_read(&t->vocab, json_object_get(model, "vocab"), where, e));
     snprintf(where, sizeof where, "%s: model", t->path);
     return osv_tok_bpe_read(t, model, where, e);
 }

@@ -12,6 +12,10 @@
 static const char GPT2[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
+/* Whitespace: words and runs of what is neither word nor space, with the word characters of Rust's regex. */
+#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\x{200c}\\x{200d}"
+static const char WORDS[] = "[" WORD "]+|[^" WORD "\\s]+";
+
 typedef int (*read_one)(osv_tokenizer *t, const json_t *node, const char *type, const char *where,
                         osv_error *e);
 
@@ -76,21 +80,42 @@ static int read_character(const char **out, const json_t *node, const char *key,
 
 /* ---- normalizers */
 
-static int read_normalizer(osv_tokenizer *t, const json_t *node, const char *type, const char *where,
-                           osv_error *e)
+int osv_tok_add_normalizer(osv_tokenizer *t, osv_tok_normalizer **out, osv_error *e)
 {
-    static const char *const names[] = {"NFC",       "NFD",     "NFKC",    "NFKD",
-                                        "Lowercase", "Replace", "Prepend", "Strip"};
     void *items = t->normalizers;
     OSV_TRY(osv_tok_grow(&items, sizeof *t->normalizers, t->normalizer_count, 1, &t->normalizer_room, e));
     t->normalizers = items;
-    osv_tok_normalizer *n = &t->normalizers[t->normalizer_count++];
-    *n = (osv_tok_normalizer){0};
+    *out = &t->normalizers[t->normalizer_count++];
+    **out = (osv_tok_normalizer){0};
+    return OSV_OK;
+}
+
+/* A table in base64. */
+static int read_charsmap(osv_tok_normalizer *n, const json_t *node, const char *where, osv_error *e)
+{
+    const char *text;
+    n->graphemes = true;
+    OSV_TRY(osv_json_string(node, "precompiled_charsmap", true, &text, where, e));
+    osv_tok_text data = {0};
+    int status = osv_tok_base64(&data, text, strlen(text), where, e);
+    if (!status) status = osv_tok_charsmap_read(&n->charsmap, data.data, data.bytes, where, e);
+    free(data.data);
+    return status;
+}
+
+static int read_normalizer(osv_tokenizer *t, const json_t *node, const char *type, const char *where,
+                           osv_error *e)
+{
+    static const char *const names[] = {"NFC",     "NFD",     "NFKC",  "NFKD",       "Lowercase",
+                                        "Replace", "Prepend", "Strip", "Precompiled"};
+    osv_tok_normalizer *n;
+    OSV_TRY(osv_tok_add_normalizer(t, &n, e));
     size_t kind = 0;
     while (kind < sizeof names / sizeof *names && strcmp(type, names[kind]) != 0) kind++;
     if (kind == sizeof names / sizeof *names)
         return unknown(type, "normalizer",
-                       "NFC, NFD, NFKC, NFKD, Lowercase, Replace, Prepend, Strip, Sequence", where, e);
+                       "NFC, NFD, NFKC, NFKD, Lowercase, Replace, Prepend, Strip, Precompiled, Sequence",
+                       where, e);
     n->kind = (osv_tok_normalizer_kind)kind;
     const char *content = NULL;
     if (n->kind == OSV_TOK_REPLACE) {
@@ -101,6 +126,8 @@ static int read_normalizer(osv_tokenizer *t, const json_t *node, const char *typ
     } else if (n->kind == OSV_TOK_STRIP) {
         OSV_TRY(osv_json_bool(node, "strip_left", true, &n->left, where, e));
         OSV_TRY(osv_json_bool(node, "strip_right", true, &n->right, where, e));
+    } else if (n->kind == OSV_TOK_CHARSMAP) {
+        return read_charsmap(n, node, where, e);
     }
     return content ? copy(&n->content, &n->bytes, content, e) : OSV_OK;
 }
@@ -113,21 +140,51 @@ int osv_tok_read_normalizers(osv_tokenizer *t, const json_t *node, const char *w
 
 /* ---- pre-tokenizer */
 
-static int read_split(osv_tok_splitter *s, const json_t *node, const char *where, osv_error *e)
+static int read_behavior(osv_tok_splitter *s, const json_t *node, bool required, const char *where,
+                         osv_error *e)
 {
     static const char *const names[] = {"Isolated", "Removed", "MergedWithPrevious", "MergedWithNext",
                                         "Contiguous"};
-    const char *behavior;
-    s->kind = OSV_TOK_SPLIT;
-    OSV_TRY(osv_json_string(node, "behavior", true, &behavior, where, e));
-    OSV_TRY(osv_json_bool(node, "invert", true, &s->invert, where, e));
+    const char *behavior = names[OSV_TOK_ISOLATED];
+    OSV_TRY(osv_json_string(node, "behavior", required, &behavior, where, e));
     size_t i = 0;
     while (i < sizeof names / sizeof *names && strcmp(behavior, names[i]) != 0) i++;
     if (i == sizeof names / sizeof *names)
         return unknown(behavior, "behavior",
                        "Isolated, Removed, MergedWithPrevious, MergedWithNext, Contiguous", where, e);
     s->behavior = (osv_tok_behavior)i;
+    return OSV_OK;
+}
+
+static int read_split(osv_tok_splitter *s, const json_t *node, const char *where, osv_error *e)
+{
+    s->kind = OSV_TOK_SPLIT;
+    OSV_TRY(read_behavior(s, node, true, where, e));
+    OSV_TRY(osv_json_bool(node, "invert", true, &s->invert, where, e));
     return read_pattern(&s->pattern, node, where, e);
+}
+
+/* A division by an expression that the file does not spell. */
+static int read_regex(osv_tok_splitter *s, const char *regex, osv_tok_behavior behavior, bool invert,
+                      const char *where, osv_error *e)
+{
+    s->kind = OSV_TOK_SPLIT;
+    s->behavior = behavior;
+    s->invert = invert;
+    return osv_tok_pattern_regex(&s->pattern, regex, where, e);
+}
+
+static int read_digits(osv_tok_splitter *s, const json_t *node, const char *where, osv_error *e)
+{
+    bool each = false;
+    OSV_TRY(osv_json_bool(node, "individual_digits", false, &each, where, e));
+    return read_regex(s, "\\p{N}", each ? OSV_TOK_ISOLATED : OSV_TOK_CONTIGUOUS, false, where, e);
+}
+
+static int read_punctuation(osv_tok_splitter *s, const json_t *node, const char *where, osv_error *e)
+{
+    OSV_TRY(read_behavior(s, node, false, where, e));
+    return read_regex(s, "[\\p{P}!-/:-@\\[-`{-~]", s->behavior, false, where, e);
 }
 
 static int read_byte_level(osv_tok_splitter *s, const json_t *node, const char *where, osv_error *e)
@@ -185,7 +242,13 @@ static int read_splitter(osv_tokenizer *t, const json_t *node, const char *type,
     if (strcmp(type, "Split") == 0) return read_split(s, node, where, e);
     if (strcmp(type, "ByteLevel") == 0) return read_byte_level(s, node, where, e);
     if (strcmp(type, "Metaspace") == 0) return read_metaspace(s, node, where, e);
-    return unknown(type, "pre-tokenizer", "Split, ByteLevel, Metaspace, Sequence", where, e);
+    if (strcmp(type, "Digits") == 0) return read_digits(s, node, where, e);
+    if (strcmp(type, "Punctuation") == 0) return read_punctuation(s, node, where, e);
+    if (strcmp(type, "Whitespace") == 0) return read_regex(s, WORDS, OSV_TOK_REMOVED, true, where, e);
+    if (strcmp(type, "WhitespaceSplit") == 0) return read_regex(s, "\\s", OSV_TOK_REMOVED, false, where, e);
+    return unknown(type, "pre-tokenizer",
+                   "Split, ByteLevel, Metaspace, Digits, Punctuation, Whitespace, WhitespaceSplit, Sequence",
+                   where, e);
 }
 
 int osv_tok_read_splitters(osv_tokenizer *t, const json_t *node, const char *where, osv_error *e)

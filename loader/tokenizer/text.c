@@ -1,3 +1,5 @@
+#include <limits.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -91,6 +93,24 @@ int osv_tok_char_byte(uint32_t c)
     if (c >= 0x121 && c <= 0x142) return (int)(c - 0x121) + 0x7f;
     if (c == 0x143) return 0xad;
     return c > 0x20 && c <= 0xff && osv_tok_byte_char((int)c) == c ? (int)c : -1;
+}
+
+int osv_tok_base64(osv_tok_text *out, const char *text, size_t bytes, const char *where, osv_error *e)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t filled = bytes; /* before the padding, of at most two characters */
+    while (filled > 0 && bytes - filled < 2 && text[filled - 1] == '=') filled--;
+    bool good = bytes % 4 == 0 && bytes <= INT_MAX;
+    for (size_t i = 0; i < filled && good; i++) good = text[i] && strchr(digits, text[i]);
+    if (!good) {
+        char shown[64];
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\" is not base64", where,
+                        osv_tok_show(text, bytes, shown));
+    }
+    OSV_TRY(osv_tok_text_reserve(out, bytes / 4 * 3, e));
+    EVP_DecodeBlock((unsigned char *)out->data + out->bytes, (const unsigned char *)text, (int)bytes);
+    out->bytes += bytes / 4 * 3 - (bytes - filled);
+    return OSV_OK;
 }
 
 const char *osv_tok_show(const char *text, size_t bytes, char shown[64])

@@ -10,7 +10,8 @@
 #include "loader/random_model.h"
 #include "loader/tokenizer/parts.h"
 
-#define TEXT_LIMIT ((size_t)1 << 30) /* positions and lengths of words are kept in 32 bits */
+#define MODEL_LIMIT ((size_t)1 << 28) /* Gemma 3's, the largest in use, has 5 MB */
+#define TEXT_LIMIT  ((size_t)1 << 30) /* positions and lengths of words are kept in 32 bits */
 
 void osv_ids_free(osv_ids *ids)
 {
@@ -36,7 +37,7 @@ int osv_ids_push(osv_ids *ids, int id, osv_error *e)
 /* "tokenizer.json, BPE, byte-level" */
 static void describe(osv_tokenizer *t, const char *files)
 {
-    bool byte_level = false;
+    bool byte_level = false; /* somewhere in the steps */
     for (size_t i = 0; i < t->splitter_count; i++) byte_level |= t->splitters[i].kind == OSV_TOK_BYTE_LEVEL;
     for (size_t i = 0; i < t->decoder_count; i++)
         byte_level |= t->decoders[i].kind == OSV_TOK_DECODE_BYTE_LEVEL;
@@ -44,19 +45,92 @@ static void describe(osv_tokenizer *t, const char *files)
     snprintf(t->about, sizeof t->about, "%s, BPE, %s", files, kind);
 }
 
-static int open_file(osv_tokenizer *t, const char *dir, osv_error *e)
+static int read_tree(osv_tokenizer *t, const osv_tok_class *c, json_t *root, osv_error *e)
 {
-    OSV_TRY(osv_path_join(&t->path, dir, "tokenizer.json", e));
-    if (!osv_path_exists(t->path))
-        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: not found; text needs a tokenizer (token ids do not)",
-                        t->path);
+    OSV_TRY(osv_tok_class_apply(c, root, &t->added.split_special, e));
+    OSV_TRY(osv_tok_read(t, root, e));
+    return c->converted ? osv_tok_read_ends(t, osv_tok_class_bos(c), osv_tok_class_eos(c), e) : OSV_OK;
+}
+
+static int open_json(osv_tokenizer *t, const char *dir, osv_error *e)
+{
     json_t *root;
+    osv_tok_class c;
     OSV_TRY(osv_json_read(&root, t->path, e));
-    int status = osv_tok_apply_class(root, dir, t->path, &t->added.split_special, e);
-    if (!status) status = osv_tok_read(t, root, e);
+    int status = osv_tok_class_open(&c, dir, t->path, root, e);
+    if (!status) status = read_tree(t, &c, root, e);
+    osv_tok_class_close(&c);
     json_decref(root);
     if (!status) describe(t, "tokenizer.json");
     return status;
+}
+
+/* What is not tokenizer.json: each fills a tree like it, `text` being what t->path holds. */
+static int convert(osv_tokenizer *t, osv_tok_class *c, json_t *root, const char *text, size_t bytes,
+                   osv_error *e)
+{
+    const char *what = "vocab.json and merges.txt";
+    if (!text) {
+        OSV_TRY(osv_tok_vocab_merges_read(t, c, root, e));
+    } else if (osv_tok_tiktoken_is(text, bytes)) {
+        what = "tokenizer.model of tiktoken";
+        OSV_TRY(osv_tok_tiktoken_read(t, c, root, text, bytes, e));
+    } else {
+        what = "tokenizer.model of sentencepiece";
+        OSV_TRY(osv_tok_sentencepiece_read(t, c, root, text, bytes, e));
+    }
+    OSV_TRY(read_tree(t, c, root, e));
+    describe(t, what);
+    return OSV_OK;
+}
+
+static int open_converted(osv_tokenizer *t, const char *dir, bool model, osv_error *e)
+{
+    osv_tok_class c;
+    char *text = NULL;
+    size_t bytes = 0;
+    json_t *root = json_object();
+    int status = root ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "no memory for a tokenizer");
+    if (!status && model) status = osv_file_read(&text, &bytes, t->path, MODEL_LIMIT, e);
+    if (status) {
+        json_decref(root);
+        return status;
+    }
+    status = osv_tok_class_open(&c, dir, t->path, NULL, e);
+    if (!status) status = convert(t, &c, root, text, bytes, e);
+    osv_tok_class_close(&c);
+    json_decref(root);
+    free(text);
+    return status;
+}
+
+/* True where `dir` has the file; its path is kept in t. */
+static int has(bool *found, osv_tokenizer *t, const char *dir, const char *name, osv_error *e)
+{
+    free(t->path);
+    OSV_TRY(osv_path_join(&t->path, dir, name, e));
+    *found = osv_path_exists(t->path);
+    return OSV_OK;
+}
+
+static int open_dir(osv_tokenizer *t, const char *dir, osv_error *e)
+{
+    bool found, merges;
+    OSV_TRY(has(&found, t, dir, "tokenizer.json", e));
+    if (found) return open_json(t, dir, e);
+    OSV_TRY(has(&found, t, dir, "tokenizer.model", e));
+    if (found) return open_converted(t, dir, true, e);
+    OSV_TRY(has(&merges, t, dir, "merges.txt", e));
+    OSV_TRY(has(&found, t, dir, "vocab.json", e));
+    if (found && merges) return open_converted(t, dir, false, e);
+    return OSV_FAIL(
+        e, OSV_BAD_INPUT,
+        "%s: no tokenizer; looked for tokenizer.json, tokenizer.model, vocab.json with merges.txt%s. "
+        "Text needs a tokenizer (token ids do not)",
+        dir,
+        found    ? " (merges.txt is missing)"
+        : merges ? " (vocab.json is missing)"
+                 : "");
 }
 
 int osv_tokenizer_open(osv_tokenizer **out, const char *dir, osv_error *e)
@@ -65,7 +139,7 @@ int osv_tokenizer_open(osv_tokenizer **out, const char *dir, osv_error *e)
     if (osv_random_is(dir)) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: a random model has none", dir);
     osv_tokenizer *t = calloc(1, sizeof *t);
     if (!t) return OSV_FAIL(e, OSV_DEVICE, "no memory for a tokenizer");
-    int status = open_file(t, dir, e);
+    int status = open_dir(t, dir, e);
     if (status)
         osv_tokenizer_close(t);
     else
@@ -79,6 +153,7 @@ void osv_tokenizer_close(osv_tokenizer *t)
     for (size_t i = 0; i < t->normalizer_count; i++) {
         osv_tok_pattern_free(t->normalizers[i].pattern);
         free(t->normalizers[i].content);
+        osv_tok_charsmap_free(t->normalizers[i].charsmap);
     }
     for (size_t i = 0; i < t->splitter_count; i++) osv_tok_pattern_free(t->splitters[i].pattern);
     for (size_t i = 0; i < t->decoder_count; i++) {

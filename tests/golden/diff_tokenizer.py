@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
-"""Compares osv's tokenizer with the tokenizers library (or transformers) on random texts.
+"""Compares osv's tokenizer with the libraries on random texts.
 
-    diff_tokenizer.py --library BUILD/libosv.so [--count 20000] [--seed 1] [--transformers] DIR...
+    diff_tokenizer.py --library BUILD/libosv.so [--count 20000] [--seed 1] [--against tokenizers] DIR...
 
-Each DIR holds a tokenizer.json. Prints the differences found and exits with 1 if there are any. Not part of the test run:
-it needs Python with `tokenizers` (and `transformers`)."""
+A DIR is a model directory. --against says who is right: `tokenizers` reads DIR/tokenizer.json by itself, `transformers` is
+AutoTokenizer, `sentencepiece` and `tiktoken` read DIR/tokenizer.model. Prints the differences found and exits with 1 if there
+are any. Ids without and with special tokens, decoded texts with and without special tokens, and that decoding what was encoded
+is stable, are compared; against sentencepiece and tiktoken only texts without added tokens, ids without special tokens and the
+decoded text. With --invalid also that text which is no UTF-8 is refused at the byte where Python finds it. Not part of the test
+run: it needs Python with these libraries."""
 
 import argparse
 import ctypes
+import random
 import sys
 import time
 
@@ -36,7 +41,7 @@ class Tokenizer:
             raise RuntimeError(e.text.decode())
 
     def encode(self, text, special, continuation=False):
-        data = text.encode()
+        data = text if isinstance(text, bytes) else text.encode()
         ids = Ids()
         size = ctypes.c_size_t(len(data))
         if continuation:
@@ -59,8 +64,33 @@ class Tokenizer:
         return out
 
 
-def reference(directory, transformers):
-    if not transformers:
+class FromFile:
+    """The model files themselves, by the interface of tokenizers."""
+
+    def __init__(self, directory, against):
+        path = directory + "/tokenizer.model"
+        if against == "sentencepiece":
+            import sentencepiece
+
+            self.t = sentencepiece.SentencePieceProcessor(model_file=path)
+            self.encode_plain, self.decode_plain = self.t.encode, self.t.decode
+            ids = range(self.t.get_piece_size())
+            self.added = [self.t.id_to_piece(i) for i in ids if self.t.is_control(i) or self.t.is_unknown(i)]
+            return
+        import tiktoken
+        from tiktoken.load import load_tiktoken_bpe
+        from transformers.convert_slow_tokenizer import TikTokenConverter
+
+        self.t = tiktoken.Encoding("file", pat_str=TikTokenConverter().pattern, mergeable_ranks=load_tiktoken_bpe(path), special_tokens={})
+        self.encode_plain = lambda text: self.t.encode(text, disallowed_special=())
+        self.decode_plain = lambda ids: self.t.decode(ids, errors="replace")
+        self.added = ["<|"]
+
+
+def reference(directory, against):
+    if against in ("sentencepiece", "tiktoken"):
+        return FromFile(directory, against)
+    if against == "tokenizers":
         import tokenizers
 
         t = tokenizers.Tokenizer.from_file(directory + "/tokenizer.json")
@@ -72,44 +102,81 @@ def reference(directory, transformers):
     return AutoTokenizer.from_pretrained(directory).backend_tokenizer
 
 
+def invalid_texts(count, seed):
+    """Bytes that are no UTF-8: texts with a byte changed, cut or added."""
+    rng = random.Random(seed)
+    out = []
+    for text in texts(count, seed):
+        data = bytearray(text.encode())
+        at = rng.randrange(len(data) + 1)
+        data[at:at + rng.randrange(2)] = bytes([rng.randrange(0x80, 0x100)])
+        try:
+            bytes(data).decode()
+        except UnicodeDecodeError as e:
+            out.append((bytes(data), e.start))
+    return out
+
+
+def check_invalid(ours, count, seed):
+    wrong = 0
+    for data, at in invalid_texts(count, seed):
+        try:
+            ours.encode(data, False)
+            wrong += 1
+        except RuntimeError as e:
+            wrong += f"not UTF-8 at byte {at} " not in str(e)
+    return wrong
+
+
+def compare(ours, theirs, text, against):
+    """{kind: (wanted, got)}"""
+    got = ours.encode(text, False)
+    again = ours.decode(got, False)
+    once = ours.encode(again, False)
+    pairs = {"stable": (ours.decode(once, False), again)}
+    if against in ("sentencepiece", "tiktoken"):
+        want = theirs.encode_plain(text)
+        return {"ids": (want, got), "text": (theirs.decode_plain(want), ours.decode(want, False)), **pairs}
+    pairs["ids"] = (theirs.encode(text, add_special_tokens=False).ids, got)
+    want = theirs.encode(text, add_special_tokens=True).ids
+    pairs["special ids"] = (want, ours.encode(text, True))
+    pairs["text"] = (theirs.decode(want, skip_special_tokens=False), ours.decode(want, False))
+    pairs["text without special"] = (theirs.decode(want, skip_special_tokens=True), ours.decode(want, True))
+    return pairs
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--library", required=True)
     parser.add_argument("--count", type=int, default=20000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--transformers", action="store_true", help="compare with AutoTokenizer instead of the bare file")
+    parser.add_argument("--against", choices=["tokenizers", "transformers", "sentencepiece", "tiktoken"], default="tokenizers")
+    parser.add_argument("--stable", action="store_true", help="random characters of Unicode 3.2 only: no table knows them otherwise")
+    parser.add_argument("--invalid", type=int, default=0, help="so many texts that are no UTF-8 as well")
     parser.add_argument("--show", type=int, default=8)
     parser.add_argument("directories", nargs="+")
     args = parser.parse_args()
     bad = 0
     for directory in args.directories:
-        theirs = reference(directory, args.transformers)
+        theirs = reference(directory, args.against)
         ours = Tokenizer(args.library, directory)
-        specials = [t.content for t in theirs.get_added_tokens_decoder().values()][:12]
-        wrong = {"ids": 0, "special ids": 0, "text": 0, "text without special": 0}
-        seconds = [0.0, 0.0]
-        shown = 0
-        all_texts = texts(args.count, args.seed, specials)
+        plain = isinstance(theirs, FromFile)
+        specials = [] if plain else [t.content for t in theirs.get_added_tokens_decoder().values()][:12]
+        wrong, shown, start = {}, 0, time.perf_counter()
+        all_texts = texts(args.count, args.seed, specials, stable=args.stable)
+        if plain:
+            all_texts = [t for t in all_texts if not any(a in t for a in theirs.added)]
         for text in all_texts:
-            start = time.perf_counter()
-            want = theirs.encode(text, add_special_tokens=False).ids
-            middle = time.perf_counter()
-            got = ours.encode(text, False)
-            seconds[0] += middle - start
-            seconds[1] += time.perf_counter() - middle
-            pairs = {"ids": (want, got)}
-            want = theirs.encode(text, add_special_tokens=True).ids
-            pairs["special ids"] = (want, ours.encode(text, True))
-            pairs["text"] = (theirs.decode(want, skip_special_tokens=False), ours.decode(want, False))
-            pairs["text without special"] = (theirs.decode(want, skip_special_tokens=True), ours.decode(want, True))
-            for kind, (a, b) in pairs.items():
-                if a != b:
-                    wrong[kind] += 1
-                    if shown < args.show:
-                        shown += 1
-                        print(f"  {kind}: {text!r}\n    want {a!r}\n    got  {b!r}")
+            for kind, (a, b) in compare(ours, theirs, text, args.against).items():
+                wrong[kind] = wrong.get(kind, 0) + (a != b)
+                if a != b and kind != "stable" and shown < args.show:
+                    shown += 1
+                    print(f"  {kind}: {text!r}\n    want {a!r}\n    got  {b!r}")
+        unstable = wrong.pop("stable")
+        if args.invalid:
+            wrong["invalid"] = check_invalid(ours, args.invalid, args.seed)
         bad += sum(wrong.values())
-        print(f"{directory}: {len(all_texts)} texts, wrong: {wrong}; reference {seconds[0]:.2f} s, osv {seconds[1]:.2f} s")
+        print(f"{directory}: {len(all_texts)} texts, wrong: {wrong}; {unstable} not stable (lossy); {time.perf_counter() - start:.0f} s", flush=True)
     sys.exit(1 if bad else 0)
 
 
