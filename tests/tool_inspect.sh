@@ -78,7 +78,7 @@ check 'stretched rotary embeddings' says out \
     'kind llama3, theta 10000, components 12, factor 8, low freq factor 1, high freq factor 4, original positions 32'
 run "$models/llama-bf16"
 check 'two files of weights' says out 'files                    2'
-check 'no tokenizer, said' says out 'tokenizer.json: not found; text needs a tokenizer'
+check 'no tokenizer, said' says out 'no tokenizer; looked for tokenizer.json'
 check 'no chat format, said' says out 'the model has no chat_template'
 run random:gemma-2-9b
 check 'a random model' says out 'random:gemma-2-9b' 'total                    9241705984' 'a random model has none' 'made                     at random'
@@ -258,7 +258,7 @@ printf '{"text": "a"}\n{"text": "\377"}\n' >bad.jsonl
 check 'invalid UTF-8' sh -c "grep -qF 'bad.jsonl:2: invalid UTF-8 at byte 24' err && grep -qF '[64]' out"
 bad 'no such file' 3 'nowhere.jsonl: cannot open' "$llama" --tokenize nowhere.jsonl
 bad 'a folder for a file' 3 'is a folder' "$llama" --tokenize .
-bad 'no tokenizer' 3 'tokenizer.json: not found' "$tiny" --tokenize text.jsonl
+bad 'no tokenizer' 3 'no tokenizer; looked for tokenizer.json' "$tiny" --tokenize text.jsonl
 bad 'no chat format' 3 'has no chat_template' "$tiny" --render render.jsonl
 bad 'an unknown chat format' 2 '--chat frob: no such chat format' "$llama" --render render.jsonl --chat frob
 bad 'no config' 3 'bare/config.json' bare
