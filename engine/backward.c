@@ -8,6 +8,30 @@ static void sum_over_ranks_dx(const osv_engine *g, osv_real *dx, int rows)
     g->comm->all_reduce(g->comm, dx, (size_t)rows * (size_t)g->model->config.D, OSV_SUM);
 }
 
+/* The gradient of a norm's input, from that of its output (the same where the model has no such norm), scaled
+ * as what the branch behind it adds to the residual stream is. dx may be dy. */
+static void pre_norm_dx(const osv_engine *g, osv_real *dx, const osv_real *dy, const osv_real *x,
+                        const osv_weight *w, int rows)
+{
+    osv_ops *o = g->ops;
+    const osv_config *c = &g->model->config;
+    size_t n = (size_t)rows * (size_t)c->D;
+    if (w->data)
+        OP(rmsnorm_dx, dx, dy, x, w, c->norm_offset, c->norm_eps, rows);
+    else if (dx != dy)
+        OP(copy, dx, dy, n * sizeof *dx, OSV_ON_DEVICE);
+    if (c->residual_scale != 1) OP(scale, dx, c->residual_scale, n);
+}
+
+/* The gradient of queries or keys before their norm, in place. */
+static void qk_norm_dx(const osv_engine *g, osv_real *dx, const osv_real *x, const osv_weight *w, int rows,
+                       int width)
+{
+    osv_ops *o = g->ops;
+    const osv_config *c = &g->model->config;
+    if (w->data) OP(rmsnorm_dx, dx, dx, x, w, c->norm_offset, c->norm_eps, rows * (width / w->cols));
+}
+
 /* The gradient of y, from that of its post-norm (or of y itself where the model has none). */
 static const osv_real *post_norm_dx(const osv_engine *g, osv_real *dy, const osv_real *dx, const osv_real *y,
                                     const osv_weight *w, int rows)
@@ -31,7 +55,7 @@ void osv_block_dx(const osv_engine *g, const osv_device_pass *p, int l, const os
     int T = osv_rows(p, l), Q = osv_queries(p, l, c->N), D = c->D, E = c->E;
     bool narrow = l == c->N - 1 && p->narrow;
     osv_real *dx = narrow ? t->dxq : t->dx;
-    const osv_real *dy;
+    const osv_real *rope = g->rope[c->block_rope[l]], *dy;
     BEGIN("block", l);
 
     /* ffn */
@@ -40,7 +64,7 @@ void osv_block_dx(const osv_engine *g, const osv_device_pass *p, int l, const os
     OP(glu_dx, a->gate, a->up, t->ds, a->gate, a->up, c->activation, (size_t)Q * (size_t)sh->F);
     OP(matmul_dx, t->dh, IN(a->gate, a->up), W(&w->gate, &w->up), 2, Q);
     sum_over_ranks_dx(g, t->dh, Q);
-    OP(rmsnorm_dx, t->dh, t->dh, a->x_mid, &w->ffn_norm, c->norm_offset, c->norm_eps, Q);
+    pre_norm_dx(g, t->dh, t->dh, a->x_mid, &w->ffn_norm, Q);
     OP(residual_add, dx, dx, t->dh, NULL, D, Q);
 
     /* attention */
@@ -48,8 +72,10 @@ void osv_block_dx(const osv_engine *g, const osv_device_pass *p, int l, const os
     OP(matmul_dx, t->da, IN(dy), W(&w->out), 1, Q);
     OP(attention_dx, t->dq, t->dk, t->dv, t->delta, t->da, a->q, a->k, a->v, a->attn, a->lse, &work,
        &attention);
-    OP(rope, t->dq, work.pos, g->rope, sh->H, E, c->rot, -1, Q);
-    OP(rope, t->dk, p->work.pos, g->rope, sh->K, E, c->rot, -1, T);
+    OP(rope, t->dq, work.pos, rope, sh->H, E, c->rot, -1, Q);
+    OP(rope, t->dk, p->work.pos, rope, sh->K, E, c->rot, -1, T);
+    qk_norm_dx(g, t->dq, a->raw_q, &w->q_norm, Q, sh->H * E);
+    qk_norm_dx(g, t->dk, a->raw_k, &w->k_norm, T, sh->K * E);
     if (narrow) {
         OP(matmul_dx, t->dh, IN(t->dk, t->dv), W(&w->k, &w->v), 2, T);
         OP(matmul_dx, t->dy, IN(t->dq), W(&w->q), 1, Q);
@@ -59,10 +85,10 @@ void osv_block_dx(const osv_engine *g, const osv_device_pass *p, int l, const os
     }
     sum_over_ranks_dx(g, t->dh, T);
     if (narrow) {
-        OP(rmsnorm_dx, t->dx, t->dh, a->x, &w->attention_norm, c->norm_offset, c->norm_eps, T);
+        pre_norm_dx(g, t->dx, t->dh, a->x, &w->attention_norm, T);
         OP(residual_add, t->dx, t->dx, t->dxq, p->scored, D, Q);
     } else {
-        OP(rmsnorm_dx, t->dh, t->dh, a->x, &w->attention_norm, c->norm_offset, c->norm_eps, T);
+        pre_norm_dx(g, t->dh, t->dh, a->x, &w->attention_norm, T);
         OP(residual_add, t->dx, t->dx, t->dh, NULL, D, T);
     }
     END("block", l);
@@ -80,6 +106,7 @@ void osv_head_dx(const osv_engine *g, const osv_device_pass *p, const osv_real *
     OP(score_dx, t->z, t->max, t->sum, w, &p->scores, m->shard.V);
     OP(matmul_dx, t->dxq, IN(t->z), W(&m->head), 1, R);
     sum_over_ranks_dx(g, t->dxq, R);
+    if (c->logit_scale != 1) OP(scale, t->dxq, c->logit_scale, (size_t)R * (size_t)c->D);
     OP(rmsnorm_dx, t->dxq, t->dxq, t->x_final, &m->final_norm, c->norm_offset, c->norm_eps, R);
     if (!p->narrow) {
         OP(zero, t->dx, (size_t)T * (size_t)c->D * sizeof *t->dx);

@@ -10,9 +10,12 @@
 typedef struct {
     osv_ops *ops;
     osv_comm *comm;
-    const osv_model *model; /* placed */
-    const osv_real *rope;   /* [positions, rot], engine/rope.h */
+    const osv_model *model;              /* placed */
+    const osv_real *rope[OSV_MAX_ROPES]; /* [positions, rot] each, engine/rope.h */
 } osv_engine;
+
+/* Embeddings of the pass's tokens -> x [T, D]. */
+void osv_embed(const osv_engine *g, const osv_device_pass *p, osv_real *x);
 
 /* One block over the active rows of a pass: a->x -> x_out. x_out NULL: what the reverse pass needs of it is
  * computed again, no more. */

@@ -160,7 +160,9 @@ static void lay_out(osv_decoder *d, osv_bump *b, const osv_real *rope)
     int N = c->N, D = c->D, KE = m->shard.K * c->E, B = d->streams;
     int rows = most_rows(d);
 
-    d->engine.rope = osv_put(b, rope, (size_t)d->positions * (size_t)c->rot, sizeof *rope);
+    size_t table = (size_t)d->positions * (size_t)c->rot;
+    for (int i = 0; i < c->ropes; i++)
+        d->engine.rope[i] = osv_put(b, rope + (size_t)i * table, table, sizeof *rope);
     d->prompt = (osv_device_pass){.host = p, .narrow = true};
     d->prompt.id = osv_put(b, p->id, p->T, sizeof *p->id);
     d->prompt.scored = osv_put(b, p->scored, p->R, sizeof *p->scored);
@@ -192,7 +194,7 @@ static void lay_out(osv_decoder *d, osv_bump *b, const osv_real *rope)
     d->token.scratch.x_final = d->token.scratch.x_out; /* all rows have logits */
     d->token.scratch.k = reals(b, B, KE);
     d->token.scratch.v = reals(b, B, KE);
-    osv_take_activations(b, &d->block, m, rows, p->T > B ? prompt_y : token_y);
+    osv_take_activations(b, &d->block, m, rows, rows, p->T > B ? prompt_y : token_y);
 }
 
 static int upload_steerings(osv_decoder *d, const osv_steering *steering)
@@ -253,14 +255,12 @@ static void steer(const osv_decoder *d, osv_real *x, int l, int T)
 static void run(osv_decoder *d, const osv_device_pass *p)
 {
     const osv_engine *g = &d->engine;
-    osv_ops *o = g->ops;
     const osv_config *c = &g->model->config;
     osv_activations a = d->block;
     int T = p->host->T;
 
     a.x = d->x[0];
-    OP(embed, a.x, p->id, &g->model->embed, g->model->shard.vocab0, c->embed_scale, T);
-    g->comm->all_reduce(g->comm, a.x, (size_t)T * (size_t)c->D, OSV_SUM);
+    osv_embed(g, p, a.x);
     for (int l = 0; l < c->N; l++) {
         osv_real *out = l == c->N - 1 ? p->scratch.x_out : d->x[(l + 1) % 2];
         a.k = d->k[l];
@@ -302,13 +302,16 @@ int osv_decoder_open(osv_decoder **out, osv_ops *ops, osv_comm *comm, const osv_
     for (int i = 0; i < streams; i++) d->running[i] = i;
     if ((status = make_prompt_pass(d, prompt, prompts, of, e))) goto done;
     if ((status = make_token_pass(d, e))) goto done;
-    rope = malloc((size_t)d->positions * (size_t)model->config.rot * sizeof *rope + 1);
+    if ((status = osv_rope_check(&model->config, d->positions, e))) goto done;
+    size_t table = (size_t)d->positions * (size_t)model->config.rot;
+    rope = malloc((size_t)model->config.ropes * table * sizeof *rope + 1);
     if (!rope) {
         status =
             OSV_FAIL(e, OSV_DEVICE, "out of memory for the rotation table of %d positions", d->positions);
         goto done;
     }
-    osv_rope_table(rope, &model->config, d->positions);
+    for (int i = 0; i < model->config.ropes; i++)
+        osv_rope_table(rope + (size_t)i * table, &model->config, i, d->positions);
 
     osv_bump bytes = {0};
     lay_out(d, &bytes, rope);

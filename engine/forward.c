@@ -16,15 +16,50 @@ static void sum_over_ranks(const osv_engine *g, osv_real *y, const osv_weight *b
     add_bias(o, y, bias, rows);
 }
 
-/* What is added to the residual stream: y, or its post-norm (written to `normed`) where the model has one. */
-static const osv_real *post_norm(const osv_engine *g, osv_real *normed, const osv_real *y,
-                                 const osv_weight *w, int rows)
+/* What attention and ffn read: x normed (written to `normed`), or x itself where the model has no such norm.
+ */
+static const osv_real *pre_norm(const osv_engine *g, osv_real *normed, const osv_real *x, const osv_weight *w,
+                                int rows)
 {
     osv_ops *o = g->ops;
     const osv_config *c = &g->model->config;
-    if (!w->data) return y;
-    OP(rmsnorm, normed, y, w, c->norm_offset, c->norm_eps, rows);
+    if (!w->data) return x;
+    OP(rmsnorm, normed, x, w, c->norm_offset, c->norm_eps, rows);
     return normed;
+}
+
+/* What is added to the residual stream: y, or its post-norm (written to `normed`) where the model has one;
+ * scaled where the model does that. */
+static const osv_real *post_norm(const osv_engine *g, osv_real *normed, osv_real *y, const osv_weight *w,
+                                 int rows)
+{
+    osv_ops *o = g->ops;
+    const osv_config *c = &g->model->config;
+    if (w->data) {
+        OP(rmsnorm, normed, y, w, c->norm_offset, c->norm_eps, rows);
+        y = normed;
+    }
+    if (c->residual_scale != 1) OP(scale, y, c->residual_scale, (size_t)rows * (size_t)c->D);
+    return y;
+}
+
+/* Queries or keys [rows, width] -> normed, head by head or all of a row together, as the weight is wide. */
+static void qk_norm(const osv_engine *g, osv_real *normed, const osv_real *x, const osv_weight *w, int rows,
+                    int width)
+{
+    osv_ops *o = g->ops;
+    const osv_config *c = &g->model->config;
+    if (w->data) OP(rmsnorm, normed, x, w, c->norm_offset, c->norm_eps, rows * (width / w->cols));
+}
+
+void osv_embed(const osv_engine *g, const osv_device_pass *p, osv_real *x)
+{
+    osv_ops *o = g->ops;
+    const osv_config *c = &g->model->config;
+    int T = p->host->T;
+    double scale = c->embed_scale_dtype ? osv_dtype_round(o->dtype, c->embed_scale) : c->embed_scale;
+    OP(embed, x, p->id, &g->model->embed, g->model->shard.vocab0, scale, T);
+    g->comm->all_reduce(g->comm, x, (size_t)T * (size_t)c->D, OSV_SUM);
 }
 
 void osv_block_forward(const osv_engine *g, const osv_device_pass *p, int l, const osv_activations *a,
@@ -39,28 +74,31 @@ void osv_block_forward(const osv_engine *g, const osv_device_pass *p, int l, con
     osv_attention attention = osv_model_attention(g->model, l);
     int T = osv_rows(p, l), Q = osv_queries(p, l, c->N), D = c->D, E = c->E;
     bool narrow = l == c->N - 1 && p->narrow;
-    int KE = sh->K * E;
+    int HE = sh->H * E, KE = sh->K * E;
     osv_real *k = p->slots ? t->k : a->k + (size_t)p->slot * (size_t)KE;
     osv_real *v = p->slots ? t->v : a->v + (size_t)p->slot * (size_t)KE;
-    const osv_real *x = a->x;
+    osv_real *raw_k = w->k_norm.data ? a->raw_k : k, *raw_q = w->q_norm.data ? a->raw_q : a->q;
+    const osv_real *rope = g->rope[c->block_rope[l]], *x = a->x, *h;
     BEGIN("block", l);
 
     /* attention */
-    OP(rmsnorm, t->h, a->x, &w->attention_norm, c->norm_offset, c->norm_eps, T);
+    h = pre_norm(g, t->h, a->x, &w->attention_norm, T);
     if (narrow) {
-        OP(matmul, OUT(k, v), t->h, W(&w->k, &w->v), 2, T);
-        OP(gather_rows, t->hq, t->h, p->scored, D, Q);
+        OP(matmul, OUT(raw_k, v), h, W(&w->k, &w->v), 2, T);
+        OP(gather_rows, t->hq, h, p->scored, D, Q);
         OP(gather_rows, t->xq, a->x, p->scored, D, Q);
-        OP(matmul, OUT(a->q), t->hq, W(&w->q), 1, Q);
+        OP(matmul, OUT(raw_q), t->hq, W(&w->q), 1, Q);
         x = t->xq;
     } else {
-        OP(matmul, OUT(k, v, a->q), t->h, W(&w->k, &w->v, &w->q), 3, T);
+        OP(matmul, OUT(raw_k, v, raw_q), h, W(&w->k, &w->v, &w->q), 3, T);
     }
-    add_bias(o, k, &w->k_bias, T);
+    add_bias(o, raw_k, &w->k_bias, T);
     add_bias(o, v, &w->v_bias, T);
-    add_bias(o, a->q, &w->q_bias, Q);
-    OP(rope, k, p->work.pos, g->rope, sh->K, E, c->rot, +1, T);
-    OP(rope, a->q, work.pos, g->rope, sh->H, E, c->rot, +1, Q);
+    add_bias(o, raw_q, &w->q_bias, Q);
+    qk_norm(g, k, raw_k, &w->k_norm, T, KE);
+    qk_norm(g, a->q, raw_q, &w->q_norm, Q, HE);
+    OP(rope, k, p->work.pos, rope, sh->K, E, c->rot, +1, T);
+    OP(rope, a->q, work.pos, rope, sh->H, E, c->rot, +1, Q);
     if (p->slots) {
         OP(scatter_rows, a->k, k, p->slots, KE, T);
         OP(scatter_rows, a->v, v, p->slots, KE, T);
@@ -71,8 +109,8 @@ void osv_block_forward(const osv_engine *g, const osv_device_pass *p, int l, con
     OP(residual_add, a->x_mid, x, post_norm(g, t->h, a->attn_y, &w->attention_post_norm, Q), NULL, D, Q);
 
     /* ffn */
-    OP(rmsnorm, t->h, a->x_mid, &w->ffn_norm, c->norm_offset, c->norm_eps, Q);
-    OP(matmul, OUT(a->gate, a->up), t->h, W(&w->gate, &w->up), 2, Q);
+    h = pre_norm(g, t->h, a->x_mid, &w->ffn_norm, Q);
+    OP(matmul, OUT(a->gate, a->up), h, W(&w->gate, &w->up), 2, Q);
     add_bias(o, a->gate, &w->gate_bias, Q);
     add_bias(o, a->up, &w->up_bias, Q);
     if (x_out || w->ffn_post_norm.data) {
@@ -96,6 +134,7 @@ void osv_logits(const osv_engine *g, const osv_device_pass *p)
 
     if (t->x_final != t->x_out) OP(gather_rows, t->x_final, t->x_out, p->scored, c->D, R);
     OP(rmsnorm, t->h_final, t->x_final, &m->final_norm, c->norm_offset, c->norm_eps, R);
+    if (c->logit_scale != 1) OP(scale, t->h_final, c->logit_scale, (size_t)R * (size_t)c->D);
     OP(matmul, OUT(t->z), t->h_final, W(&m->head), 1, R);
     if (c->final_softcap > 0) OP(softcap, t->z, c->final_softcap, (size_t)R * (size_t)m->shard.V);
     END("logits", -1);

@@ -18,24 +18,11 @@ void osv_model_free(osv_model *m)
 
 static void each_of_block(osv_block *b, void (*f)(void *context, osv_weight *w), void *context)
 {
-    osv_weight *const all[] = {&b->attention_norm,
-                               &b->q,
-                               &b->k,
-                               &b->v,
-                               &b->q_bias,
-                               &b->k_bias,
-                               &b->v_bias,
-                               &b->out,
-                               &b->out_bias,
-                               &b->attention_post_norm,
-                               &b->ffn_norm,
-                               &b->gate,
-                               &b->up,
-                               &b->gate_bias,
-                               &b->up_bias,
-                               &b->down,
-                               &b->down_bias,
-                               &b->ffn_post_norm};
+    osv_weight *const all[] = {&b->attention_norm, &b->q,      &b->k,         &b->v,
+                               &b->q_bias,         &b->k_bias, &b->v_bias,    &b->q_norm,
+                               &b->k_norm,         &b->out,    &b->out_bias,  &b->attention_post_norm,
+                               &b->ffn_norm,       &b->gate,   &b->up,        &b->gate_bias,
+                               &b->up_bias,        &b->down,   &b->down_bias, &b->ffn_post_norm};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i]->data) f(context, all[i]);
 }
@@ -70,21 +57,24 @@ void osv_model_shapes(osv_model *m, osv_format format)
     const osv_config *c = &m->config;
     const osv_shard *s = &m->shard;
     int D = c->D, F = s->F, HE = s->H * c->E, KE = s->K * c->E;
+    bool by_head = c->qk_norm == OSV_QK_NORM_HEAD;
 #define MATRIX(rows, cols)    (osv_weight){&nothing, format, rows, cols}
 #define VECTOR(present, cols) ((present) ? (osv_weight){&nothing, OSV_F32, 1, cols} : (osv_weight){0})
     m->embed = MATRIX(s->V, D);
     for (int l = 0; l < c->N; l++)
-        m->block[l] = (osv_block){.attention_norm = VECTOR(true, D),
+        m->block[l] = (osv_block){.attention_norm = VECTOR(c->pre_norms, D),
                                   .q = MATRIX(HE, D),
                                   .k = MATRIX(KE, D),
                                   .v = MATRIX(KE, D),
                                   .q_bias = VECTOR(c->qkv_bias, HE),
                                   .k_bias = VECTOR(c->qkv_bias, KE),
                                   .v_bias = VECTOR(c->qkv_bias, KE),
+                                  .q_norm = VECTOR(c->qk_norm, by_head ? c->E : HE),
+                                  .k_norm = VECTOR(c->qk_norm, by_head ? c->E : KE),
                                   .out = MATRIX(D, HE),
                                   .out_bias = VECTOR(c->out_bias, D),
                                   .attention_post_norm = VECTOR(c->post_norms, D),
-                                  .ffn_norm = VECTOR(true, D),
+                                  .ffn_norm = VECTOR(c->pre_norms, D),
                                   .gate = MATRIX(F, D),
                                   .up = MATRIX(F, D),
                                   .down = MATRIX(D, F),

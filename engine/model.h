@@ -9,13 +9,14 @@
 
 /* Sizes in the comments are of one rank that holds everything. Absent weights have data == NULL. */
 typedef struct {
-    osv_weight attention_norm;         /* [1, D]    before attention */
+    osv_weight attention_norm;         /* [1, D]    before attention (pre_norms) */
     osv_weight q, k, v;                /* [H E, D] [K E, D] [K E, D] */
     osv_weight q_bias, k_bias, v_bias; /* [1, H E] ... */
+    osv_weight q_norm, k_norm;         /* [1, E], or [1, H E] and [1, K E] (qk_norm) */
     osv_weight out;                    /* [D, H E] */
     osv_weight out_bias;               /* [1, D] */
     osv_weight attention_post_norm;    /* [1, D]    on attention's output (post_norms) */
-    osv_weight ffn_norm;               /* [1, D]    before the ffn */
+    osv_weight ffn_norm;               /* [1, D]    before the ffn (pre_norms) */
     osv_weight gate, up, down;         /* [F, D] [F, D] [D, F] */
     osv_weight gate_bias, up_bias, down_bias;
     osv_weight ffn_post_norm; /* [1, D] */

@@ -48,11 +48,13 @@ static osv_site put_site(osv_bump *b, const osv_site *host)
     return s;
 }
 
-void osv_take_activations(osv_bump *b, osv_activations *a, const osv_model *m, int Q, osv_real *y)
+void osv_take_activations(osv_bump *b, osv_activations *a, const osv_model *m, int T, int Q, osv_real *y)
 {
     const osv_config *c = &m->config;
     const osv_shard *sh = &m->shard;
     a->q = reals(b, Q, sh->H * c->E);
+    a->raw_q = c->qk_norm ? reals(b, Q, sh->H * c->E) : NULL;
+    a->raw_k = c->qk_norm ? reals(b, T, sh->K * c->E) : NULL;
     a->attn = reals(b, Q, sh->H * c->E);
     a->lse = reals(b, Q, sh->H);
     a->attn_y = c->post_norms ? reals(b, Q, c->D) : y;
@@ -114,17 +116,18 @@ static void put_rope(osv_bump *b, osv_buffers *buffer, const osv_config *c, cons
     int positions = 0;
     for (int r = 0; r < batch->base.T; r++)
         if (batch->base.pos[r] >= positions) positions = batch->base.pos[r] + 1;
+    if (osv_rope_check(c, positions, e)) return;
+    size_t numbers = (size_t)positions * (size_t)c->rot;
     osv_real *table = NULL;
-    if (b->o) {
-        table = malloc((size_t)positions * (size_t)c->rot * sizeof *table);
-        if (!table) {
-            OSV_FAIL(e, OSV_DEVICE, "out of memory for the rotation table of %d positions", positions);
-            return;
-        }
-        osv_rope_table(table, c, positions);
+    if (b->o && !(table = malloc(numbers * sizeof *table))) {
+        OSV_FAIL(e, OSV_DEVICE, "out of memory for the rotation table of %d positions", positions);
+        return;
     }
-    buffer->rope = osv_put(b, table, positions * c->rot, sizeof *table);
-    if (b->o) b->o->sync(b->o, 0); /* the table is read until here */
+    for (int i = 0; i < c->ropes; i++) {
+        if (table) osv_rope_table(table, c, i, positions);
+        buffer->rope[i] = osv_put(b, table, numbers, sizeof *table);
+        if (b->o) b->o->sync(b->o, 0); /* the table is read until here */
+    }
     free(table);
 }
 
@@ -152,7 +155,7 @@ static void lay_out(osv_bump *b, osv_buffers *buffer, const osv_model *m, const 
     osv_bump below = *b; /* the unsteered pass */
     int rows = batch->base.T > batch->base.R ? batch->base.T : batch->base.R;
     osv_real *y = osv_take_scratch(&below, &buffer->base.scratch, m, &buffer->base);
-    osv_take_activations(&below, &buffer->below, m, rows, y);
+    osv_take_activations(&below, &buffer->below, m, rows, rows, y);
     buffer->below.k = reals(&below, batch->base.T, KE);
     buffer->below.v = reals(&below, batch->base.T, KE);
     buffer->below_x[0] = reals(&below, batch->base.T, D);
@@ -161,14 +164,14 @@ static void lay_out(osv_bump *b, osv_buffers *buffer, const osv_model *m, const 
     y = osv_take_scratch(b, &buffer->live.scratch, m, &buffer->live);
     take_reverse_scratch(b, &buffer->live.scratch, m, batch->live.T, batch->live.R);
     osv_activations again = {0};
-    if (on->recompute > 0) osv_take_activations(b, &again, m, batch->live.T, y);
+    if (on->recompute > 0) osv_take_activations(b, &again, m, batch->live.T, batch->live.T, y);
     for (int l = batch->first_block; l < N; l++) {
         osv_activations *a = &buffer->block[l];
         a->x = reals(b, batch->live.active[l], D);
         if (osv_recomputed(batch, on, l))
             share_activations(a, &again);
         else
-            osv_take_activations(b, a, m, osv_queries(&buffer->live, l, N), y);
+            osv_take_activations(b, a, m, batch->live.active[l], osv_queries(&buffer->live, l, N), y);
     }
     if (below.used > b->used) b->used = below.used;
 }

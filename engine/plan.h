@@ -14,6 +14,8 @@ typedef struct {
     osv_real *x;         /* [T, D] its input */
     osv_real *k, *v;     /* [slots, K E] arena, frozen slots first; k rotated */
     osv_real *q;         /* [Q, H E] rotated */
+    osv_real *raw_q;     /* [Q, H E] before its norm, where the model has one */
+    osv_real *raw_k;     /* [T, K E] */
     osv_real *attn;      /* [Q, H E] attention's output */
     osv_real *lse;       /* [Q, H] */
     osv_real *attn_y;    /* [Q, D] before its post-norm */
@@ -62,11 +64,11 @@ typedef struct {
         below; /* of the unsteered pass, for one block at a time; k, v for blocks below first_block */
     osv_real *below_x[2]; /* [base.T, D] */
     const int *base_row;
-    osv_site *site; /* [sites] device pointers inside host structs */
-    osv_real *x0;   /* [live.T, D] unsteered residual stream where each live row starts */
-    osv_real *rope; /* [positions, rot] */
-    osv_real *loss; /* [live.S + base.S] live scores, then constant ones */
-    osv_real *w;    /* [live.S] d objective / d loss */
+    osv_site *site;                /* [sites] device pointers inside host structs */
+    osv_real *x0;                  /* [live.T, D] unsteered residual stream where each live row starts */
+    osv_real *rope[OSV_MAX_ROPES]; /* [positions, rot] each */
+    osv_real *loss;                /* [live.S + base.S] live scores, then constant ones */
+    osv_real *w;                   /* [live.S] d objective / d loss */
 } osv_buffers;
 
 /* Rows of a pass in block l, and those that have queries in it. */
@@ -98,10 +100,10 @@ int osv_plan_place(osv_buffers *b, const osv_model *m, const osv_batch *batch, c
 void osv_buffers_free(osv_buffers *b);
 
 /* Parts of the layout that decoding shares. osv_take_scratch returns the buffer that serves as y of blocks
- * without post-norms; osv_take_activations takes what a block computes for Q rows besides its input and its
- * arena. */
+ * without post-norms; osv_take_activations takes what a block computes for T rows, Q of them with queries,
+ * besides its input and its arena. */
 osv_worklist osv_put_worklist(osv_bump *b, const osv_worklist *host);
 osv_real *osv_take_scratch(osv_bump *b, osv_scratch *t, const osv_model *m, const osv_device_pass *p);
-void osv_take_activations(osv_bump *b, osv_activations *a, const osv_model *m, int Q, osv_real *y);
+void osv_take_activations(osv_bump *b, osv_activations *a, const osv_model *m, int T, int Q, osv_real *y);
 
 #endif

@@ -12,13 +12,12 @@ void osv_prefix(osv_step *s)
     osv_buffers *b = &s->buffer;
     const osv_device_pass *p = &b->base;
     const osv_config *c = &g->model->config;
-    int N = c->N, D = c->D, T = p->host->T;
+    int N = c->N, D = c->D;
     osv_activations a = b->below;
     BEGIN("prefix", -1);
 
     a.x = b->below_x[0];
-    OP(embed, a.x, p->id, &g->model->embed, g->model->shard.vocab0, c->embed_scale, T);
-    g->comm->all_reduce(g->comm, a.x, (size_t)T * (size_t)D, OSV_SUM);
+    osv_embed(g, p, a.x);
     for (int l = 0; l < N; l++) {
         for (int i = 0; i < s->batch->sites; i++) {
             const osv_site *site = &b->site[i];

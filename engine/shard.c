@@ -26,6 +26,12 @@ int osv_shard_make(osv_shard *s, const osv_config *config, int rank, int size, o
     if (size > config->F || size > config->V)
         return OSV_FAIL(e, OSV_USAGE, "%d ranks cannot share %d ffn columns and %d vocabulary rows", size,
                         config->F, config->V);
+    if (size > 1 && config->qk_norm == OSV_QK_NORM_WIDTH)
+        return OSV_FAIL(
+            e, OSV_USAGE,
+            "%d ranks cannot share a model that norms the queries and keys of all heads together; "
+            "use --tp 1",
+            size);
     *s = (osv_shard){.rank = rank, .size = size};
     split(config->H, 1, rank, size, &s->head0, &s->H);
     split(config->F, unit_of(config->F, size), rank, size, &s->ffn0, &s->F);

@@ -13,7 +13,7 @@ int osv_step_open(osv_step **out, osv_ops *ops, osv_comm *comm, const osv_model 
     s->bytes = osv_plan_bytes(model, batch, switches, e);
     if (!osv_ops_status(ops)) s->memory = ops->alloc(ops, s->bytes);
     if (!osv_ops_status(ops)) osv_plan_place(&s->buffer, model, batch, switches, ops, s->memory);
-    s->engine.rope = s->buffer.rope;
+    for (int i = 0; i < OSV_MAX_ROPES; i++) s->engine.rope[i] = s->buffer.rope[i];
     if (osv_ops_status(ops)) {
         osv_step_close(s);
         return osv_ops_status(ops);

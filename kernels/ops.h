@@ -142,6 +142,13 @@ typedef enum { OSV_TO_DEVICE, OSV_TO_HOST, OSV_ON_DEVICE } osv_direction;
 /* f32: weights as in the file, all arithmetic fp32. bf16: weights and the inputs of products are bf16. */
 typedef enum { OSV_DTYPE_F32, OSV_DTYPE_BF16 } osv_dtype;
 
+/* x as a number of the run's dtype: rounded to bf16, or to osv_real. */
+static inline double osv_dtype_round(osv_dtype dtype, double x)
+{
+    if (dtype == OSV_DTYPE_BF16) return (double)osv_float_from_bf16(osv_bf16_from_float((float)x));
+    return (double)(osv_real)x;
+}
+
 /* Somebody who looks on: told when the engine begins and ends an op, and the parts of its work that hold ops
  * ("forward", "block" 3; number -1: there is only one). May call ops itself, but for profilers and clocks
  * below only what does not disturb. */
@@ -190,6 +197,9 @@ struct osv_ops {
      * given (distinct rows). y [rows, D] */
     void (*residual_add)(osv_ops *o, osv_real *out, const osv_real *x, const osv_real *y, const int *index,
                          int D, int rows);
+
+    /* y *= factor, in place. y [n] */
+    void (*scale)(osv_ops *o, osv_real *y, double factor, size_t n);
 
     /* Rotates the first `rot` components of each head in place, half against half (Su et al. 2021, the hub's
      * layout): component i < rot/2 pairs with i + rot/2. table [positions, rot]: rot/2 cosines, then rot/2

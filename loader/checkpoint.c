@@ -12,7 +12,9 @@
 struct osv_checkpoint {
     char *dir;
     osv_store store;
-    void **copy; /* memory of slices that cannot be used where they lie in the file */
+    const struct layout *layout; /* of the names in it */
+    int cols;                    /* D */
+    void **copy;                 /* memory of slices that cannot be used where they lie in the file */
     int copies;
     char sha256[65];
 };
@@ -112,30 +114,93 @@ static int take(osv_checkpoint *c, osv_weight *w, osv_stored *s, const slice *wa
 
 /* ---- names ---- */
 
-/* Files of the bare model, without its head, leave "model." out. */
+/* Where a file keeps the language model: what stands in front of its tensors' names, the name of the head,
+ * and what else of a multimodal model may lie beside it, which is left alone. */
+struct layout {
+    const char *prefix, *head, *beside[2];
+};
+static const struct layout LAYOUTS[] = {
+    {"model.", "lm_head.weight", {NULL}},
+    {"", "lm_head.weight", {NULL}}, /* the bare model, without its head */
+    {"language_model.model.", "language_model.lm_head.weight", {"vision_tower.", "multi_modal_projector."}},
+    {"model.language_model.", "lm_head.weight", {"model.vision_tower.", "model.multi_modal_projector."}},
+};
+
+static osv_stored *find_in(const osv_checkpoint *c, const struct layout *layout, const char *name)
+{
+    char full[128];
+    snprintf(full, sizeof full, "%s%s", layout->prefix, name);
+    return osv_store_find(&c->store, full);
+}
+
+static const struct layout *find_layout(const osv_checkpoint *c)
+{
+    for (size_t i = 0; i < sizeof LAYOUTS / sizeof *LAYOUTS; i++)
+        if (find_in(c, &LAYOUTS[i], "norm.weight") || find_in(c, &LAYOUTS[i], "embed_tokens.weight"))
+            return &LAYOUTS[i];
+    return &LAYOUTS[0];
+}
+
 static osv_stored *find(const osv_checkpoint *c, const char *name)
 {
-    char full[96];
-    snprintf(full, sizeof full, "model.%s", name);
-    osv_stored *s = osv_store_find(&c->store, full);
-    return s ? s : osv_store_find(&c->store, name);
+    return find_in(c, c->layout, name);
 }
 
 /* `block` < 0: the tensor belongs to none. */
+static osv_stored *find_of(char full[80], const osv_checkpoint *c, int block, const char *name)
+{
+    if (block < 0)
+        snprintf(full, 80, "%s", name);
+    else
+        snprintf(full, 80, "layers.%d.%s", block, name);
+    return find(c, full);
+}
+
 static int fetch(osv_checkpoint *c, osv_weight *w, int block, const char *name, slice want, osv_error *e)
 {
     char full[80];
-    if (block < 0)
-        snprintf(full, sizeof full, "%s", name);
-    else
-        snprintf(full, sizeof full, "layers.%d.%s", block, name);
-    osv_stored *s = find(c, full);
+    osv_stored *s = find_of(full, c, block, name);
     if (s) return take(c, w, s, &want, e);
-    if (block < 0) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: tensor model.%s is missing", c->dir, full);
-    return OSV_FAIL(e, OSV_BAD_INPUT, "%s: block %d: tensor model.%s is missing", c->dir, block, full);
+    const char *prefix = c->layout->prefix;
+    if (block < 0) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: tensor %s%s is missing", c->dir, prefix, full);
+    return OSV_FAIL(e, OSV_BAD_INPUT, "%s: block %d: tensor %s%s is missing", c->dir, block, prefix, full);
 }
 
 /* ---- the model ---- */
+
+/* One of several matrices that some files store one below the other, as a single tensor. */
+typedef struct {
+    osv_weight *to;
+    const char *name; /* where it is stored by itself */
+    int rows;         /* whole */
+    int first, count; /* this rank's */
+} part;
+
+/* Parts of one input. Where the file has them as one tensor, each is some rows of it, used where they lie. */
+static int fetch_parts(osv_checkpoint *c, int l, const char *fused, const part *p, int parts, osv_error *e)
+{
+    char full[80];
+    int D = c->cols, rows = 0, at = 0;
+    bool together = find_of(full, c, l, fused);
+    for (int i = 0; i < parts; i++) rows += p[i].rows;
+    for (int i = 0; i < parts; at += p[i++].rows) {
+        slice want = together ? matrix_rows(rows, at + p[i].first, p[i].count, D)
+                              : matrix_rows(p[i].rows, p[i].first, p[i].count, D);
+        OSV_TRY(fetch(c, p[i].to, l, together ? fused : p[i].name, want, e));
+    }
+    return OSV_OK;
+}
+
+static int fill_qk_norms(osv_checkpoint *c, const osv_model *m, int l, osv_error *e)
+{
+    const osv_config *g = &m->config;
+    osv_block *b = &m->block[l];
+    bool by_head = g->qk_norm == OSV_QK_NORM_HEAD;
+    int q = by_head ? g->E : g->H * g->E, k = by_head ? g->E : g->K * g->E;
+    if (!g->qk_norm) return OSV_OK;
+    OSV_TRY(fetch(c, &b->q_norm, l, "self_attn.q_norm.weight", vector(q, 0, q), e));
+    return fetch(c, &b->k_norm, l, "self_attn.k_norm.weight", vector(k, 0, k), e);
+}
 
 static int fill_attention(osv_checkpoint *c, const osv_model *m, int l, osv_error *e)
 {
@@ -144,10 +209,11 @@ static int fill_attention(osv_checkpoint *c, const osv_model *m, int l, osv_erro
     osv_block *b = &m->block[l];
     int D = g->D, E = g->E, q = g->H * E, kv = g->K * E;
     int q0 = s->head0 * E, q_count = s->H * E, kv0 = s->kv0 * E, kv_count = s->K * E;
-    OSV_TRY(fetch(c, &b->attention_norm, l, "input_layernorm.weight", vector(D, 0, D), e));
-    OSV_TRY(fetch(c, &b->q, l, "self_attn.q_proj.weight", matrix_rows(q, q0, q_count, D), e));
-    OSV_TRY(fetch(c, &b->k, l, "self_attn.k_proj.weight", matrix_rows(kv, kv0, kv_count, D), e));
-    OSV_TRY(fetch(c, &b->v, l, "self_attn.v_proj.weight", matrix_rows(kv, kv0, kv_count, D), e));
+    const part qkv[] = {{&b->q, "self_attn.q_proj.weight", q, q0, q_count},
+                        {&b->k, "self_attn.k_proj.weight", kv, kv0, kv_count},
+                        {&b->v, "self_attn.v_proj.weight", kv, kv0, kv_count}};
+    if (g->pre_norms) OSV_TRY(fetch(c, &b->attention_norm, l, "input_layernorm.weight", vector(D, 0, D), e));
+    OSV_TRY(fetch_parts(c, l, "self_attn.qkv_proj.weight", qkv, 3, e));
     OSV_TRY(fetch(c, &b->out, l, "self_attn.o_proj.weight", matrix_cols(D, q, q0, q_count), e));
     if (g->qkv_bias) {
         OSV_TRY(fetch(c, &b->q_bias, l, "self_attn.q_proj.bias", vector(q, q0, q_count), e));
@@ -155,7 +221,7 @@ static int fill_attention(osv_checkpoint *c, const osv_model *m, int l, osv_erro
         OSV_TRY(fetch(c, &b->v_bias, l, "self_attn.v_proj.bias", vector(kv, kv0, kv_count), e));
     }
     if (g->out_bias) OSV_TRY(fetch(c, &b->out_bias, l, "self_attn.o_proj.bias", vector(D, 0, D), e));
-    return OSV_OK;
+    return fill_qk_norms(c, m, l, e);
 }
 
 static int fill_ffn(osv_checkpoint *c, const osv_model *m, int l, osv_error *e)
@@ -163,8 +229,9 @@ static int fill_ffn(osv_checkpoint *c, const osv_model *m, int l, osv_error *e)
     const osv_config *g = &m->config;
     osv_block *b = &m->block[l];
     int D = g->D, F = g->F, first = m->shard.ffn0, count = m->shard.F;
-    OSV_TRY(fetch(c, &b->gate, l, "mlp.gate_proj.weight", matrix_rows(F, first, count, D), e));
-    OSV_TRY(fetch(c, &b->up, l, "mlp.up_proj.weight", matrix_rows(F, first, count, D), e));
+    const part gate_up[] = {{&b->gate, "mlp.gate_proj.weight", F, first, count},
+                            {&b->up, "mlp.up_proj.weight", F, first, count}};
+    OSV_TRY(fetch_parts(c, l, "mlp.gate_up_proj.weight", gate_up, 2, e));
     OSV_TRY(fetch(c, &b->down, l, "mlp.down_proj.weight", matrix_cols(D, F, first, count), e));
     if (g->mlp_bias) {
         OSV_TRY(fetch(c, &b->gate_bias, l, "mlp.gate_proj.bias", vector(F, first, count), e));
@@ -176,7 +243,8 @@ static int fill_ffn(osv_checkpoint *c, const osv_model *m, int l, osv_error *e)
     if (!g->post_norms)
         return fetch(c, &b->ffn_norm, l, "post_attention_layernorm.weight", vector(D, 0, D), e);
     OSV_TRY(fetch(c, &b->attention_post_norm, l, "post_attention_layernorm.weight", vector(D, 0, D), e));
-    OSV_TRY(fetch(c, &b->ffn_norm, l, "pre_feedforward_layernorm.weight", vector(D, 0, D), e));
+    if (g->pre_norms)
+        OSV_TRY(fetch(c, &b->ffn_norm, l, "pre_feedforward_layernorm.weight", vector(D, 0, D), e));
     return fetch(c, &b->ffn_post_norm, l, "post_feedforward_layernorm.weight", vector(D, 0, D), e);
 }
 
@@ -192,14 +260,15 @@ static int fill_embeddings(osv_checkpoint *c, osv_model *m, osv_error *e)
 {
     const osv_shard *s = &m->shard;
     slice want = matrix_rows(m->config.V, s->vocab0, s->V, m->config.D);
-    osv_stored *embed = find(c, "embed_tokens.weight"), *head = osv_store_find(&c->store, "lm_head.weight");
+    osv_stored *embed = find(c, "embed_tokens.weight"), *head = osv_store_find(&c->store, c->layout->head);
     if (m->config.tied && !embed) embed = head;
     if (m->config.tied && !head) head = embed;
-    if (!embed) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: tensor model.embed_tokens.weight is missing", c->dir);
+    if (!embed)
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: tensor %sembed_tokens.weight is missing", c->dir,
+                        c->layout->prefix);
     if (!head)
-        return OSV_FAIL(e, OSV_BAD_INPUT,
-                        "%s: tensor lm_head.weight is missing, and \"tie_word_embeddings\" is not true",
-                        c->dir);
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: tensor %s is missing, and \"tie_word_embeddings\" is not true",
+                        c->dir, c->layout->head);
     OSV_TRY(take(c, &m->embed, embed, &want, e));
     if (m->config.tied && head != embed) m->config.tied = same_bytes(head->tensor, embed->tensor);
     head->used = true;
@@ -208,15 +277,26 @@ static int fill_embeddings(osv_checkpoint *c, osv_model *m, osv_error *e)
     return OSV_OK;
 }
 
-/* Tensors that nothing asked for mean that the model is not what config.json says, except for tables of
- * frequencies, which old files store although they follow from the config. */
-static int check_unused(const osv_checkpoint *c, const osv_model *m, osv_error *e)
+/* Tables of frequencies, which old files store although they follow from the config, and the other parts of a
+ * multimodal model. */
+static bool left_alone(const osv_checkpoint *c, const char *name)
 {
     static const char table[] = "rotary_emb.inv_freq";
+    size_t length = strlen(name), ending = sizeof table - 1;
+    if (length >= ending && strcmp(name + length - ending, table) == 0) return true;
+    for (int i = 0; i < 2; i++) {
+        const char *beside = c->layout->beside[i];
+        if (beside && strncmp(name, beside, strlen(beside)) == 0) return true;
+    }
+    return false;
+}
+
+/* Tensors that nothing asked for mean that the model is not what config.json says. */
+static int check_unused(const osv_checkpoint *c, const osv_model *m, osv_error *e)
+{
     for (int i = 0; i < c->store.count; i++) {
         const osv_stored *s = &c->store.stored[i];
-        size_t length = strlen(s->tensor->name), ending = sizeof table - 1;
-        if (s->used || (length >= ending && strcmp(s->tensor->name + length - ending, table) == 0)) continue;
+        if (s->used || left_alone(c, s->tensor->name)) continue;
         return OSV_FAIL(
             e, OSV_BAD_INPUT,
             "%s: tensor %s has no place in the model of config.json (%s, %d blocks, attention_bias %s, "
@@ -229,6 +309,8 @@ static int check_unused(const osv_checkpoint *c, const osv_model *m, osv_error *
 
 static int fill_model(osv_checkpoint *c, osv_model *m, osv_error *e)
 {
+    c->layout = find_layout(c);
+    c->cols = m->config.D;
     OSV_TRY(fill_embeddings(c, m, e));
     for (int l = 0; l < m->config.N; l++) {
         OSV_TRY(fill_attention(c, m, l, e));

@@ -9,56 +9,10 @@
 
 #include "loader/checkpoint.h"
 #include "loader/config_keys.h"
+#include "loader/config_parts.h"
 #include "loader/file.h"
 #include "loader/json.h"
 #include "loader/random_model.h"
-
-/* What a family's files leave out, and what they cannot say. 0: no default, or derived from other sizes. */
-typedef struct {
-    const char *architecture, *model_type;
-    const char *activation_key, *activation;
-    double norm_offset;
-    bool post_norms;
-    bool scaled_embedding; /* by sqrt(D) */
-    bool tied;             /* where the key is missing */
-    bool mlp_bias;         /* the family has such biases at all */
-    bool window;           /* the family has sliding windows: in every other block, the first included */
-    bool softcaps, query_scalar; /* the family has these keys */
-    int K, E, positions, window_size;
-    double attention_softcap, final_softcap, scalar;
-} family;
-
-static const family FAMILIES[] = {
-    {
-        .architecture = "LlamaForCausalLM",
-        .model_type = "llama",
-        .activation_key = "hidden_act",
-        .activation = "silu",
-        .mlp_bias = true,
-        .positions = 2048,
-    },
-    {
-        .architecture = "Gemma2ForCausalLM",
-        .model_type = "gemma2",
-        .activation_key = "hidden_activation",
-        .activation = "gelu_pytorch_tanh",
-        .norm_offset = 1,
-        .post_norms = true,
-        .scaled_embedding = true,
-        .tied = true,
-        .window = true,
-        .softcaps = true,
-        .query_scalar = true,
-        .K = 4,
-        .E = 256,
-        .positions = 8192,
-        .window_size = 4096,
-        .attention_softcap = 50,
-        .final_softcap = 30,
-        .scalar = 256,
-    },
-};
-enum { FAMILIES_COUNT = sizeof FAMILIES / sizeof *FAMILIES };
 
 /* Largest sizes that are believed; far above any model, and such that no product of two overflows 63 bits. */
 enum {
@@ -72,49 +26,34 @@ enum {
 static const size_t LIMIT = (size_t)1 << 24; /* bytes of a config.json */
 static const int64_t MAX_WEIGHTS = (int64_t)1 << 44;
 
-/* ---- family ---- */
-
-static int fail_value(const json_t *json, const char *key, const char *expected, const char *path,
-                      osv_error *e)
+int osv_config_fail_value(const json_t *json, const char *key, const char *expected, const char *path,
+                          osv_error *e)
 {
     char shown[80];
     return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\" is %s; supported: %s", path, key,
                     osv_json_show(json_object_get(json, key), shown, sizeof shown), expected);
 }
 
-static int find_family(const family **f, const json_t *json, const char *path, osv_error *e)
+int osv_config_above_zero(const json_t *json, const char *key, bool required, double *out, const char *path,
+                          osv_error *e)
 {
-    const char *type = NULL;
-    OSV_TRY(osv_json_string(json, "model_type", false, &type, path, e));
-    const json_t *architectures = json_object_get(json, "architectures");
-    const char *architecture = json_string_value(json_array_get(architectures, 0));
-    if (architectures && !json_is_null(architectures) && !architecture)
-        return fail_value(json, "architectures", "a list with one name", path, e);
-    if (!architecture && !type)
-        return OSV_FAIL(e, OSV_BAD_INPUT,
-                        "%s: neither \"architectures\" nor \"model_type\" says what the model is", path);
-    static const char supported[] = "LlamaForCausalLM (llama), Gemma2ForCausalLM (gemma2)";
-    for (int i = 0; i < FAMILIES_COUNT && !*f; i++)
-        if (strcmp(architecture ? architecture : type,
-                   architecture ? FAMILIES[i].architecture : FAMILIES[i].model_type) == 0)
-            *f = &FAMILIES[i];
-    if (!*f) return fail_value(json, architecture ? "architectures" : "model_type", supported, path, e);
-    if (type && strcmp(type, (*f)->model_type) != 0)
-        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"model_type\" is \"%s\", but %s is \"%s\"", path, type,
-                        architecture, (*f)->model_type);
-    return OSV_OK;
+    OSV_TRY(osv_json_number(json, key, required, out, path, e));
+    return *out > 0 ? OSV_OK : osv_config_fail_value(json, key, "a number above 0", path, e);
 }
 
 /* ---- sizes ---- */
 
-static int read_sizes(osv_config *c, const family *f, const json_t *json, const char *path, osv_error *e)
+static int read_sizes(osv_config *c, const osv_family *f, const json_t *json, const char *path, osv_error *e)
 {
     OSV_TRY(osv_json_int(json, "num_hidden_layers", true, 1, OSV_MAX_BLOCKS, &c->N, path, e));
     OSV_TRY(osv_json_int(json, "hidden_size", true, 1, MAX_D, &c->D, path, e));
     OSV_TRY(osv_json_int(json, "intermediate_size", true, 1, MAX_F, &c->F, path, e));
-    OSV_TRY(osv_json_int(json, "vocab_size", true, 1, MAX_V, &c->V, path, e));
-    OSV_TRY(osv_json_int(json, "num_attention_heads", true, 1, MAX_H, &c->H, path, e));
-    c->K = f->K ? f->K : c->H;
+    c->V = f->V;
+    c->H = f->H;
+    OSV_TRY(osv_json_int(json, "vocab_size", !f->V, 1, MAX_V, &c->V, path, e));
+    OSV_TRY(osv_json_int(json, "num_attention_heads", !f->H, 1, MAX_H, &c->H, path, e));
+    /* A missing key means the family's number, null as many as there are query heads. */
+    c->K = f->K && !json_is_null(json_object_get(json, "num_key_value_heads")) ? f->K : c->H;
     OSV_TRY(osv_json_int(json, "num_key_value_heads", false, 1, MAX_H, &c->K, path, e));
     if (c->H % c->K)
         return OSV_FAIL(e, OSV_BAD_INPUT,
@@ -131,7 +70,6 @@ static int read_sizes(osv_config *c, const family *f, const json_t *json, const 
     if (c->E % 2)
         return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"head_dim\" %d is odd; rotary embeddings need pairs", path,
                         c->E);
-    c->rot = c->E;
     c->positions = f->positions;
     OSV_TRY(osv_json_int(json, "max_position_embeddings", false, 1, MAX_POSITIONS, &c->positions, path, e));
 
@@ -148,9 +86,7 @@ static int read_sizes(osv_config *c, const family *f, const json_t *json, const 
 
 /* ---- activation, norms, caps ---- */
 
-/* The name stands under the family's key; Gemma files also have the other one, which transformers ignores,
- * but which may only say the same: "gelu" there has always meant the tanh form. */
-static int read_activation(osv_config *c, const family *f, const json_t *json, const char *path, osv_error *e)
+static bool find_activation(osv_activation *activation, const char *name)
 {
     static const struct {
         const char *name;
@@ -159,20 +95,31 @@ static int read_activation(osv_config *c, const family *f, const json_t *json, c
         {"silu", OSV_SILU},          {"swish", OSV_SILU}, {"gelu_pytorch_tanh", OSV_GELU_TANH},
         {"gelu_new", OSV_GELU_TANH}, {"gelu", OSV_GELU},
     };
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        *activation = table[i].activation;
+        if (strcmp(name, table[i].name) == 0) return true;
+    }
+    return false;
+}
+
+/* The name stands under the family's key; Gemma files also have the other one, which transformers ignores,
+ * but which may only say the same: "gelu" there has always meant the tanh form. */
+static int read_activation(osv_config *c, const osv_family *f, const json_t *json, const char *path,
+                           osv_error *e)
+{
     static const char supported[] = "silu, gelu, gelu_pytorch_tanh";
-    const char *name = f->activation;
+    const char *name = f->activation, *other = NULL;
     OSV_TRY(osv_json_string(json, f->activation_key, false, &name, path, e));
-    bool found = false;
-    for (size_t i = 0; i < sizeof table / sizeof *table && !found; i++)
-        if ((found = strcmp(name, table[i].name) == 0)) c->activation = table[i].activation;
-    if (!found) return fail_value(json, f->activation_key, supported, path, e);
+    if (!find_activation(&c->activation, name))
+        return osv_config_fail_value(json, f->activation_key, supported, path, e);
+    if (f->gelu_is_tanh && c->activation == OSV_GELU) c->activation = OSV_GELU_TANH;
 
     const char *other_key = strcmp(f->activation_key, "hidden_act") ? "hidden_act" : "hidden_activation";
-    const char *other = NULL;
     OSV_TRY(osv_json_string(json, other_key, false, &other, path, e));
-    bool same = !other || strcmp(other, name) == 0 ||
+    osv_activation beside = c->activation;
+    bool same = !other || (find_activation(&beside, other) && beside == c->activation) ||
                 (strcmp(other, "gelu") == 0 && c->activation == OSV_GELU_TANH);
-    return same ? OSV_OK : fail_value(json, other_key, name, path, e);
+    return same ? OSV_OK : osv_config_fail_value(json, other_key, name, path, e);
 }
 
 /* A number that must be positive; null switches it off (0), missing leaves the default. */
@@ -182,39 +129,81 @@ static int read_cap(double *cap, bool has_key, const json_t *json, const char *k
     const json_t *value = json_object_get(json, key);
     if (json_is_null(value)) *cap = 0;
     if (!value || json_is_null(value)) return OSV_OK;
-    if (!has_key) return fail_value(json, key, "null in this family", path, e);
+    if (!has_key) return osv_config_fail_value(json, key, "null in this family", path, e);
     OSV_TRY(osv_json_number(json, key, false, cap, path, e));
-    return *cap > 0 ? OSV_OK : fail_value(json, key, "a number above 0, or null", path, e);
+    return *cap > 0 ? OSV_OK : osv_config_fail_value(json, key, "a number above 0, or null", path, e);
 }
 
-static int read_maths(osv_config *c, const family *f, const json_t *json, const char *path, osv_error *e)
+static int read_caps(osv_config *c, const osv_family *f, const json_t *json, const char *path, osv_error *e)
 {
-    c->norm_offset = f->norm_offset;
-    c->post_norms = f->post_norms;
-    c->embed_scale = f->scaled_embedding ? sqrt(c->D) : 1;
-    c->norm_eps = 1e-6;
-    OSV_TRY(osv_json_number(json, "rms_norm_eps", false, &c->norm_eps, path, e));
-    if (!(c->norm_eps >= 0 && c->norm_eps < 1)) return fail_value(json, "rms_norm_eps", "0 to 1", path, e);
-    OSV_TRY(read_activation(c, f, json, path, e));
+    c->attention_softcap = f->attention_cap;
+    c->final_softcap = f->final_cap;
+    OSV_TRY(read_cap(&c->attention_softcap, f->attention_softcap, json, "attn_logit_softcapping", path, e));
+    return read_cap(&c->final_softcap, f->final_softcap, json, "final_logit_softcapping", path, e);
+}
 
-    c->attention_softcap = f->attention_softcap;
-    c->final_softcap = f->final_softcap;
-    OSV_TRY(read_cap(&c->attention_softcap, f->softcaps, json, "attn_logit_softcapping", path, e));
-    OSV_TRY(read_cap(&c->final_softcap, f->softcaps, json, "final_logit_softcapping", path, e));
-    double scalar = f->query_scalar ? f->scalar : c->E;
+/* Scales of embeddings, of q.k, of what blocks add, and of logits. */
+static int read_scales(osv_config *c, const osv_family *f, const json_t *json, const char *path, osv_error *e)
+{
+    c->embed_scale = f->scaled_embedding ? sqrt(c->D) : 1;
+    c->embed_scale_dtype = f->scaled_embedding;
+    c->residual_scale = 1;
+    double scalar = f->query_scalar ? f->scalar : c->E, divisor = 1;
     const json_t *given = json_object_get(json, "query_pre_attn_scalar");
     if (given && !json_is_null(given)) {
         OSV_TRY(osv_json_number(json, "query_pre_attn_scalar", false, &scalar, path, e));
         if (!f->query_scalar || !(scalar > 0))
-            return fail_value(json, "query_pre_attn_scalar",
-                              f->query_scalar ? "above 0" : "none in this family", path, e);
+            return osv_config_fail_value(json, "query_pre_attn_scalar",
+                                         f->query_scalar ? "above 0" : "none in this family", path, e);
     }
-    c->query_scale = 1 / sqrt(scalar);
+    c->query_scale = f->multipliers ? 1 : 1 / sqrt(scalar);
+    const struct {
+        const char *key;
+        double *out;
+    } multipliers[] = {{"embedding_multiplier", &c->embed_scale},
+                       {"attention_multiplier", &c->query_scale},
+                       {"residual_multiplier", &c->residual_scale},
+                       {"logits_scaling", &divisor}};
+    for (size_t i = 0; i < sizeof multipliers / sizeof *multipliers; i++) {
+        const char *key = multipliers[i].key;
+        double value = 1;
+        OSV_TRY(osv_config_above_zero(json, key, false, &value, path, e));
+        if (!f->multipliers && value != 1)
+            return osv_config_fail_value(json, key, "none in this family", path, e);
+        if (f->multipliers) *multipliers[i].out = value;
+    }
+    c->logit_scale = 1 / divisor;
+    return OSV_OK;
+}
 
-    OSV_TRY(osv_json_bool(json, "attention_bias", false, &c->qkv_bias, path, e));
-    c->out_bias = c->qkv_bias;
+static int read_biases(osv_config *c, const osv_family *f, const json_t *json, const char *path, osv_error *e)
+{
+    bool given = false;
+    OSV_TRY(osv_json_bool(json, "attention_bias", false, &given, path, e));
+    if (given && f->bias == OSV_BIAS_NONE)
+        return osv_config_fail_value(json, "attention_bias", "false in this family", path, e);
+    c->qkv_bias = f->bias == OSV_BIAS_QKV || given;
+    c->out_bias = f->bias == OSV_BIAS_KEY && given;
     OSV_TRY(osv_json_bool(json, "mlp_bias", false, &c->mlp_bias, path, e));
-    if (c->mlp_bias && !f->mlp_bias) return fail_value(json, "mlp_bias", "false in this family", path, e);
+    if (c->mlp_bias && !f->mlp_bias)
+        return osv_config_fail_value(json, "mlp_bias", "false in this family", path, e);
+    return OSV_OK;
+}
+
+static int read_maths(osv_config *c, const osv_family *f, const json_t *json, const char *path, osv_error *e)
+{
+    c->norm_offset = f->norm_offset;
+    c->pre_norms = !f->no_pre_norms;
+    c->post_norms = f->post_norms;
+    c->qk_norm = f->qk_norm;
+    c->norm_eps = f->norm_eps;
+    OSV_TRY(osv_json_number(json, "rms_norm_eps", false, &c->norm_eps, path, e));
+    if (!(c->norm_eps >= 0 && c->norm_eps < 1))
+        return osv_config_fail_value(json, "rms_norm_eps", "0 to 1", path, e);
+    OSV_TRY(read_activation(c, f, json, path, e));
+    OSV_TRY(read_caps(c, f, json, path, e));
+    OSV_TRY(read_scales(c, f, json, path, e));
+    OSV_TRY(read_biases(c, f, json, path, e));
     c->tied = f->tied;
     return osv_json_bool(json, "tie_word_embeddings", false, &c->tied, path, e);
 }
@@ -231,15 +220,54 @@ static void read_format(osv_config *c, const json_t *json)
 
 /* ---- sliding window ---- */
 
-static int read_window(osv_config *c, const family *f, const json_t *json, const char *path, osv_error *e)
+/* Is block l a sliding one, where no list says so? */
+static bool slides(const osv_family *f, int l, int pattern, int first)
 {
-    int size = f->window_size;
-    bool use = true;
+    switch (f->window) {
+    case OSV_WINDOW_NONE: return false;
+    case OSV_WINDOW_ALL: return true;
+    case OSV_WINDOW_PATTERN: return (l + 1) % pattern != 0;
+    case OSV_WINDOW_UPPER: return l >= first;
+    }
+    return false;
+}
+
+static int fail_type(const json_t *types, int l, const char *why, const char *path, osv_error *e)
+{
+    const char *type = json_string_value(json_array_get(types, (size_t)l));
+    return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"layer_types\" entry %d is \"%s\"%s", path, l,
+                    type ? type : "not a string", why);
+}
+
+/* What "layer_types" says of block l. */
+static int read_type(bool *sliding, const osv_family *f, bool windows, const json_t *types, int l,
+                     const char *path, osv_error *e)
+{
+    const char *type = json_string_value(json_array_get(types, (size_t)l));
+    *sliding = type && strcmp(type, "sliding_attention") == 0;
+    if (!*sliding && !(type && strcmp(type, "full_attention") == 0))
+        return fail_type(types, l, "; supported: full_attention, sliding_attention", path, e);
+    if (*sliding && f->window == OSV_WINDOW_NONE)
+        return fail_type(types, l, ", which this family does not have", path, e);
+    if (f->window == OSV_WINDOW_ALL && windows != *sliding)
+        return fail_type(types, l, ", but all blocks of this family are as \"sliding_window\" says", path, e);
+    return OSV_OK;
+}
+
+static int read_window(osv_config *c, const osv_family *f, const json_t *json, const char *path, osv_error *e)
+{
+    int size = f->window_size, pattern = f->pattern, first = 28;
+    bool use = f->window != OSV_WINDOW_UPPER;
     OSV_TRY(osv_json_int(json, "sliding_window", false, 1, INT_MAX, &size, path, e));
     OSV_TRY(osv_json_bool(json, "use_sliding_window", false, &use, path, e));
+    OSV_TRY(osv_json_int(json, "sliding_window_pattern", false, 1, INT_MAX, &pattern, path, e));
+    OSV_TRY(osv_json_int(json, "max_window_layers", false, 0, INT_MAX, &first, path, e));
     const json_t *given = json_object_get(json, "sliding_window");
     if (!use || json_is_null(given)) size = 0;
-    if (size && !f->window) return fail_value(json, "sliding_window", "null in this family", path, e);
+    if (size && f->window == OSV_WINDOW_NONE)
+        return osv_config_fail_value(json, "sliding_window", "null in this family", path, e);
+    if (pattern != f->pattern && !f->local_rope)
+        return osv_config_fail_value(json, "sliding_window_pattern", "none in this family", path, e);
 
     const json_t *types = json_object_get(json, "layer_types");
     bool listed = types && !json_is_null(types);
@@ -248,127 +276,50 @@ static int read_window(osv_config *c, const family *f, const json_t *json, const
                         "%s: \"layer_types\" must be an array with one entry for each of the %d blocks", path,
                         c->N);
     for (int l = 0; l < c->N; l++) {
-        bool sliding = f->window && l % 2 == 0;
-        if (listed) {
-            const char *type = json_string_value(json_array_get(types, (size_t)l));
-            sliding = type && strcmp(type, "sliding_attention") == 0;
-            if (!sliding && !(type && strcmp(type, "full_attention") == 0))
-                return OSV_FAIL(
-                    e, OSV_BAD_INPUT,
-                    "%s: \"layer_types\" entry %d is \"%s\"; supported: full_attention, sliding_attention",
-                    path, l, type ? type : "not a string");
-            if (sliding && !f->window)
-                return OSV_FAIL(e, OSV_BAD_INPUT,
-                                "%s: \"layer_types\" entry %d is \"%s\", which %s does not have", path, l,
-                                type, f->architecture);
-        }
+        bool sliding = slides(f, l, pattern, first);
+        if (listed) OSV_TRY(read_type(&sliding, f, size > 0, types, l, path, e));
         c->window[l] = sliding ? size : 0;
+        c->block_rope[l] = f->local_rope && sliding;
     }
     return OSV_OK;
-}
-
-/* ---- rotary embeddings ---- */
-
-/* Old files have "rope_scaling" and a "rope_theta" of its own, new ones "rope_parameters" that holds both.
- * Where a file has both, they must agree in what they share; *merged (owned by the caller) is their union. */
-static int merge_rope(json_t **merged, const json_t *json, const char *path, osv_error *e)
-{
-    static const char *const keys[] = {"rope_scaling", "rope_parameters"};
-    *merged = json_object();
-    if (!*merged) return OSV_FAIL(e, OSV_DEVICE, "%s: no memory", path);
-    for (int i = 0; i < 2; i++) {
-        json_t *part = json_object_get(json, keys[i]);
-        if (!part || json_is_null(part)) continue;
-        if (!json_is_object(part)) return fail_value(json, keys[i], "an object, or null", path, e);
-        const char *key;
-        json_t *value;
-        json_object_foreach(part, key, value)
-        {
-            const json_t *other = json_object_get(*merged, key);
-            if (other && !json_equal(other, value))
-                return OSV_FAIL(e, OSV_BAD_INPUT,
-                                "%s: \"rope_scaling\" and \"rope_parameters\" disagree about \"%s\"", path,
-                                key);
-            if (json_object_set(*merged, key, value)) return OSV_FAIL(e, OSV_DEVICE, "%s: no memory", path);
-        }
-    }
-    return OSV_OK;
-}
-
-static int above_zero(const json_t *json, const char *key, bool required, double *out, const char *path,
-                      osv_error *e)
-{
-    OSV_TRY(osv_json_number(json, key, required, out, path, e));
-    return *out > 0 ? OSV_OK : fail_value(json, key, "a number above 0", path, e);
-}
-
-static int read_rope_kind(osv_rope *r, const osv_config *c, const json_t *rope, const json_t *json,
-                          const char *path, osv_error *e)
-{
-    const char *type = "default";
-    const char *type_key = json_object_get(rope, "rope_type") ? "rope_type" : "type";
-    OSV_TRY(osv_json_string(rope, type_key, false, &type, path, e));
-    if (strcmp(type, "default") == 0) {
-        r->kind = OSV_ROPE_DEFAULT;
-        return OSV_OK;
-    }
-    if (strcmp(type, "linear") == 0) {
-        r->kind = OSV_ROPE_LINEAR;
-        return above_zero(rope, "factor", true, &r->factor, path, e);
-    }
-    if (strcmp(type, "llama3") != 0) return fail_value(rope, type_key, "default, linear, llama3", path, e);
-    r->kind = OSV_ROPE_LLAMA3;
-    OSV_TRY(above_zero(rope, "factor", true, &r->factor, path, e));
-    OSV_TRY(above_zero(rope, "low_freq_factor", true, &r->low_freq, path, e));
-    OSV_TRY(above_zero(rope, "high_freq_factor", true, &r->high_freq, path, e));
-    if (!(r->high_freq > r->low_freq))
-        return fail_value(rope, "high_freq_factor", "above low_freq_factor", path, e);
-    r->original = c->positions;
-    OSV_TRY(above_zero(rope, "original_max_position_embeddings", false, &r->original, path, e));
-    return above_zero(json, "original_max_position_embeddings", false, &r->original, path, e);
-}
-
-static int read_rope_parts(osv_config *c, const json_t *rope, const json_t *json, const char *path,
-                           osv_error *e)
-{
-    OSV_TRY(osv_config_known_rope_keys(rope, path, e));
-    c->rope.theta = 10000;
-    OSV_TRY(above_zero(json, "rope_theta", false, &c->rope.theta, path, e));
-    OSV_TRY(above_zero(rope, "rope_theta", false, &c->rope.theta, path, e));
-    const json_t *places[] = {json, rope};
-    for (int i = 0; i < 2; i++) {
-        double partial = 1;
-        OSV_TRY(osv_json_number(places[i], "partial_rotary_factor", false, &partial, path, e));
-        if (partial != 1) return fail_value(places[i], "partial_rotary_factor", "1", path, e);
-    }
-    return read_rope_kind(&c->rope, c, rope, json, path, e);
-}
-
-static int read_rope(osv_config *c, const json_t *json, const char *path, osv_error *e)
-{
-    json_t *rope;
-    int status = merge_rope(&rope, json, path, e);
-    if (!status) status = read_rope_parts(c, rope, json, path, e);
-    json_decref(rope);
-    return status;
 }
 
 /* ---- all of it ---- */
 
+/* Keys of a multimodal file that stand beside its "text_config" and say the same, or nothing of text. */
+static int read_beside(osv_config *c, const json_t *json, const json_t *text, const char *path, osv_error *e)
+{
+    OSV_TRY(osv_config_known_beside(json, path, e));
+    const json_t *inner = json_object_get(text, "tie_word_embeddings");
+    bool tied = c->tied;
+    OSV_TRY(osv_json_bool(json, "tie_word_embeddings", false, &tied, path, e));
+    if (tied != c->tied && inner && !json_is_null(inner))
+        return OSV_FAIL(e, OSV_BAD_INPUT,
+                        "%s: \"tie_word_embeddings\" in \"text_config\" and beside it disagree", path);
+    c->tied = tied;
+    return OSV_OK;
+}
+
 static int read_all(osv_config *c, const json_t *json, const char *path, osv_error *e)
 {
     if (!json_is_object(json)) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: must be a JSON object", path);
-    const family *f = NULL;
-    OSV_TRY(find_family(&f, json, path, e));
+    const osv_family *f = NULL;
+    const json_t *text = NULL;
+    OSV_TRY(osv_family_find(&f, &text, json, path, e));
     snprintf(c->family, sizeof c->family, "%s", f->model_type);
-    OSV_TRY(osv_config_known_keys(json, path, e));
-    OSV_TRY(read_sizes(c, f, json, path, e));
-    OSV_TRY(read_maths(c, f, json, path, e));
-    OSV_TRY(read_window(c, f, json, path, e));
-    OSV_TRY(read_rope(c, json, path, e));
-    read_format(c, json);
+    OSV_TRY(osv_config_known_keys(text, path, e));
+    OSV_TRY(read_sizes(c, f, text, path, e));
+    OSV_TRY(read_maths(c, f, text, path, e));
+    OSV_TRY(read_window(c, f, text, path, e));
+    OSV_TRY(osv_config_rope(c, f, text, path, e));
+    read_format(c, text);
+    if (text != json) {
+        OSV_TRY(read_beside(c, json, text, path, e));
+        if (!json_object_get(text, "dtype") && !json_object_get(text, "torch_dtype")) read_format(c, json);
+    }
     /* Some files give a list, or an id that the vocabulary does not have: then there is none. */
-    const json_t *bos = json_object_get(json, "bos_token_id");
+    const json_t *bos = json_object_get(text, "bos_token_id");
+    if (!bos && text != json) bos = json_object_get(json, "bos_token_id");
     json_int_t id = json_is_integer(bos) ? json_integer_value(bos) : -1;
     c->bos = id >= 0 && id < c->V ? (int)id : -1;
     return OSV_OK;

@@ -2,12 +2,14 @@
 
 #include <string.h>
 
-/* Read by loader/config.c. */
+/* Read by loader/config.c and loader/config_rope.c. */
 static const char *const UNDERSTOOD[] = {
     "architectures",
     "attention_bias",
+    "attention_multiplier",
     "attn_logit_softcapping",
     "bos_token_id",
+    "embedding_multiplier",
     "final_logit_softcapping",
     "head_dim",
     "hidden_act",
@@ -15,7 +17,9 @@ static const char *const UNDERSTOOD[] = {
     "hidden_size",
     "intermediate_size",
     "layer_types",
+    "logits_scaling",
     "max_position_embeddings",
+    "max_window_layers",
     "mlp_bias",
     "model_type",
     "num_attention_heads",
@@ -24,11 +28,14 @@ static const char *const UNDERSTOOD[] = {
     "original_max_position_embeddings",
     "partial_rotary_factor",
     "query_pre_attn_scalar",
+    "residual_multiplier",
     "rms_norm_eps",
+    "rope_local_base_freq",
     "rope_parameters",
     "rope_scaling",
     "rope_theta",
     "sliding_window",
+    "sliding_window_pattern",
     "tie_word_embeddings",
     "use_sliding_window",
     "vocab_size",
@@ -100,12 +107,13 @@ static const char *const GENERATION_KEYS[] = {
 
 static const char *const PROGRAM_KEYS[] = {
     "attn_implementation",
+    "full_attn_mod", /* Phi-4-mini's; transformers reads neither this nor the next */
+    "interpolate_factor",
     "cache_implementation",
     "chunk_size_feed_forward",
     "is_decoder",
     "is_llama_config",
     "max_sequence_length",
-    "max_window_layers",
     "model_max_length",
     "output_attentions",
     "output_hidden_states",
@@ -135,6 +143,13 @@ static const struct {
 };
 enum { HARMLESS_GROUPS = sizeof HARMLESS / sizeof *HARMLESS };
 
+/* Beside the "text_config" of a multimodal file: the other parts of the model, and numbers of tokens. */
+static const char *const BESIDE[] = {
+    "architectures", "audio_config",    "boi_token_id",        "boi_token_index",   "bos_token_id",
+    "eoi_token_id",  "eoi_token_index", "image_token_id",      "image_token_index", "mm_tokens_per_image",
+    "model_type",    "text_config",     "tie_word_embeddings", "vision_config",     NULL,
+};
+
 static const char *const ROPE[] = {
     "factor",
     "high_freq_factor",
@@ -146,6 +161,11 @@ static const char *const ROPE[] = {
     "type",
     NULL,
 };
+static const char *const YARN[] = {
+    "attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate", NULL,
+};
+static const char *const LONGROPE[] = {"attention_factor", "long_factor", "short_factor", NULL};
+static const char *const NO_MORE[] = {NULL};
 
 static bool listed(const char *const *list, const char *key)
 {
@@ -194,26 +214,57 @@ int osv_config_known_keys(const json_t *config, const char *path, osv_error *e)
     return OSV_OK;
 }
 
-void osv_config_ignored(const json_t *config,
-                        void (*f)(void *context, const char *key, const json_t *value, const char *reason),
-                        void *context)
+int osv_config_known_beside(const json_t *config, const char *path, osv_error *e)
 {
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)config, key, value)
     {
-        const char *reason = listed(UNDERSTOOD, key) ? NULL : reason_to_ignore(key, value);
+        if (!listed(BESIDE, key) && !reason_to_ignore(key, value)) return fail_unknown(key, value, path, e);
+    }
+    return OSV_OK;
+}
+
+typedef void tell(void *context, const char *key, const json_t *value, const char *reason);
+
+static void tell_ignored(const json_t *config, bool beside, tell *f, void *context)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)config, key, value)
+    {
+        const char *reason = reason_to_ignore(key, value);
+        if (beside && listed(BESIDE, key))
+            reason = "about other parts of the model than its text, or said in \"text_config\" too";
+        else if (!beside && listed(UNDERSTOOD, key))
+            reason = NULL;
         if (reason) f(context, key, value, reason);
     }
 }
 
-int osv_config_known_rope_keys(const json_t *rope, const char *path, osv_error *e)
+void osv_config_ignored(const json_t *config, tell *f, void *context)
 {
+    json_t *text = json_object_get(config, "text_config"), *beside;
+    if (!json_is_object(text)) {
+        tell_ignored(config, false, f, context);
+        return;
+    }
+    beside = json_copy((json_t *)config);
+    json_object_del(beside, "text_config");
+    json_object_del(beside, "tie_word_embeddings"); /* which is read */
+    tell_ignored(beside, true, f, context);
+    tell_ignored(text, false, f, context);
+    json_decref(beside);
+}
+
+int osv_config_known_rope_keys(const json_t *rope, osv_rope_kind kind, const char *path, osv_error *e)
+{
+    const char *const *more = kind == OSV_ROPE_YARN ? YARN : kind == OSV_ROPE_LONGROPE ? LONGROPE : NO_MORE;
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)rope, key, value)
     {
-        if (!off(value) && !listed(ROPE, key)) return fail_unknown(key, value, path, e);
+        if (!off(value) && !listed(ROPE, key) && !listed(more, key)) return fail_unknown(key, value, path, e);
     }
     return OSV_OK;
 }

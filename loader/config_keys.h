@@ -2,7 +2,7 @@
 #ifndef OSV_LOADER_CONFIG_KEYS_H
 #define OSV_LOADER_CONFIG_KEYS_H
 
-#include "kernels/error.h"
+#include "engine/config.h"
 #include "loader/json.h"
 
 /* Fails, naming key and value, for the first key that is neither read by loader/config.c nor known to have no
@@ -15,7 +15,10 @@ void osv_config_ignored(const json_t *config,
                         void (*f)(void *context, const char *key, const json_t *value, const char *reason),
                         void *context);
 
-/* osv_config_known_keys within "rope_scaling" and "rope_parameters". */
-int osv_config_known_rope_keys(const json_t *rope, const char *path, osv_error *e);
+/* The same beside the "text_config" of a multimodal file. */
+int osv_config_known_beside(const json_t *config, const char *path, osv_error *e);
+
+/* The same within "rope_scaling" and "rope_parameters", for an embedding of that kind. */
+int osv_config_known_rope_keys(const json_t *rope, osv_rope_kind kind, const char *path, osv_error *e);
 
 #endif

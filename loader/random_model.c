@@ -11,8 +11,13 @@ static const char PREFIX[] = "random:";
 
 /* ---- shapes ---- */
 
+typedef enum { LLAMA, QWEN2, QWEN3, MISTRAL, GEMMA, GEMMA2, GEMMA3, PHI3, GRANITE, OLMO2 } family;
+static const char *const FAMILY[] = {"llama",  "qwen2",       "qwen3", "mistral", "gemma",
+                                     "gemma2", "gemma3_text", "phi3",  "granite", "olmo2"};
+
 typedef struct {
-    const char *name, *family;
+    const char *name;
+    family family;
     int N, D, F, H, K, E, V;
     bool tied;
     int positions;
@@ -23,18 +28,26 @@ typedef struct {
 
 /* As published in each model's config.json; llama-60m and gemma2-0.4b are small shapes of our own. */
 static const shape SHAPES[] = {
-    {"llama-60m", "llama", 8, 512, 1408, 8, 8, 64, 32000, false, 4096, 1e4, 0, 0},
-    {"llama-3.2-1b", "llama", 16, 2048, 8192, 32, 8, 64, 128256, true, 131072, 5e5, 32, 0},
-    {"llama-3.2-3b", "llama", 28, 3072, 8192, 24, 8, 128, 128256, true, 131072, 5e5, 32, 0},
-    {"llama-3.1-8b", "llama", 32, 4096, 14336, 32, 8, 128, 128256, false, 131072, 5e5, 8, 0},
-    {"llama-3.1-70b", "llama", 80, 8192, 28672, 64, 8, 128, 128256, false, 131072, 5e5, 8, 0},
-    {"llama-3.1-405b", "llama", 126, 16384, 53248, 128, 8, 128, 128256, false, 131072, 5e5, 8, 0},
-    {"gemma2-0.4b", "gemma2", 12, 1152, 6912, 4, 2, 256, 128000, true, 8192, 1e4, 0, 256},
-    {"gemma-2-2b", "gemma2", 26, 2304, 9216, 8, 4, 256, 256000, true, 8192, 1e4, 0, 256},
-    {"gemma-2-9b", "gemma2", 42, 3584, 14336, 16, 8, 256, 256000, true, 8192, 1e4, 0, 256},
-    {"gemma-2-27b", "gemma2", 46, 4608, 36864, 32, 16, 128, 256000, true, 8192, 1e4, 0, 144},
-    {"qwen2.5-0.5b", "qwen2", 24, 896, 4864, 14, 2, 64, 151936, true, 32768, 1e6, 0, 0},
-    {"qwen2.5-7b", "qwen2", 28, 3584, 18944, 28, 4, 128, 152064, false, 131072, 1e6, 0, 0},
+    {"llama-60m", LLAMA, 8, 512, 1408, 8, 8, 64, 32000, false, 4096, 1e4, 0, 0},
+    {"llama-3.2-1b", LLAMA, 16, 2048, 8192, 32, 8, 64, 128256, true, 131072, 5e5, 32, 0},
+    {"llama-3.2-3b", LLAMA, 28, 3072, 8192, 24, 8, 128, 128256, true, 131072, 5e5, 32, 0},
+    {"llama-3.1-8b", LLAMA, 32, 4096, 14336, 32, 8, 128, 128256, false, 131072, 5e5, 8, 0},
+    {"llama-3.1-70b", LLAMA, 80, 8192, 28672, 64, 8, 128, 128256, false, 131072, 5e5, 8, 0},
+    {"llama-3.1-405b", LLAMA, 126, 16384, 53248, 128, 8, 128, 128256, false, 131072, 5e5, 8, 0},
+    {"mistral-7b", MISTRAL, 32, 4096, 14336, 32, 8, 128, 32000, false, 32768, 1e4, 0, 0},
+    {"qwen2.5-0.5b", QWEN2, 24, 896, 4864, 14, 2, 64, 151936, true, 32768, 1e6, 0, 0},
+    {"qwen2.5-7b", QWEN2, 28, 3584, 18944, 28, 4, 128, 152064, false, 131072, 1e6, 0, 0},
+    {"qwen3-0.6b", QWEN3, 28, 1024, 3072, 16, 8, 128, 151936, true, 40960, 1e6, 0, 0},
+    {"qwen3-8b", QWEN3, 36, 4096, 12288, 32, 8, 128, 151936, false, 40960, 1e6, 0, 0},
+    {"gemma-2b", GEMMA, 18, 2048, 16384, 8, 1, 256, 256000, true, 8192, 1e4, 0, 0},
+    {"gemma2-0.4b", GEMMA2, 12, 1152, 6912, 4, 2, 256, 128000, true, 8192, 1e4, 0, 256},
+    {"gemma-2-2b", GEMMA2, 26, 2304, 9216, 8, 4, 256, 256000, true, 8192, 1e4, 0, 256},
+    {"gemma-2-9b", GEMMA2, 42, 3584, 14336, 16, 8, 256, 256000, true, 8192, 1e4, 0, 256},
+    {"gemma-2-27b", GEMMA2, 46, 4608, 36864, 32, 16, 128, 256000, true, 8192, 1e4, 0, 144},
+    {"gemma-3-1b", GEMMA3, 26, 1152, 6912, 4, 1, 256, 262144, true, 32768, 1e6, 0, 256},
+    {"phi-3-mini", PHI3, 32, 3072, 8192, 32, 32, 96, 32064, false, 4096, 1e4, 0, 0},
+    {"granite-3.1-8b", GRANITE, 40, 4096, 12800, 32, 8, 128, 49155, true, 131072, 1e7, 0, 0},
+    {"olmo-2-7b", OLMO2, 32, 4096, 11008, 32, 32, 128, 100352, false, 4096, 5e5, 0, 0},
 };
 enum { SHAPES_COUNT = sizeof SHAPES / sizeof *SHAPES };
 
@@ -55,7 +68,7 @@ static const char *shape_name(const char *dir)
 
 static int find(const shape **s, const char *dir, osv_error *e)
 {
-    char names[400] = "";
+    char names[600] = "";
     for (int i = 0, used = 0; i < SHAPES_COUNT; i++) {
         *s = &SHAPES[i];
         if (strcmp((*s)->name, shape_name(dir)) == 0) return OSV_OK;
@@ -68,23 +81,88 @@ static void be_llama(osv_config *c, const shape *s)
 {
     c->norm_eps = 1e-5;
     if (s->factor > 0)
-        c->rope = (osv_rope){.kind = OSV_ROPE_LLAMA3,
-                             .theta = s->theta,
-                             .factor = s->factor,
-                             .low_freq = 1,
-                             .high_freq = 4,
-                             .original = 8192};
+        c->rope[0] = (osv_rope){.kind = OSV_ROPE_LLAMA3,
+                                .theta = s->theta,
+                                .scale = 1,
+                                .factor = s->factor,
+                                .low_freq = 1,
+                                .high_freq = 4,
+                                .original = 8192};
+}
+
+static void be_mistral(osv_config *c)
+{
+    c->norm_eps = 1e-5;
+    for (int l = 0; l < c->N; l++) c->window[l] = 4096;
+}
+
+static void be_phi3(osv_config *c)
+{
+    c->norm_eps = 1e-5;
+    for (int l = 0; l < c->N; l++) c->window[l] = 2047;
+}
+
+/* What all Gemmas share. */
+static void be_gemma(osv_config *c)
+{
+    c->norm_offset = 1;
+    c->embed_scale = sqrt(c->D);
+    c->embed_scale_dtype = true;
+    c->activation = OSV_GELU_TANH;
 }
 
 static void be_gemma2(osv_config *c)
 {
-    c->norm_offset = 1;
+    be_gemma(c);
     c->post_norms = true;
-    c->embed_scale = sqrt(c->D);
-    c->activation = OSV_GELU_TANH;
     c->attention_softcap = 50;
     c->final_softcap = 30;
     for (int l = 0; l < c->N; l += 2) c->window[l] = 4096;
+}
+
+static void be_gemma3(osv_config *c)
+{
+    be_gemma(c);
+    c->post_norms = true;
+    c->qk_norm = OSV_QK_NORM_HEAD;
+    c->ropes = 2;
+    c->rope[1] = (osv_rope){.theta = 1e4, .scale = 1};
+    for (int l = 0; l < c->N; l++) {
+        c->block_rope[l] = (l + 1) % 6 != 0;
+        c->window[l] = c->block_rope[l] ? 512 : 0;
+    }
+}
+
+static void be_granite(osv_config *c)
+{
+    c->norm_eps = 1e-5;
+    c->embed_scale = 12;
+    c->query_scale = 0.0078125;
+    c->residual_scale = 0.22;
+    c->logit_scale = 1 / 16.0;
+}
+
+static void be_olmo2(osv_config *c)
+{
+    c->pre_norms = false;
+    c->post_norms = true;
+    c->qk_norm = OSV_QK_NORM_WIDTH;
+}
+
+static void be_of_family(osv_config *c, const shape *s)
+{
+    switch (s->family) {
+    case LLAMA: be_llama(c, s); break;
+    case QWEN2: c->qkv_bias = true; break;
+    case QWEN3: c->qk_norm = OSV_QK_NORM_HEAD; break;
+    case MISTRAL: be_mistral(c); break;
+    case GEMMA: be_gemma(c); break;
+    case GEMMA2: be_gemma2(c); break;
+    case GEMMA3: be_gemma3(c); break;
+    case PHI3: be_phi3(c); break;
+    case GRANITE: be_granite(c); break;
+    case OLMO2: be_olmo2(c); break;
+    }
 }
 
 int osv_random_config(osv_config *config, const char *dir, osv_error *e)
@@ -102,18 +180,20 @@ int osv_random_config(osv_config *config, const char *dir, osv_error *e)
                       .V = s->V,
                       .positions = s->positions};
     c->norm_eps = 1e-6;
+    c->pre_norms = true;
     c->embed_scale = 1;
+    c->residual_scale = 1;
+    c->logit_scale = 1;
     c->activation = OSV_SILU;
     c->query_scale = 1 / sqrt(s->scalar > 0 ? s->scalar : s->E);
     c->rot = s->E;
-    c->rope = (osv_rope){.theta = s->theta};
+    c->ropes = 1;
+    c->rope[0] = (osv_rope){.theta = s->theta, .scale = 1};
     c->tied = s->tied;
     c->format = OSV_BF16;
     c->bos = -1;
-    snprintf(c->family, sizeof c->family, "%s", s->family);
-    if (strcmp(s->family, "llama") == 0) be_llama(c, s);
-    if (strcmp(s->family, "gemma2") == 0) be_gemma2(c);
-    c->qkv_bias = strcmp(s->family, "qwen2") == 0;
+    snprintf(c->family, sizeof c->family, "%s", FAMILY[s->family]);
+    be_of_family(c, s);
     return OSV_OK;
 }
 
@@ -198,7 +278,7 @@ static void lay_out_block(layout *t, const osv_model *m, osv_block *b)
     const osv_config *c = &m->config;
     const osv_shard *s = &m->shard;
     int D = c->D, E = c->E;
-    neutral(t, &b->attention_norm, D);
+    if (c->pre_norms) neutral(t, &b->attention_norm, D);
     some_rows(t, &b->q, c->H * E, s->head0 * E, s->H * E, D);
     some_rows(t, &b->k, c->K * E, s->kv0 * E, s->K * E, D);
     some_rows(t, &b->v, c->K * E, s->kv0 * E, s->K * E, D);
@@ -207,8 +287,13 @@ static void lay_out_block(layout *t, const osv_model *m, osv_block *b)
         zeros(t, &b->k_bias, s->K * E);
         zeros(t, &b->v_bias, s->K * E);
     }
+    if (c->qk_norm) {
+        bool by_head = c->qk_norm == OSV_QK_NORM_HEAD;
+        neutral(t, &b->q_norm, by_head ? E : s->H * E);
+        neutral(t, &b->k_norm, by_head ? E : s->K * E);
+    }
     some_cols(t, &b->out, D, c->H * E, s->head0 * E, s->H * E);
-    neutral(t, &b->ffn_norm, D);
+    if (c->pre_norms) neutral(t, &b->ffn_norm, D);
     some_rows(t, &b->gate, c->F, s->ffn0, s->F, D);
     some_rows(t, &b->up, c->F, s->ffn0, s->F, D);
     some_cols(t, &b->down, D, c->F, s->ffn0, s->F);

@@ -128,7 +128,7 @@ static int together_and_alone(osv_ops *o, unsigned seed, bounds most)
 {
     osv_comm *comm;
     int N = 2 + (int)(seed % 3), bins = 0;
-    toy t = toy_make(seed % 2 ? TOY_LLAMA : TOY_GEMMA2, N, seed);
+    toy t = toy_make((toy_family)(seed % TOY_FAMILIES), N, seed);
     static problem p;
     static history together[MOST_JOBS], alone[MOST_JOBS];
     make_problem(&p, N, t.model.config.V, seed);

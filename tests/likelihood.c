@@ -29,7 +29,7 @@ static int below(unsigned *r, int n)
 static void open_setting(setting *s, unsigned seed)
 {
     memset(s, 0, sizeof *s);
-    s->toy = toy_make(seed % 2 ? TOY_LLAMA : TOY_GEMMA2, 3, seed);
+    s->toy = toy_make((toy_family)(seed % TOY_FAMILIES), 3, seed);
     cr_assert_eq(osv_ref_open(&s->ops, OSV_DTYPE_F32, &s->error), 0);
     cr_assert_eq(osv_comm_self_open(&s->comm, &s->error), 0);
     for (int i = 0; i < 2; i++) {

@@ -51,6 +51,12 @@ typedef struct {
 extern const op_kind op_residual_add;
 
 typedef struct {
+    size_t n;
+    double factor;
+} scale_shape;
+extern const op_kind op_scale;
+
+typedef struct {
     int rows, heads, E, rot, direction;
 } rope_shape;
 extern const op_kind op_rope;

@@ -170,6 +170,22 @@ static void residual_run(op_call *c)
 
 const op_kind op_residual_add = {"residual_add", residual_make, residual_run};
 
+/* ---- scale ---- */
+
+static void scale_make(op_call *c)
+{
+    const scale_shape *s = c->shape;
+    op_random(c, "y", OP_UPDATED, s->n, 1);
+}
+
+static void scale_run(op_call *c)
+{
+    const scale_shape *s = c->shape;
+    c->o->scale(c->o, op_at(c, 0), s->factor, s->n);
+}
+
+const op_kind op_scale = {"scale", scale_make, scale_run};
+
 /* ---- rope ---- */
 
 enum { ROPE_POSITIONS = 300, ROPE_X = 0, ROPE_TABLE, ROPE_POS };
@@ -273,6 +289,7 @@ const op_kind op_glu_dx = {"glu_dx", glu_dx_make, glu_dx_run};
 #define NORM(...) \
     OP_CASE(op_rmsnorm, norm_shape, __VA_ARGS__), OP_CASE(op_rmsnorm_dx, norm_shape, __VA_ARGS__)
 #define RESIDUAL(...) OP_CASE(op_residual_add, residual_shape, __VA_ARGS__)
+#define SCALE(...)    OP_CASE(op_scale, scale_shape, __VA_ARGS__)
 #define ROPE(...)     OP_CASE(op_rope, rope_shape, __VA_ARGS__)
 #define GLU(...)      OP_CASE(op_glu, glu_shape, __VA_ARGS__)
 #define GLU_DX(...)   OP_CASE(op_glu_dx, glu_shape, __VA_ARGS__)
@@ -307,6 +324,8 @@ const op_case op_block_cases[] = {
     NORM(.rows = 130, .D = 100, .scale = 1000, .format = OSV_F16, .in_place = true),
     NORM(.rows = 2, .D = 1, .scale = 1, .format = OSV_F32),
     NORM(.rows = 2, .D = 2304, .offset = 1, .scale = 1, .format = OSV_BF16),
+    NORM(.rows = 300, .D = 16, .offset = 1, .scale = 1, .format = OSV_F32),
+    NORM(.rows = 1040, .D = 10, .scale = 5, .format = OSV_BF16, .in_place = true),
     NORM(.rows = 0, .D = 48, .scale = 1, .format = OSV_F32),
 
     RESIDUAL(.rows = 1, .D = 48),
@@ -315,6 +334,11 @@ const op_case op_block_cases[] = {
     RESIDUAL(.rows = 7, .D = 48, .in_place = true, .stride = 3),
     RESIDUAL(.rows = 65, .D = 5, .in_place = true, .stride = 1),
     RESIDUAL(.rows = 0, .D = 48, .in_place = true),
+
+    SCALE(.n = 1, .factor = 0.22),
+    SCALE(.n = 6503, .factor = 0.0625),
+    SCALE(.n = 130, .factor = -3),
+    SCALE(.n = 0, .factor = 2),
 
     ROPE(.rows = 1, .heads = 4, .E = 12, .rot = 12, .direction = 1),
     ROPE(.rows = 7, .heads = 2, .E = 48, .rot = 48, .direction = -1),

@@ -268,6 +268,15 @@ TEST_EACH(ops_hand, residual_add_at_rows)
     op_call_free(&c);
 }
 
+TEST_EACH(ops_hand, scale_in_place)
+{
+    op_call c = {.o = o};
+    int y = REALS(&c, 1, -2, 3, 0, 5, 6, 7);
+    o->scale(o, op_at(&c, y), -0.5, 5);
+    EXPECT(&c, y, 0, -0.5, 1, -1.5, 0, -2.5, 6, 7);
+    op_call_free(&c);
+}
+
 /* A quarter turn of the first two of three components of two heads; position 0 does not turn. */
 TEST_EACH(ops_hand, rope_quarter_turn)
 {

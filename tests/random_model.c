@@ -19,8 +19,11 @@ static double numbers(const osv_weight *w)
 static double parameters(const osv_config *c)
 {
     double D = c->D, q = (double)c->H * c->E, kv = (double)c->K * c->E;
-    double block = 2 * D * q + 2 * D * kv + 3 * D * c->F + (c->post_norms ? 4 : 2) * D;
+    double block = 2 * D * q + 2 * D * kv + 3 * D * c->F +
+                   ((c->pre_norms ? 2 : 0) + (c->post_norms ? 2 : 0)) * D;
     if (c->qkv_bias) block += q + 2 * kv;
+    if (c->qk_norm == OSV_QK_NORM_HEAD) block += 2 * c->E;
+    if (c->qk_norm == OSV_QK_NORM_WIDTH) block += q + kv;
     return c->N * block + D + (c->tied ? 1 : 2) * D * c->V;
 }
 
@@ -35,6 +38,10 @@ Test(random_model, parameters_are_those_published)
         {"random:llama-3.1-405b", 405853388800}, {"random:gemma-2-2b", 2614341888},
         {"random:gemma-2-9b", 9241705984},       {"random:gemma-2-27b", 27227128320},
         {"random:qwen2.5-0.5b", 494032768},      {"random:qwen2.5-7b", 7615616512},
+        {"random:qwen3-0.6b", 596049920},        {"random:qwen3-8b", 8190735360},
+        {"random:mistral-7b", 7241732096},       {"random:gemma-2b", 2506172416},
+        {"random:gemma-3-1b", 999885952},        {"random:phi-3-mini", 3821079552},
+        {"random:granite-3.1-8b", 8170848256},   {"random:olmo-2-7b", 7298617344},
     };
     for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
         osv_config c;
@@ -53,7 +60,7 @@ Test(random_model, every_shape_can_be_split)
         cr_assert_eq(osv_random_config(&c, osv_random_shape(i), &e), OSV_OK, "%s", e.text);
         cr_expect(c.H % c.K == 0 && c.rot == c.E && c.query_scale > 0 && c.positions >= 4096, "%s",
                   osv_random_shape(i));
-        for (int size = 1; size <= 4; size++)
+        for (int size = 1; size <= (c.qk_norm == OSV_QK_NORM_WIDTH ? 1 : 4); size++)
             for (int rank = 0; rank < size; rank++)
                 cr_expect_eq(osv_shard_make(&s, &c, rank, size, &e), OSV_OK, "%s: %s", osv_random_shape(i),
                              e.text);
@@ -133,28 +140,15 @@ Test(random_model, same_bytes_for_any_number_of_threads)
 }
 
 /* Each weight of a block that may be there, in a list. */
-enum { WEIGHTS = 18 };
+enum { WEIGHTS = 20 };
 
 static void list(const osv_block *b, const osv_weight *w[WEIGHTS])
 {
-    const osv_weight *all[WEIGHTS] = {&b->attention_norm,
-                                      &b->q,
-                                      &b->k,
-                                      &b->v,
-                                      &b->q_bias,
-                                      &b->k_bias,
-                                      &b->v_bias,
-                                      &b->out,
-                                      &b->out_bias,
-                                      &b->attention_post_norm,
-                                      &b->ffn_norm,
-                                      &b->gate,
-                                      &b->up,
-                                      &b->down,
-                                      &b->gate_bias,
-                                      &b->up_bias,
-                                      &b->down_bias,
-                                      &b->ffn_post_norm};
+    const osv_weight *all[WEIGHTS] = {&b->attention_norm, &b->q,       &b->k,         &b->v,
+                                      &b->q_bias,         &b->k_bias,  &b->v_bias,    &b->q_norm,
+                                      &b->k_norm,         &b->out,     &b->out_bias,  &b->attention_post_norm,
+                                      &b->ffn_norm,       &b->gate,    &b->up,        &b->down,
+                                      &b->gate_bias,      &b->up_bias, &b->down_bias, &b->ffn_post_norm};
     memcpy(w, all, sizeof all);
 }
 
@@ -177,14 +171,17 @@ static void check_places(const made *x)
         int there = 0;
         for (int i = 0; i < WEIGHTS; i++)
             if (w[i]->data) check_place(x, w[i]), there++;
-        cr_assert_eq(there, 9 + (x->m.config.qkv_bias ? 3 : 0) + (x->m.config.post_norms ? 2 : 0));
+        const osv_config *c = &x->m.config;
+        cr_assert_eq(there, 7 + (c->pre_norms ? 2 : 0) + (c->qkv_bias ? 3 : 0) + (c->post_norms ? 2 : 0) +
+                                (c->qk_norm ? 2 : 0));
     }
 }
 
 Test(random_model, every_weight_lies_in_the_pool)
 {
-    static const char *const shapes[] = {"llama-60m", "qwen2.5-0.5b", "gemma2-0.4b"};
-    for (int i = 0; i < 3; i++) {
+    static const char *const shapes[] = {"llama-60m", "qwen2.5-0.5b", "gemma2-0.4b", "qwen3-0.6b",
+                                         "gemma-3-1b"};
+    for (int i = 0; i < 5; i++) {
         int size = 1 + i % 2;
         made x = make(shapes[i], size - 1, size, few, 0, 2);
         check_places(&x);

@@ -69,13 +69,13 @@ check 'nothing on standard error' test ! -s err
 check 'narrow enough' test "$(wc -L <report)" -le 140
 
 run "$gemma"
-check 'Gemma 2' says out 'rms, times 1 + w' 'activation               gelu, tanh form' 'post norms               yes' \
+check 'Gemma 2' says out 'rms, times 1 + w' 'activation               gelu, tanh form' 'norms after              yes' \
     'tied head                yes' 'attention softcap        ' 'window                   '
 run "$models/gemma2-tiny"
 check 'windows of every other block' says out 'window                   5, none, and so on'
 run "$models/llama-tiny"
 check 'stretched rotary embeddings' says out \
-    'kind llama3, theta 10000, components 12, factor 8, low freq factor 1, high freq factor 4, original positions 32'
+    'kind llama3, theta 10000, components 12, factor 8, original positions 32, low freq factor 1, high freq factor 4'
 run "$models/llama-bf16"
 check 'two files of weights' says out 'files                    2'
 check 'no tokenizer, said' says out 'no tokenizer; looked for tokenizer.json'

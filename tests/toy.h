@@ -12,7 +12,7 @@ typedef struct {
     float *weights; /* all of them */
 } toy;
 
-typedef enum { TOY_LLAMA, TOY_GEMMA2 } toy_family;
+typedef enum { TOY_LLAMA, TOY_GEMMA2, TOY_GEMMA3, TOY_GRANITE, TOY_OLMO2, TOY_FAMILIES } toy_family;
 
 /* N blocks, D 24, F 20, H 4, K 2, E 6, V 37; random weights of that seed. */
 toy toy_make(toy_family family, int N, unsigned seed);

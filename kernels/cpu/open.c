@@ -276,6 +276,7 @@ static const osv_ops table = {
     .rmsnorm = osv_cpu_rmsnorm,
     .rmsnorm_dx = osv_cpu_rmsnorm_dx,
     .residual_add = osv_cpu_residual_add,
+    .scale = osv_cpu_scale,
     .rope = osv_cpu_rope,
     .attention = osv_cpu_attention,
     .attention_dx = osv_cpu_attention_dx,

@@ -319,6 +319,7 @@ static const osv_ops table = {
     .rmsnorm = osv_cuda_rmsnorm,
     .rmsnorm_dx = osv_cuda_rmsnorm_dx,
     .residual_add = osv_cuda_residual_add,
+    .scale = osv_cuda_scale,
     .rope = osv_cuda_rope,
     .attention = osv_cuda_attention,
     .attention_dx = osv_cuda_attention_dx,

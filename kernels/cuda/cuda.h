@@ -86,6 +86,7 @@ void osv_cuda_rmsnorm_dx(osv_ops *o, float *dx, const float *dy, const float *x,
                          double offset, double eps, int rows);
 void osv_cuda_residual_add(osv_ops *o, float *out, const float *x, const float *y, const int *index, int D,
                            int rows);
+void osv_cuda_scale(osv_ops *o, float *y, double factor, size_t n);
 void osv_cuda_rope(osv_ops *o, float *x, const int *pos, const float *table, int heads, int E, int rot,
                    int direction, int rows);
 void osv_cuda_attention(osv_ops *o, float *out, float *lse, const float *q, const float *k, const float *v,

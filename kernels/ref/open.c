@@ -153,6 +153,7 @@ static const osv_ops table = {
     .rmsnorm = osv_ref_rmsnorm,
     .rmsnorm_dx = osv_ref_rmsnorm_dx,
     .residual_add = osv_ref_residual_add,
+    .scale = osv_ref_scale,
     .rope = osv_ref_rope,
     .attention = osv_ref_attention,
     .attention_dx = osv_ref_attention_dx,

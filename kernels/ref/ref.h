@@ -50,6 +50,7 @@ void osv_ref_rmsnorm_dx(osv_ops *o, osv_real *dx, const osv_real *dy, const osv_
                         double offset, double eps, int rows);
 void osv_ref_residual_add(osv_ops *o, osv_real *out, const osv_real *x, const osv_real *y, const int *index,
                           int D, int rows);
+void osv_ref_scale(osv_ops *o, osv_real *y, double factor, size_t n);
 void osv_ref_rope(osv_ops *o, osv_real *x, const int *pos, const osv_real *table, int heads, int E, int rot,
                   int direction, int rows);
 void osv_ref_attention(osv_ops *o, osv_real *out, osv_real *lse, const osv_real *q, const osv_real *k,

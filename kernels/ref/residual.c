@@ -10,3 +10,10 @@ void osv_ref_residual_add(osv_ops *o, osv_real *out, const osv_real *x, const os
         for (int d = 0; d < D; d++) out[at + d] = x[at + d] + y[(size_t)r * D + d];
     }
 }
+
+/* y = factor y */
+void osv_ref_scale(osv_ops *o, osv_real *y, double factor, size_t n)
+{
+    if (osv_ops_status(o)) return;
+    for (size_t i = 0; i < n; i++) y[i] = (osv_real)(factor * y[i]);
+}
