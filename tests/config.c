@@ -352,6 +352,17 @@ Test(config, ignored_keys)
         cr_expect(reason && strstr(reason, rows[i][1]), "%s: %s", rows[i][0], reason ? reason : "not told");
     }
     json_decref(config);
+
+    /* Of a multimodal file: what is beside the text, and what is in it. */
+    json_object_clear(told);
+    config = json_loads("{\"model_type\": \"gemma3\", \"vision_config\": {\"a\": 1}, \"use_cache\": true,"
+                        " \"text_config\": {\"hidden_size\": 64, \"dtype\": \"bfloat16\"}}",
+                        0, NULL);
+    osv_config_ignored(config, note_ignored, told);
+    cr_expect_eq(json_object_size(told), 4);
+    cr_expect(strstr(json_string_value(json_object_get(told, "vision_config")), "other parts"));
+    cr_expect(strstr(json_string_value(json_object_get(told, "dtype")), "about the file"));
+    json_decref(config);
     json_decref(told);
 }
 

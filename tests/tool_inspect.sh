@@ -84,6 +84,11 @@ run random:gemma-2-9b
 check 'a random model' says out 'random:gemma-2-9b' 'total                    9241705984' 'a random model has none' 'made                     at random'
 run random:llama-3.1-8b --layer 16 --json
 check 'as JSON' says out '"layer": "16"' '"total": 8030261248' '"original_positions": 8192.0'
+for model in "$llama" "$gemma" "$models"/*/; do
+    run "$model" --json
+    json "parameters of ${model#"$root"/} are those of its files" \
+        '.parameters.total * (if .config.weights == "F32" then 4 else 2 end) == .files.all_bytes' out
+done
 for model in "$llama" "$gemma" "$models"/*/ random:llama-60m; do
     run "$model" --json
     json "JSON of ${model#"$root"/}" '.config.blocks > 0 and (.config.rope.kind | type == "string") and

@@ -106,6 +106,7 @@ json_t *inspect_config_json(const osv_config *c)
     FIELD("query_key_norm", json_string(qk_norm_name(c->qk_norm)));
     FIELD("activation", json_string(activation_name(c->activation)));
     FIELD("embedding_scale", json_real(c->embed_scale));
+    FIELD("embedding_scale_in_dtype", json_boolean(c->embed_scale_dtype));
     FIELD("residual_scale", json_real(c->residual_scale));
     FIELD("logit_scale", json_real(c->logit_scale));
     FIELD("query_scale", json_real(c->query_scale));
