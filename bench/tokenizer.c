@@ -204,8 +204,12 @@ static int measure(const bench *b, const writer *w, const char *kind, osv_error 
         osv_ids_free(&ids);
         OSV_TRY(status);
     }
-    printf("%s,\"%s\",%d,%.1f,%s,%zu,%d,%.2f,%.2f\n", b->dir, osv_tokenizer_about(b->t),
-           osv_tokenizer_size(b->t), 1e3 * b->load, kind, w->bytes, count, 1e-6 * (double)w->bytes / encode,
+    char about[128]; /* without the commas of the table */
+    snprintf(about, sizeof about, "%s", osv_tokenizer_about(b->t));
+    for (char *c = about; *c; c++)
+        if (*c == ',') *c = ';';
+    printf("%s,%s,%s,%d,%.1f,%zu,%d,%.2f,%.2f\n", b->dir, about, kind, osv_tokenizer_size(b->t),
+           1e3 * b->load, w->bytes, count, 1e-6 * (double)w->bytes / encode,
            1e-6 * (double)w->bytes / decode);
     fflush(stdout);
     return OSV_OK;
@@ -240,7 +244,7 @@ static int run(const options *o, const char **dir, int dirs, osv_error *e)
     osv_host_processor(processor, sizeof processor);
     printf("# program: %s %s, commit %s\n# hardware: %s, 1 thread\n", program, OSV_VERSION, OSV_COMMIT,
            processor);
-    printf("directory,tokenizer,size,load_ms,text,bytes,ids,encode_mbytes_per_s,decode_mbytes_per_s\n");
+    printf("directory,tokenizer,text,size,load_ms,bytes,ids,encode_mbytes_per_s,decode_mbytes_per_s\n");
     int status = OSV_OK;
     for (int i = 0; i < dirs && !status; i++) {
         bench b = {.o = o, .dir = dir[i]};

@@ -1,4 +1,16 @@
-/* Text <-> token ids, as the model directory's tokenizer.json says.
+/* Text <-> token ids, as the files of the model directory say.
+ *
+ * Read is the first of these that is there:
+ *
+ *   tokenizer.json             of the tokenizers library, BPE
+ *   tokenizer.model            of sentencepiece, BPE; or of tiktoken, if it is Llama 3's or the model is a
+ *                              Llama and tokenizer_config.json lists the added tokens
+ *   vocab.json and merges.txt  of Qwen2Tokenizer and GPT2Tokenizer
+ *
+ * and beside it tokenizer_config.json, config.json, special_tokens_map.json, added_tokens.json. The ids are
+ * those of transformers' AutoTokenizer (version 5) for the directory; loader/tokenizer/class.c has its rules.
+ * One directory is read in another way: where there is only a sentencepiece model and nothing names a class,
+ * the file itself says about dummy prefix and spaces, as to sentencepiece.
  *
  * An osv_tokenizer is read-only after opening and may be used by several threads. Arrays and strings returned
  * through osv_ids / char ** are malloc'ed and owned by the caller. */
@@ -20,8 +32,8 @@ typedef struct {
 void osv_ids_free(osv_ids *ids);
 int osv_ids_push(osv_ids *ids, int id, osv_error *e);
 
-/* Opens `dir`/tokenizer.json. A directory without one is OSV_BAD_INPUT (text needs a tokenizer; ids do not).
- * A component of the file that would change the ids and is not understood is an error that names it. */
+/* A directory without any of the files is OSV_BAD_INPUT (text needs a tokenizer; ids do not). What would
+ * change the ids and is not understood, a component or a kind of model, is an error that names it. */
 int osv_tokenizer_open(osv_tokenizer **out, const char *dir, osv_error *e);
 void osv_tokenizer_close(osv_tokenizer *t);
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The benchmarks run and say what they should; how fast anything is, is not looked at.
-# Usage: bench.sh BENCH_OPS BENCH_STEP BENCH_GENERATE EMU_BENCH_OPS EMU_BENCH_STEP ROOT
+# Usage: bench.sh BENCH_OPS BENCH_STEP BENCH_GENERATE BENCH_TOKENIZER EMU_BENCH_OPS EMU_BENCH_STEP ROOT
 set -u
-ops=$(realpath "$1") step=$(realpath "$2") generate=$(realpath "$3") emu_ops=$(realpath "$4") emu_step=$(realpath "$5")
-root=$6
+ops=$(realpath "$1") step=$(realpath "$2") generate=$(realpath "$3") tokenizer=$(realpath "$4")
+emu_ops=$(realpath "$5") emu_step=$(realpath "$6") root=$7
 . "$root/tests/tap.sh"
 cd "$dir" || exit 1
 export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 # threads that spin take the processors from other suites
@@ -88,6 +88,18 @@ check 'a layer that is not there' ended 2
 run generate "$generate" --quick --threads 1 --model "$root/tests/golden/models/llama-tiny" --tokens 8 --batch 1,3
 check 'bench-generate runs' ended 0
 check 'bench-generate: numbers' table generate.csv 2 4
+
+# ---- bench-tokenizer ----
+
+run tokenizer "$tokenizer" --repeats 1 --megabytes 0.01 "$root/tests/golden/tokenizer/llama3" "$root/organisms/gemma2-2m"
+check 'bench-tokenizer runs' ended 0
+check 'bench-tokenizer: numbers' table tokenizer.csv 6 4
+check 'bench-tokenizer: its table' says tokenizer.csv 'directory,tokenizer,text,size,load_ms,bytes,ids,encode_mbytes_per_s' \
+    'tokenizer/llama3,tokenizer.json; BPE; byte-level,prose,' ',scripts,'
+run bad5 "$tokenizer"
+check 'no directory' ended 2
+run bad6 "$tokenizer" nowhere
+check 'a directory without a tokenizer' ended 3
 
 # ---- compare ----
 

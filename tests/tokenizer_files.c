@@ -315,11 +315,12 @@ Test(tokenizer_files, cut_anywhere, .init = temp_open, .fini = temp_close)
 
 /* ---- regular expressions: "|" between the pieces of a text */
 
-static void check_pieces(const char *regex, const char *text, const char *expected)
+/* `splitter` becomes part of the tree. */
+static void check_splitter(json_t *splitter, const char *text, const char *expected)
 {
-    json_t *root = json_pack("{s:{s:s, s:{}, s:[]}, s:{s:s, s:{s:s}, s:s, s:b}}", "model", "type", "BPE",
-                             "vocab", "merges", "pre_tokenizer", "type", "Split", "pattern", "Regex", regex,
-                             "behavior", "Isolated", "invert", 0);
+    json_t *root = json_pack("{s:{s:s, s:{}, s:[]}, s:o}", "model", "type", "BPE", "vocab", "merges",
+                             "pre_tokenizer", splitter);
+    const char *name = json_string_value(json_object_get(splitter, "type"));
     /* Each piece is in the vocabulary, and ignore_merges finds it; what is cut otherwise becomes nothing. */
     json_t *model = json_object_get(root, "model"), *vocab = json_object_get(model, "vocab");
     json_object_set_new(model, "ignore_merges", json_true());
@@ -335,15 +336,49 @@ static void check_pieces(const char *regex, const char *text, const char *expect
     osv_error e = {0};
     osv_tokenizer *t = NULL;
     osv_ids ids = {0};
-    cr_assert_eq(open_text(json, &t, &e), OSV_OK, "%s: %s", regex, e.text);
+    cr_assert_eq(open_text(json, &t, &e), OSV_OK, "%s: %s", json, e.text);
     cr_assert_eq(osv_tokenizer_encode(t, text, strlen(text), false, &ids, &e), OSV_OK, "%s", e.text);
     bool same = ids.count == count;
     for (int i = 0; i < count && same; i++) same = strcmp(osv_tokenizer_piece(t, ids.data[i]), names[i]) == 0;
-    cr_expect(same, "%s on \"%s\": %d pieces, expected %s", regex, text, ids.count, expected);
+    cr_expect(same, "%s on \"%s\": %d pieces, expected %s", name, text, ids.count, expected);
     osv_ids_free(&ids);
     osv_tokenizer_close(t);
     free(json);
     json_decref(root);
+}
+
+static void check_pieces(const char *regex, const char *text, const char *expected)
+{
+    check_splitter(json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split", "pattern", "Regex", regex,
+                             "behavior", "Isolated", "invert", 0),
+                   text, expected);
+}
+
+/* Results of the tokenizers library. */
+Test(tokenizer_files, pre_tokenizers_without_expressions, .init = temp_open, .fini = temp_close)
+{
+    static const char *const rows[][3] = {
+        {"{\"type\": \"Digits\", \"individual_digits\": false}", "ab12 3c\xc2\xbd", "ab|12| |3|c|\xc2\xbd"},
+        {"{\"type\": \"Digits\", \"individual_digits\": true}", "ab12 3c\xd9\xa3\xd9\xa4",
+         "ab|1|2| |3|c|\xd9\xa3|\xd9\xa4"},
+        {"{\"type\": \"Punctuation\"}", "a,b...c$\xe2\x80\x9cx", "a|,|b|.|.|.|c|$|\xe2\x80\x9c|x"},
+        {"{\"type\": \"Punctuation\", \"behavior\": \"Contiguous\"}", "a,b...c", "a|,|b|...|c"},
+        {"{\"type\": \"Punctuation\", \"behavior\": \"Removed\"}", "a,b...c", "a|b|c"},
+        {"{\"type\": \"Punctuation\", \"behavior\": \"MergedWithPrevious\"}", "a,b..c", "a,|b.|.|c"},
+        {"{\"type\": \"Whitespace\"}", "a-b  c_d.\xc2\xb2\n", "a|-|b|c_d|.\xc2\xb2"},
+        {"{\"type\": \"WhitespaceSplit\"}", " a-b  c\n.\xe3\x80\x80x", "a-b|c|.|x"},
+        {"{\"type\": \"Split\", \"pattern\": {\"String\": \"b\"}, \"behavior\": \"Isolated\", \"invert\": "
+         "true}",
+         "abbc", "a|b|b|c"},
+        {"{\"type\": \"Split\", \"pattern\": {\"Regex\": \"b\"}, \"behavior\": \"Removed\", \"invert\": "
+         "true}",
+         "abbc", "b|b"},
+        {"{\"type\": \"Split\", \"pattern\": {\"Regex\": \"b\"}, \"behavior\": \"MergedWithNext\", "
+         "\"invert\": false}",
+         "abbcb", "a|b|bc|b"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        check_splitter(json_loads(rows[i][0], 0, NULL), rows[i][1], rows[i][2]);
 }
 
 /* Results of Oniguruma, by way of the tokenizers library. */

@@ -20,6 +20,7 @@ typedef struct {
     size_t bytes;
     float score;
     int type;
+    const char *renamed; /* by added_tokens_decoder, or NULL */
 } piece;
 
 typedef struct {
@@ -140,13 +141,45 @@ static int read_model(spm *s, const char *text, size_t bytes)
 
 /* ---- vocabulary and merges */
 
+static bool has(const osv_tok_vocab *v, const char *text, size_t bytes)
+{
+    return osv_tok_table_find(&v->model, v, text, bytes, osv_tok_hash(text, bytes)) >= 0;
+}
+
+/* Where no class has rules of its own, transformers gives pieces the names that added_tokens_decoder has for
+ * their ids, such as those that a fine-tuning put in the place of reserved ones. */
+static void rename_pieces(spm *s)
+{
+    const json_t *decoder = json_object_get(s->c->config, "added_tokens_decoder");
+    const char *key;
+    json_t *value;
+    if (s->c->bare || s->c->kind != OSV_TOK_CLASS_FILE) return;
+    json_object_foreach((json_t *)decoder, key, value)
+    {
+        const char *name = json_string_value(json_object_get(value, "content"));
+        char *end;
+        unsigned long id = strtoul(key, &end, 10);
+        if (!name || !*name || *end || id >= s->count) continue;
+        bool taken = false;
+        for (size_t i = 0; i < s->count && !taken; i++)
+            taken = s->pieces[i].bytes == strlen(name) && memcmp(s->pieces[i].text, name, strlen(name)) == 0;
+        if (!taken) s->pieces[id].renamed = name;
+    }
+}
+
 static int fill_vocabulary(spm *s)
 {
     osv_tok_vocab *v = &s->t->vocab;
     char shown[64];
+    rename_pieces(s);
     for (size_t i = 0; i < s->count; i++) {
         const piece *p = &s->pieces[i];
-        if (osv_tok_table_find(&v->model, v, p->text, p->bytes, osv_tok_hash(p->text, p->bytes)) >= 0)
+        if (p->renamed) {
+            OSV_TRY(osv_tok_vocab_set(v, (int)i, p->renamed, strlen(p->renamed), s->t->path, s->e));
+            OSV_TRY(osv_tok_table_put(&v->model, v, (int)i, s->e));
+            continue;
+        }
+        if (has(v, p->text, p->bytes))
             return OSV_FAIL(s->e, OSV_BAD_INPUT, "%s: piece \"%s\" is there twice", s->t->path,
                             osv_tok_show(p->text, p->bytes, shown));
         OSV_TRY(osv_tok_vocab_set(v, (int)i, p->text, p->bytes, s->t->path, s->e));
@@ -194,7 +227,8 @@ static int make_merges(const spm *s)
     if (s->c->bare)
         status = places_by_score(s, place, &n);
     else
-        for (size_t i = 0; i < n; i++) place[i].id = (int)i;
+        for (size_t i = n = 0; i < s->count; i++)
+            if (!s->pieces[i].renamed) place[n++].id = (int)i;
     if (!status)
         status = osv_tok_merges_make(s->t, place, n,
                                      s->c->bare ? OSV_TOK_TIES_EQUAL : OSV_TOK_TIES_SHORT_LEFT, s->e);

@@ -74,6 +74,7 @@ class FromFile:
 
             self.t = sentencepiece.SentencePieceProcessor(model_file=path)
             self.encode_plain, self.decode_plain = self.t.encode, self.t.decode
+            self.unk = self.t.unk_id()
             ids = range(self.t.get_piece_size())
             self.added = [self.t.id_to_piece(i) for i in ids if self.t.is_control(i) or self.t.is_unknown(i)]
             return
@@ -81,6 +82,7 @@ class FromFile:
         from tiktoken.load import load_tiktoken_bpe
         from transformers.convert_slow_tokenizer import TikTokenConverter
 
+        self.unk = None
         self.t = tiktoken.Encoding("file", pat_str=TikTokenConverter().pattern, mergeable_ranks=load_tiktoken_bpe(path), special_tokens={})
         self.encode_plain = lambda text: self.t.encode(text, disallowed_special=())
         self.decode_plain = lambda ids: self.t.decode(ids, errors="replace")
@@ -136,7 +138,10 @@ def compare(ours, theirs, text, against):
     pairs = {"stable": (ours.decode(once, False), again)}
     if against in ("sentencepiece", "tiktoken"):
         want = theirs.encode_plain(text)
-        return {"ids": (want, got), "text": (theirs.decode_plain(want), ours.decode(want, False)), **pairs}
+        pairs["ids"] = (want, got)
+        if theirs.unk not in want:  # sentencepiece writes it as " \u2047 ", transformers and osv as "<unk>"
+            pairs["text"] = (theirs.decode_plain(want), ours.decode(want, False))
+        return pairs
     pairs["ids"] = (theirs.encode(text, add_special_tokens=False).ids, got)
     want = theirs.encode(text, add_special_tokens=True).ids
     pairs["special ids"] = (want, ours.encode(text, True))

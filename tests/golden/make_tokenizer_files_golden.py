@@ -203,6 +203,8 @@ def main():
         add("spm_llama", {"config.json": {"model_type": "mistral"}, "tokenizer_config.json": {
             "tokenizer_class": "LlamaTokenizer", "add_bos_token": True, "pad_token": "<pad>",
             "additional_special_tokens": []}}, 50, 7, lossless=True),
+        add("spm_gemma", {"config.json": llama, "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast", "added_tokens_decoder": {
+            "2": token("<bos>"), "4": token("<|im_start|>", rstrip=True), "9": token("<|im_end|>")}}}, 40, 17),
         add("spm_gemma", {"config.json": gemma, "tokenizer_config.json": {"tokenizer_class": "GemmaTokenizer", "add_bos_token": True}}, 80, 8, lossless=True),
         add("spm_gemma", {"config.json": gemma}, 40, 9, lossless=True),
         add("spm_rules", {"config.json": llama, "tokenizer_config.json": {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "add_bos_token": True}}, 80, 10),
