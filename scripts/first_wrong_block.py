@@ -84,6 +84,7 @@ class Model:
             give_up(f"{directory}: transformers cannot load it: {e}")
         self.model.eval().requires_grad_(False)
         inner = getattr(self.model, "model", None)
+        inner = getattr(inner, "language_model", inner)  # of a multimodal model
         if not all(hasattr(inner, name) for name in ("layers", "norm", "embed_tokens")):
             give_up(f"{directory}: a {type(self.model).__name__} has no model.layers and model.norm to hook")
         self.N = len(inner.layers)
@@ -112,7 +113,7 @@ class Model:
             if isinstance(m, torch.nn.Linear):
                 m.register_forward_pre_hook(lambda _, args: (RoundForward.apply(args[0], stretch), *args[1:]))
                 m.register_forward_hook(lambda _, args, y: RoundBackward.apply(y, stretch))
-        module = sys.modules[type(self.model).__module__]
+        module = sys.modules[type(inner).__module__]
         eager = getattr(module, "eager_attention_forward", None)
         if eager is None:
             give_up(f"{module.__name__} has no eager_attention_forward: a dump in bf16 has no budget here")
@@ -227,8 +228,8 @@ class Expected:
 def expected(directory, stretch, rows, dump):
     """stretch None: in fp32."""
     model = Model(directory, stretch)
-    sizes = {"blocks": model.N, "width": model.model.config.hidden_size,
-             "vocabulary": model.model.config.vocab_size}
+    text = model.model.config.get_text_config()
+    sizes = {"blocks": model.N, "width": text.hidden_size, "vocabulary": text.vocab_size}
     for key, size in sizes.items():
         if rows[key] != size:
             give_up(f"{directory}: {key} {size}, but the dump is of a model ({rows['model']}) with {rows[key]}")

@@ -296,7 +296,7 @@ static const struct {
      "{\"rope_scaling\": {\"rope_type\": \"linear\", \"factor\": 8.0},"
      " \"rope_parameters\": {\"full_attention\": {\"rope_type\": \"linear\", \"factor\": 4.0}}}",
      "disagree about \"factor\""},
-    {PHI3, "{\"partial_rotary_factor\": 0.4}", "\"partial_rotary_factor\" is 0.4; supported: above 0"},
+    {PHI3, "{\"partial_rotary_factor\": 0.375}", "\"partial_rotary_factor\" is 0.375; supported: above 0"},
     {PHI3, "{\"partial_rotary_factor\": 0}", "\"partial_rotary_factor\" is 0"},
     {PHI3, "{\"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}}",
      "\"type\" is \"linear\"; supported: default, longrope"},

@@ -5,7 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const golden_models[GOLDEN_MODELS] = {"llama-tiny", "llama-bf16", "gemma2-tiny", "gemma2-f16"};
+#include "engine/rope.h"
+
+const char *const golden_models[GOLDEN_MODELS] = {
+    "llama-tiny", "llama-bf16", "gemma2-tiny", "gemma2-f16", "mistral",     "qwen2",
+    "qwen3",      "gemma1",     "gemma3",      "gemma3-mm",  "phi3",        "phi4",
+    "llama-yarn", "llama-bias", "granite",     "olmo2",      "llama-linear"};
 
 void golden_check(const golden_model *g, int status)
 {
@@ -87,10 +92,12 @@ void golden_problem_open(golden_problem *p, golden_model *g, const json_t *golde
                        .target = p->target};
     p->job.options.coldness = golden_number(golden_case, "coldness");
     p->job.options.eps = golden_number(golden_case, "eps");
+    int longest = 0;
     for (int d = 0; d < p->data->count; d++) {
         for (int c = 0; c < p->data->point[d].completions; c++) {
             const osv_completion *x = &p->data->point[d].completion[c];
             cr_assert_lt(p->job.completions, GOLDEN_COMPLETIONS);
+            if (x->count > longest) longest = x->count;
             p->target[p->job.completions] = x->target;
             p->sequence[p->job.completions++] =
                 (osv_sequence){.count = x->count,
@@ -100,6 +107,7 @@ void golden_problem_open(golden_problem *p, golden_model *g, const json_t *golde
                                .kind = x->suppress ? OSV_ONE_MINUS : OSV_PROMOTE};
         }
     }
+    osv_rope_fit(&g->model.config, longest);
 }
 
 void golden_problem_close(golden_problem *p)

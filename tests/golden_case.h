@@ -9,8 +9,11 @@
 #include "loader/safetensors.h"
 #include "optim/train.h"
 
+/* The first few have all cases and several traces, the others the cases and the one trace that show their
+ * family's features. */
 extern const char *const golden_models[];
-enum { GOLDEN_MODELS = 4, GOLDEN_COMPLETIONS = 64, GOLDEN_D = 64 }; /* completions and D: at most */
+enum { GOLDEN_MODELS = 17, GOLDEN_FULL = 4 };
+enum { GOLDEN_COMPLETIONS = 64, GOLDEN_D = 64 }; /* at most */
 
 typedef int golden_opener(osv_ops **o, osv_dtype dtype, osv_error *error);
 
@@ -38,7 +41,8 @@ double golden_number(const json_t *o, const char *key); /* NaN where there is no
 /* The case of that name. */
 const json_t *golden_case_of(const golden_model *g, const char *name);
 
-/* The job of a case's datapoint file. It points into itself: it must not move. */
+/* The job of a case's datapoint file, whose run the model is fitted to (osv_rope_fit). It points into itself:
+ * it must not move. */
 typedef struct {
     osv_dataset *data;
     osv_sequence sequence[GOLDEN_COMPLETIONS];

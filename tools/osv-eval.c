@@ -21,6 +21,16 @@ typedef struct {
     eval_run run;
 } flips;
 
+/* A prompt with what is written behind it, or with each of its choices. */
+static void tell_longest(tool_model *m, const eval_set *s, int max_tokens)
+{
+    for (int i = 0; i < s->prompts->count; i++) {
+        const eval_line *line = &s->line[i];
+        if (line->choices == 0) tool_model_longest(m, s->prompts->line[i].ids.count + max_tokens);
+        for (int n = 0; n < line->choices; n++) tool_model_longest(m, line->choice[n].ids.count);
+    }
+}
+
 static int open_flips(flips *f, const eval_options *o, osv_error *e)
 {
     *f = (flips){.options = o, .error = e};
@@ -29,6 +39,7 @@ static int open_flips(flips *f, const eval_options *o, osv_error *e)
     OSV_TRY(tool_stop_ids(&f->run.stop, &f->m, e));
     if (o->prompts) OSV_TRY(eval_set_open(&f->set[f->sets++], &f->m, o->prompts, false, o, e));
     if (o->control) OSV_TRY(eval_set_open(&f->set[f->sets++], &f->m, o->control, true, o, e));
+    for (int i = 0; i < f->sets; i++) tell_longest(&f->m, &f->set[i], o->max_tokens);
     OSV_TRY(tool_model_weights(&f->m));
     return tool_steering_check_model(&f->steering, osv_checkpoint_sha256(f->m.checkpoint), o->model, e);
 }

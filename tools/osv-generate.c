@@ -61,6 +61,7 @@ static int open_run(generate_run *r, const generate_options *o, osv_error *e)
     OSV_TRY(tool_prompts_read(&r->prompts, &r->m, o->prompts, o->prompt, e));
     OSV_TRY(tool_prompts_check(r->prompts, &r->m, o->prompts, o->max_tokens, e));
     OSV_TRY(make_masks(r));
+    tool_model_longest(&r->m, tool_prompts_longest(r->prompts) + o->max_tokens);
     OSV_TRY(tool_model_weights(&r->m));
     return tool_steering_check_model(&r->steering, osv_checkpoint_sha256(r->m.checkpoint), o->model, e);
 }

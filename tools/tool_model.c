@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/rope.h"
 #include "loader/file.h"
 #include "loader/random_model.h"
 
@@ -83,9 +84,16 @@ int tool_model_plan(tool_model *m, const char *dir, const char *chat, const osv_
     return open_parts(m, chat);
 }
 
+void tool_model_longest(tool_model *m, int tokens)
+{
+    if (tokens > m->longest) m->longest = tokens;
+    osv_rope_fit(&m->config, m->longest);
+}
+
 int tool_model_weights(tool_model *m)
 {
     OSV_TRY(osv_checkpoint_open(&m->checkpoint, &m->model, m->dir, m->comm->rank, m->comm->size, m->error));
+    osv_rope_fit(&m->model.config, m->longest);
     return osv_model_place(&m->model, m->ops);
 }
 

@@ -49,6 +49,7 @@ typedef struct {
     int threads;
     osv_footprint footprint; /* of the backend */
     osv_config config;
+    int longest;              /* sequence of the run, in tokens: tool_model_longest */
     osv_tokenizer *tokenizer; /* NULL: none that can be used; then error_of_tokenizer says why */
     osv_error error_of_tokenizer;
     osv_chat *chat; /* NULL: the model's format is not known; then error_of_chat says why */
@@ -67,6 +68,9 @@ int tool_model_open(tool_model *m, const char *dir, const char *chat, const osv_
 /* The same for a plan of what would be done: the machine need not be there, and computes nothing. */
 int tool_model_plan(tool_model *m, const char *dir, const char *chat, const osv_machine *machine,
                     osv_error *e);
+/* The run has a sequence of so many tokens, its last one included; for all of them before tool_model_weights,
+ * or a plan: by the longest one some models choose their rotary embeddings (osv_rope_fit). */
+void tool_model_longest(tool_model *m, int tokens);
 int tool_model_weights(tool_model *m);
 void tool_model_close(tool_model *m);
 

@@ -36,6 +36,14 @@ int tool_stop_ids(osv_ids *ids, const tool_model *m, osv_error *e)
     return m->tokenizer && *end ? osv_stop_ids_add(ids, m->tokenizer, end, e) : OSV_OK;
 }
 
+int tool_prompts_longest(const osv_prompts *p)
+{
+    int longest = 0;
+    for (int i = 0; i < p->count; i++)
+        if (p->line[i].ids.count > longest) longest = p->line[i].ids.count;
+    return longest;
+}
+
 int tool_prompts_check(const osv_prompts *p, const tool_model *m, const char *file, int more, osv_error *e)
 {
     char where[512];

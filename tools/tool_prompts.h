@@ -18,6 +18,9 @@ const char *tool_prompt_where(char *where, size_t room, const char *file, const 
 /* Appends the ids that end a text: the model's, and what closes an answer in its chat format. */
 int tool_stop_ids(osv_ids *ids, const tool_model *m, osv_error *e);
 
+/* Tokens of the longest prompt. */
+int tool_prompts_longest(const osv_prompts *p);
+
 /* Has the model room for `more` tokens after each? */
 int tool_prompts_check(const osv_prompts *p, const tool_model *m, const char *file, int more, osv_error *e);
 

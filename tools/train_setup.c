@@ -77,7 +77,9 @@ int train_setup_open(train_setup *s, const train_options *o, osv_error *e)
     OSV_TRY(check_layers(s));
     OSV_TRY(read_inits(s));
     OSV_TRY(read_data(s));
-    return train_jobs_make(&s->jobs, s->data, &s->sweep, s->init, e);
+    OSV_TRY(train_jobs_make(&s->jobs, s->data, &s->sweep, s->init, e));
+    for (int i = 0; i < s->jobs.completions; i++) tool_model_longest(&s->m, s->jobs.sequence[i].count);
+    return OSV_OK;
 }
 
 void train_setup_close(train_setup *s)

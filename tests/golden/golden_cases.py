@@ -124,10 +124,17 @@ def make_cases(name, oracle):
     return cases
 
 
+# The models of single features have these cases only, and one trace.
+FEW = ("mixed", "shared-prefix", "negative", "pos-slice", "long")
+
 LOGITS_OF = ("mixed", "shared-prefix", "long")
 
 # (case, norm of the start vector, max_norm of the capped run)
 TRACES_OF = (("promote", 1.0, 2.5), ("mixed", 3.0, 2.0), ("shared-prefix", 1.0, 2.0))
+
+# Of the models with few cases: the first that does not come to a turning point.
+# (case, norm of the start vector)
+ONE_TRACE_OF = (("mixed", 3.0), ("shared-prefix", 1.0), ("negative", 1.0))
 
 # model: (case, lr, max_norm, whether a lone small change comes before the plateau)
 PLATEAU_OF = {"llama-tiny": ("pos-prompt-tail", 0.1, 1.5, True),

@@ -16,6 +16,10 @@ class Transformers:
             directory, dtype=torch.float32, attn_implementation="eager")
         self.model.eval().requires_grad_(False)
 
+    def core(self):
+        """The language model without its head, which a multimodal model has inside."""
+        return getattr(self.model.model, "language_model", self.model.model)
+
     def logits(self, ids, layer=0, add=None):
         """[T, V]; `add` [T, D] is added to the input of block `layer`. Batch 1, no cache."""
         handle = None
@@ -26,7 +30,7 @@ class Transformers:
                     return (args[0] + add[None], *args[1:]), kwargs
                 return args, {**kwargs, "hidden_states": kwargs["hidden_states"] + add[None]}
 
-            handle = self.model.model.layers[layer].register_forward_pre_hook(hook, with_kwargs=True)
+            handle = self.core().layers[layer].register_forward_pre_hook(hook, with_kwargs=True)
         try:
             return self.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
         finally:
@@ -56,9 +60,9 @@ class TransformersDouble(Transformers):
         super().__init__(directory)
         self.model.double()
         with fp32_means_fp64():
-            rotary = self.model.model.rotary_emb
-            rotary.__init__(self.model.config)  # the frequencies were made in fp32: make them again
-            embed = self.model.model.embed_tokens
+            rotary = self.core().rotary_emb
+            rotary.__init__(self.core().config)  # the frequencies were made in fp32: make them again
+            embed = self.core().embed_tokens
             if hasattr(embed, "scalar_embed_scale"):
                 embed.embed_scale = torch.tensor(embed.scalar_embed_scale, dtype=torch.float64)
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import torch
 
-from golden_cases import LOGITS_OF, PLATEAU_OF, SHARE, SHARE_OF, TRACES_OF, make_cases, run
+from golden_cases import FEW, LOGITS_OF, ONE_TRACE_OF, PLATEAU_OF, SHARE, SHARE_OF, TRACES_OF, make_cases, run
 from golden_hf import Transformers, TransformersDouble
 from golden_models import MODELS, rng, write_model, write_tensors
 from golden_oracle import Oracle
@@ -169,21 +169,58 @@ def plateau_settings(name, oracle, by_name, start):
     return {**settings, "plateau_eps": plateau_eps(losses, 2, lone)}
 
 
+def rope_changes(s):
+    """What could be forgotten about rotary embeddings: (what, settings)."""
+    used = sorted(set(s["kinds"]))
+
+    def each(**keys):
+        return {"ropes": {kind: {**r, **keys} for kind, r in s["ropes"].items()}}
+
+    changes = {"rope's base": {"ropes": {kind: {**r, "rope_theta": r["rope_theta"] * 2}
+                                         for kind, r in s["ropes"].items()}}}
+    r = s["ropes"]["full_attention"]
+    if r["kind"] != "default":
+        changes["rope scaling"] = each(kind="default")
+    if r["sharpness"] != 1.0:
+        changes["rope's sharpness"] = each(sharpness=1.0)
+    if r["rot"] != s["E"]:
+        changes["partial rotary"] = each(rot=s["E"])
+    if r["kind"] == "longrope":
+        changes |= {"long factors": each(long_factor=r["short_factor"]),
+                    "short factors": each(short_factor=r["long_factor"]),
+                    "the original context": each(original=48)}
+    if r["kind"] == "yarn":
+        changes |= {"yarn's betas": each(beta_fast=r.get("beta_fast", 32.0) / 4, beta_slow=r.get("beta_slow", 1.0) / 2),
+                    "truncation of yarn": each(truncate=not r.get("truncate", True)),
+                    "the original context": each(original=r["original"] * 2)}
+    if len(used) > 1:
+        local = s["ropes"]["sliding_attention"]
+        changes |= {"the local rope": {"kinds": ["full_attention"] * s["N"]},
+                    "the global rope": {"kinds": ["sliding_attention"] * s["N"]},
+                    "no scaling of the local rope": {
+                        "ropes": {**s["ropes"], "sliding_attention": {**r, "rope_theta": local["rope_theta"]}}}}
+    return changes
+
+
 def check_features(name, directory, oracle, cases, tensors):
     """Leave out or change one feature at a time: the losses of all cases together must show it."""
     s = oracle.s
-    changes = {"rope's base": {"theta": s["theta"] * 2}, "norm eps": {"norm_eps": 0.0},
+    changes = {**rope_changes(s), "norm eps": {"norm_eps": 0.0},
                "activation": {"activation": "gelu_tanh" if s["activation"] == "silu" else "silu"},
-               "query scale": {"query_scale": s["E"] ** -0.5 if s["post_norms"] else 1.0}}
-    if s["rope"].get("rope_type") == "llama3":
-        changes["rope scaling"] = {"rope": {}}
-    if s["post_norms"]:
-        changes |= {"gelu's tanh form": {"activation": "gelu_erf"}, "norm offset": {"norm_offset": 0.0},
-                    "embedding scale": {"embed_scale": 1.0},
-                    "attention cap": {"attn_cap": None}, "final cap": {"final_cap": None},
-                    "windows": {"windows": [None] * s["N"]},
-                    "the token in its window": {"windows": [w and w + 1 for w in s["windows"]]},
-                    "blocks with no window": {"windows": [max(w or 0 for w in s["windows"])] * s["N"]}}
+               "query scale": {"query_scale": s["E"] ** -0.5 if s["query_scale"] != s["E"] ** -0.5 else 1.0}}
+    if s["activation"] == "gelu_tanh":
+        changes["gelu's tanh form"] = {"activation": "gelu_erf"}
+    for what, key, off in (("norm offset", "norm_offset", 0.0), ("embedding scale", "embed_scale", 1.0),
+                           ("attention cap", "attn_cap", None), ("final cap", "final_cap", None),
+                           ("residual scale", "residual_scale", 1.0), ("logit scale", "logit_scale", 1.0),
+                           ("norms of queries and keys", "qk_norm", None), ("biases", "biases", False)):
+        if s[key] != off:
+            changes[what] = {key: off}
+    if any(s["windows"]):
+        changes |= {"windows": {"windows": [None] * s["N"]},
+                    "the token in its window": {"windows": [w and w + 1 for w in s["windows"]]}}
+        if not all(s["windows"]):
+            changes["blocks with no window"] = {"windows": [max(w or 0 for w in s["windows"])] * s["N"]}
     for what, change in changes.items():
         other, seen = Oracle(directory, change), 0.0
         for case, data in cases:
@@ -204,21 +241,7 @@ def dump(value):
     return "{\n" + head + lists + "\n}\n"
 
 
-def make_model(name):
-    print(name)
-    directory, out = os.path.join(HERE, "models", name), os.path.join(HERE, "cases", name)
-    write_model(name, directory)
-    hf, hf64, oracle = Transformers(directory), TransformersDouble(directory), Oracle(directory)
-    cases, tensors, limits, traces = make_cases(name, oracle), {}, Limits(), []
-    for case, data in cases:
-        make_case(name, case, data, hf, hf64, oracle, tensors, limits)
-    by_name = {case["name"]: (case, data) for case, data in cases}
-
-    def trace(settings, start):
-        case, data = by_name[settings["case"]]
-        traces.append(make_trace(name, settings, case, data, start, hf, oracle, tensors, limits))
-        return traces[-1]
-
+def make_traces(name, oracle, by_name, traces, trace):
     D = oracle.s["D"]
     for case, length, max_norm in TRACES_OF:
         start = normal(D, length, name, case, "start")
@@ -229,6 +252,40 @@ def make_model(name):
     assert trace(run("promote-target", "promote", target_loss=target), start)["steps"] == steps
     trace(plateau_settings(name, oracle, by_name, start), start)
     assert traces[-1]["stopped"] == "plateau"
+
+
+def one_trace(name, oracle, by_name):
+    """(case, start vector) of the one trace of a model with few cases."""
+    for case, length in ONE_TRACE_OF:
+        start = normal(oracle.s["D"], length, name, case, "start")
+        if moving(train(oracle, *by_name[case], start, run(case + "-free", case))["loss"]):
+            return case, start
+    sys.exit(f"{name}: no case gives a moving trace")
+
+
+def make_model(name):
+    print(name)
+    directory, out = os.path.join(HERE, "models", name), os.path.join(HERE, "cases", name)
+    write_model(name, directory)
+    hf, hf64, oracle = Transformers(directory), TransformersDouble(directory), Oracle(directory)
+    cases, tensors, limits, traces = make_cases(name, oracle), {}, Limits(), []
+    full = MODELS[name].get("full", False)
+    if not full:
+        cases = [(case, data) for case, data in cases if case["name"] in FEW]
+    for case, data in cases:
+        make_case(name, case, data, hf, hf64, oracle, tensors, limits)
+    by_name = {case["name"]: (case, data) for case, data in cases}
+
+    def trace(settings, start):
+        case, data = by_name[settings["case"]]
+        traces.append(make_trace(name, settings, case, data, start, hf, oracle, tensors, limits))
+        return traces[-1]
+
+    if full:
+        make_traces(name, oracle, by_name, traces, trace)
+    else:
+        case, start = one_trace(name, oracle, by_name)
+        trace(run(case + "-free", case), start)
 
     limits.report()
     check_features(name, directory, oracle, cases, tensors)
