@@ -58,6 +58,7 @@ static json_t *rope_json(const osv_rope *r, int components)
     FIELD(yarn, "beta_slow", json_real(r->beta_slow));
     FIELD(yarn, "truncate", json_boolean(r->truncate));
     FIELD(yarn || lists, "attention_factor", json_real(r->scale));
+    FIELD(lists, "long_sequences", json_boolean(r->use_long)); /* than `original`, in this run */
     FIELD(lists, "short_factors", numbers_json(r->short_factor, components / 2));
     FIELD(lists, "long_factors", numbers_json(r->long_factor, components / 2));
 #undef FIELD

@@ -41,6 +41,7 @@ static int make_common(inspect_jobs *j, osv_error *e)
     j->common.steer = malloc((size_t)count * sizeof *j->common.steer);
     if (!j->common.ids || !j->common.steer) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
     for (int t = 0; t < count; t++) j->common.steer[t] = 1;
+    tool_model_longest(&j->setup.m, count);
     j->common.target = NAN;
     j->common.sequence = (osv_sequence){.count = count,
                                         .prompt = prompt,
