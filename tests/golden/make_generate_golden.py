@@ -198,6 +198,7 @@ def make(name, number):
 if __name__ == "__main__":
     os.makedirs(OUT, exist_ok=True)
     torch.manual_seed(0)
+    torch.set_num_threads(1)
     for number, name in enumerate(NAMES):
         if not sys.argv[1:] or name in sys.argv[1:]:
             make(name, number)
