@@ -16,7 +16,9 @@ struct osv_checkpoint {
     int cols;                    /* D */
     void **copy;                 /* memory of slices that cannot be used where they lie in the file */
     int copies;
-    char sha256[65];
+    char *config; /* the text of config.json, which goes into the hash */
+    size_t config_bytes;
+    char sha256[65]; /* empty until somebody asks */
 };
 
 /* ---- slices ---- */
@@ -320,14 +322,11 @@ static int fill_model(osv_checkpoint *c, osv_model *m, osv_error *e)
     return check_unused(c, m, e);
 }
 
-static int hash_model(osv_checkpoint *c, osv_error *e)
+static int keep_config(osv_checkpoint *c, osv_error *e)
 {
-    char *path, *text = NULL;
-    size_t bytes;
+    char *path;
     OSV_TRY(osv_path_join(&path, c->dir, "config.json", e));
-    int status = osv_file_read(&text, &bytes, path, (size_t)1 << 24, e);
-    if (!status) status = osv_store_sha256(&c->store, text, bytes, c->sha256, e);
-    free(text);
+    int status = osv_file_read(&c->config, &c->config_bytes, path, (size_t)1 << 24, e);
     free(path);
     return status;
 }
@@ -347,7 +346,7 @@ static int fill_from_files(osv_checkpoint *c, osv_model *m, osv_error *e)
 {
     OSV_TRY(osv_store_open(&c->store, c->dir, e));
     OSV_TRY(fill_model(c, m, e));
-    return hash_model(c, e);
+    return keep_config(c, e);
 }
 
 int osv_checkpoint_open(osv_checkpoint **out, osv_model *model, const char *dir, int rank, int size,
@@ -381,11 +380,15 @@ void osv_checkpoint_close(osv_checkpoint *c)
     osv_store_close(&c->store);
     for (int i = 0; i < c->copies; i++) free(c->copy[i]);
     free(c->copy);
+    free(c->config);
     free(c->dir);
     free(c);
 }
 
-const char *osv_checkpoint_sha256(const osv_checkpoint *c)
+const char *osv_checkpoint_sha256(osv_checkpoint *c)
 {
+    osv_error e = {0};
+    if (!c->sha256[0] && osv_store_sha256(&c->store, c->config, c->config_bytes, c->sha256, &e))
+        c->sha256[0] = '\0';
     return c->sha256;
 }

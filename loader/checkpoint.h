@@ -2,7 +2,7 @@
  * memory-mapped. "random:SHAPE" in the place of a directory is a model without one, loader/random_model.h.
  *
  * The osv_checkpoint owns the mappings; the model's weights point into them, so it must outlive the model.
- * Only this rank's slices are touched, and what the hash samples. */
+ * Only this rank's slices are touched, and what the hash samples once it is asked for. */
 #ifndef OSV_LOADER_CHECKPOINT_H
 #define OSV_LOADER_CHECKPOINT_H
 
@@ -25,7 +25,8 @@ int osv_checkpoint_open(osv_checkpoint **out, osv_model *model, const char *dir,
                         osv_error *e);
 void osv_checkpoint_close(osv_checkpoint *c);
 
-/* SHA-256 (hex) that identifies the model: osv_store_sha256 says what goes into it. */
-const char *osv_checkpoint_sha256(const osv_checkpoint *c);
+/* SHA-256 (hex) that identifies the model: osv_store_sha256 says what goes into it. Computed when it is asked
+ * for first, so that opening reads no weights. Empty where libcrypto cannot compute it. */
+const char *osv_checkpoint_sha256(osv_checkpoint *c);
 
 #endif

@@ -402,6 +402,19 @@ Test(config, golden_models)
         {"llama-bf16", 4, 64, 16, 200, 0, 0, true, OSV_ROPE_DEFAULT},
         {"gemma2-tiny", 4, 48, 16, 317, 5, 0, true, OSV_ROPE_DEFAULT},
         {"gemma2-f16", 3, 40, 10, 151, 7, 0, true, OSV_ROPE_DEFAULT},
+        {"mistral", 3, 32, 12, 101, 6, 6, false, OSV_ROPE_DEFAULT},
+        {"qwen2", 3, 32, 8, 101, 0, 5, false, OSV_ROPE_DEFAULT},
+        {"qwen3", 3, 32, 12, 101, 0, 0, true, OSV_ROPE_DEFAULT},
+        {"gemma1", 3, 32, 12, 101, 0, 0, true, OSV_ROPE_DEFAULT},
+        {"gemma3", 4, 32, 12, 101, 5, 5, true, OSV_ROPE_LINEAR},
+        {"gemma3-mm", 3, 32, 8, 101, 6, 0, true, OSV_ROPE_LINEAR},
+        {"phi3", 3, 32, 8, 101, 0, 0, false, OSV_ROPE_LONGROPE},
+        {"phi4", 3, 32, 8, 101, 7, 7, true, OSV_ROPE_DEFAULT},
+        {"llama-linear", 3, 32, 8, 101, 0, 0, false, OSV_ROPE_LINEAR},
+        {"llama-yarn", 3, 32, 16, 101, 0, 0, false, OSV_ROPE_YARN},
+        {"llama-bias", 3, 32, 8, 101, 0, 0, false, OSV_ROPE_YARN},
+        {"granite", 3, 32, 8, 101, 0, 0, true, OSV_ROPE_DEFAULT},
+        {"olmo2", 3, 32, 8, 101, 0, 0, false, OSV_ROPE_DEFAULT},
     };
     for (size_t i = 0; i < sizeof golden / sizeof *golden; i++) {
         char dir[512];

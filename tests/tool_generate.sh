@@ -34,7 +34,7 @@ ended() { [ "$status" = "$1" ] || { echo "exit status $status, expected $1" && c
 # Lines of --json without the logprob, whose last digits are a matter of the order of sums; by id.
 bare() { sed 's/, "logprob": [^,]*}$/}/' "$1" | sort; }
 
-for name in llama-tiny llama-bf16 gemma2-tiny gemma2-f16 llama-2m gemma2-2m; do
+for name in llama-tiny llama-bf16 gemma2-tiny gemma2-f16 mistral gemma3 granite olmo2 llama-2m gemma2-2m; do
     model=$root/tests/golden/models/$name
     if [ ! -d "$model" ]; then model=$root/organisms/$name; fi
     a=$golden/$name.a.safetensors b=$golden/$name.b.safetensors

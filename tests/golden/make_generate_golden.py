@@ -25,7 +25,7 @@ NEAR = 1e-4  # logits
 TOKENS = 20
 PROMPTS = 20
 SHIPPED = ["llama-2m", "gemma2-2m"]
-NAMES = ["llama-tiny", "llama-bf16", "gemma2-tiny", "gemma2-f16", *SHIPPED]
+NAMES = ["llama-tiny", "llama-bf16", "gemma2-tiny", "gemma2-f16", *SHIPPED, "mistral", "gemma3", "granite", "olmo2"]
 SHARE = {"a": 1.3, "b": 0.9}  # lengths of the vectors, in units of the mean residual norm where they enter
 SHARE_OF = {name: {"a": 2.2, "b": 1.5} for name in SHIPPED}  # a trained model minds random directions less
 CLAMP = 0.75
@@ -198,6 +198,7 @@ def make(name, number):
 if __name__ == "__main__":
     os.makedirs(OUT, exist_ok=True)
     torch.manual_seed(0)
+    torch.set_num_threads(1)
     for number, name in enumerate(NAMES):
         if not sys.argv[1:] or name in sys.argv[1:]:
             make(name, number)
