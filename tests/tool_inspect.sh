@@ -63,6 +63,7 @@ check 'what is ignored, and why' says report 'use_cache                true: how
 check 'its parameters' says report 'embedding                157056' 'total                    1790336'
 check 'as many as the file has' says report 'all                      3.58 MB' 'tensors                  57'
 check 'its tokenizer' says report 'tokenizer.json, BPE, byte-level' 'size                     1227' \
+    'special                  <|begin|> (1221), <|stop|> (1222), <|system|> (1223)' \
     'added to a text          <|begin|> (1221)' 'ends a text              <|end|> (1226), <|stop|> (1222)'
 check 'its chat format' says report 'format                   organism' 'end of turn              <|end|>'
 check 'nothing on standard error' test ! -s err
@@ -273,6 +274,7 @@ bad 'no such shape' 2 'there are llama-60m' random:frob
 mkdir odd && sed 's/"use_cache": true/"use_cash": 7/' "$llama/config.json" >odd/config.json
 bad 'a config that is not understood' 3 '"use_cash" is 7, which is not understood' odd
 bad 'a layer that is not there' 2 '--layer 6: ' "$llama" --layer 6
+bad 'too little memory' 4 '1.02 kB of memory are too little' "$llama" --memory 1K
 bad 'bad data' 3 'bad.jsonl:' "$llama" --data bad.jsonl
 bad 'a vector on which nothing depends' 3 'no completion depends on the vector' "$tiny" --data <(
     echo '{"prompt": {"ids": [1]}, "promote": [{"ids": [2]}], "positions": "completion"}')
