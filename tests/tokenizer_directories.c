@@ -73,12 +73,12 @@ Test(tokenizer_directories, there_and_back, .init = temp_open, .fini = temp_clos
     {
         if (!json_is_true(json_object_get(row, "lossless"))) continue;
         osv_tokenizer *t = open_row(row);
+        bool spaces = strncmp(json_string_value(json_object_get(row, "base")), "spm", 3) == 0;
         json_array_foreach(json_object_get(row, "cases"), k, one)
         {
             const json_t *text = json_array_get(one, 0);
             const char *s = json_string_value(text);
-            if (strstr(s, "\xe2\x96\x81") && strncmp(label(row, i) + 14, "spm", 3) != 0) continue;
-            if (strstr(s, "\xe2\x96\x81")) continue; /* what stands for spaces becomes one */
+            if (spaces && strstr(s, "\xe2\x96\x81")) continue; /* what stands for a space becomes one */
             osv_ids ids = encode(t, s, json_string_length(text), PLAIN);
             size_t bytes;
             char *back = decode(t, ids.data, ids.count, false, &bytes);
@@ -86,7 +86,8 @@ Test(tokenizer_directories, there_and_back, .init = temp_open, .fini = temp_clos
                       "%s: \"%s\" becomes \"%s\"", label(row, i), s, back);
             osv_ids again = encode(t, back, bytes, PLAIN);
             cr_expect(again.count == ids.count &&
-                          memcmp(again.data, ids.data, (size_t)ids.count * sizeof *ids.data) == 0,
+                          (ids.count == 0 ||
+                           memcmp(again.data, ids.data, (size_t)ids.count * sizeof *ids.data) == 0),
                       "%s: \"%s\" has other ids again", label(row, i), s);
             osv_ids_free(&again);
             osv_ids_free(&ids);
@@ -346,14 +347,14 @@ Test(tokenizer_directories, cut_sentencepiece, .init = temp_open, .fini = temp_c
     size_t bytes = fread(text, 1, 65536, f);
     fclose(f);
     cr_assert(bytes > 4000 && bytes < 65536);
-    size_t trainer = bytes; /* pieces come first: cut there, the type of the model is missing */
-    while (trainer > 0 && memcmp(text + trainer - 6, "<unk>", 5) != 0) trainer--;
     for (size_t at = 0; at < bytes; at += 1 + at / 9) {
         osv_error e = {0};
         osv_tokenizer *t = NULL;
         temp_write("tokenizer.model", text, at);
         int status = osv_tokenizer_open(&t, temp_dir, &e);
-        cr_expect(status == OSV_OK || (status == OSV_BAD_INPUT && strstr(e.text, "tokenizer.model")), "%s",
+        /* Pieces come first; what comes after the type of the model can be missing. */
+        bool all = status == OSV_OK && at > bytes / 2;
+        cr_expect(all || (status == OSV_BAD_INPUT && strstr(e.text, "tokenizer.model")), "%zu: %s", at,
                   e.text);
         osv_tokenizer_close(t);
     }
@@ -407,6 +408,14 @@ Test(tokenizer_directories, broken_tiktoken, .init = temp_open, .fini = temp_clo
          "id 999999999 of an added token"},
     };
     check_rows(rows, sizeof rows / sizeof *rows);
+    char *text = calloc(1, 16384);
+    memset(text, 'Y', 8192); /* 6144 bytes, as 10240 of the byte alphabet */
+    strcat(text, " 0\n");
+    const row longest[] = {
+        {"", "tokenizer_config.json", "{\"added_tokens_decoder\": {\"1\": {\"content\": \"<|x|>\"}}}", NULL},
+        {"a piece without end", "tokenizer.model", text, "has 10240 bytes, at most 4096 are read"}};
+    check_rows(longest, 2);
+    free(text);
 }
 
 Test(tokenizer_directories, broken_vocab_and_merges, .init = temp_open, .fini = temp_close)

@@ -4,6 +4,9 @@
 
 #include "loader/tokenizer/parts.h"
 
+/* Looking for the divisions of a piece costs the square of its length; the longest in use have 500 bytes. */
+#define PIECE_LIMIT 4096
+
 typedef struct {
     int id[3]; /* left, right, both */
     uint32_t rank;
@@ -25,6 +28,10 @@ static int divide(const osv_tokenizer *t, int id, uint32_t rank, divisions *d, o
     const osv_tok_piece *piece = &t->vocab.pieces[id];
     const char *text = t->vocab.text.data + piece->offset;
     size_t bytes = (size_t)piece->bytes, length;
+    char shown[64];
+    if (bytes > PIECE_LIMIT)
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: piece \"%s\" has %zu bytes, at most %d are read", t->path,
+                        osv_tok_show(text, bytes, shown), bytes, PIECE_LIMIT);
     osv_tok_char(text, &length);
     for (size_t at = length; at < bytes; at += length) {
         osv_tok_char(text + at, &length);

@@ -146,6 +146,12 @@ static bool has(const osv_tok_vocab *v, const char *text, size_t bytes)
     return osv_tok_table_find(&v->model, v, text, bytes, osv_tok_hash(text, bytes)) >= 0;
 }
 
+static bool is(const piece *p, const char *name)
+{
+    size_t bytes = strlen(name);
+    return p->bytes == bytes && memcmp(p->text, name, bytes) == 0;
+}
+
 /* Where no class has rules of its own, transformers gives pieces the names that added_tokens_decoder has for
  * their ids, such as those that a fine-tuning put in the place of reserved ones. */
 static void rename_pieces(spm *s)
@@ -160,9 +166,8 @@ static void rename_pieces(spm *s)
         char *end;
         unsigned long id = strtoul(key, &end, 10);
         if (!name || !*name || *end || id >= s->count) continue;
-        bool taken = false;
-        for (size_t i = 0; i < s->count && !taken; i++)
-            taken = s->pieces[i].bytes == strlen(name) && memcmp(s->pieces[i].text, name, strlen(name)) == 0;
+        bool taken = is(&s->pieces[id], name);
+        for (size_t i = 0; i < s->count && !taken; i++) taken = is(&s->pieces[i], name);
         if (!taken) s->pieces[id].renamed = name;
     }
 }

@@ -2,7 +2,7 @@
 """Makes tests/golden/tokenizer_files/: directories without a tokenizer.json. Tiny sentencepiece models, a tiktoken file and
 vocab.json with merges.txt, trained here on text made here, and what the libraries do with random texts.
 
-    python make_tokenizer_files_golden.py      (tokenizers 0.23.3, transformers 5.23.0, sentencepiece 0.2.3, tiktoken 0.14.0)
+    python make_tokenizer_files_golden.py      (tokenizers 0.23.3 and requirements.txt)
 
     tokenizer_files/<base>/...           the vocabulary
     tokenizer_files/cases.json           {"directories": [{"base": name, "class": name of the class or "sentencepiece", "files":
