@@ -3,7 +3,7 @@
 # exits 0 only if none failed.
 #   build-test      gcc, and nvcc where it is, warnings are errors; all suites
 #   build-sanitize  address and undefined behaviour sanitizers; all suites
-#   build-clang     clang, warnings are errors; compiled only
+#   build-clang     clang, warnings are errors; every parser is fuzzed for five seconds (tests/fuzz.sh does it longer)
 set -u
 cd "$(dirname "$0")" || exit 1
 . scripts/setup.sh
@@ -62,6 +62,14 @@ elif ! echo '#include <omp.h>' | clang -fopenmp -fsyntax-only -x c - 2>/dev/null
     one skipped "clang build: clang has no omp.h here (libomp-dev)"
 elif CC=clang build build-clang -Dcuda=disabled -Dwerror=true; then
     one passed "clang build"
+    if ! grep -q fuzz-targets build-clang/build.ninja; then
+        one skipped "fuzzing: clang here has no libFuzzer"
+    elif ninja -C build-clang fuzz-targets >build-clang/fuzz.log 2>&1 </dev/null; then
+        run_suites build-clang --suite fuzz --num-processes 2
+    else
+        tail -n 20 build-clang/fuzz.log
+        one failed "build of the fuzz targets"
+    fi
 else
     one failed "clang build"
 fi

@@ -8,8 +8,7 @@
 #include "engine/sites.h"
 #include "engine/worklist.h"
 
-/* While building: nodes of the two tries, and for each scored token of each sequence the node that predicts
- * it. */
+/* While building: nodes of the two tries, and the node of each token of each sequence but its last. */
 typedef struct {
     const osv_sequence *sequence;
     int C;
@@ -20,7 +19,7 @@ typedef struct {
     int *base_end; /* [base nodes] blocks that the unsteered pass has to run: N where frozen */
     bool *frozen;  /* [base nodes] */
     int *live_job, *live_sign, *live_base; /* [live nodes] */
-    int *predictor;                        /* [all scored tokens] live node, or -1 - base node */
+    int *node;                             /* [all tokens but the last ones] live, or -1 - base node */
     int *row_of_base, *row_of_live;        /* node -> row */
     osv_error *error;
 } builder;
@@ -35,7 +34,7 @@ static void *room(builder *b, int count, size_t size)
 /* ---- the tries ---- */
 
 /* Steered tokens of one job never meet another job's: (job, sign) is part of the edge. */
-static int insert_sequence(builder *b, int c, int *predictor)
+static int insert_sequence(builder *b, int c, int *node)
 {
     const osv_sequence *s = &b->sequence[c];
     const osv_batch_job *job = &b->job[s->job];
@@ -58,32 +57,29 @@ static int insert_sequence(builder *b, int c, int *predictor)
             b->live_base[live] = base;
             if (b->base_end[base] < job->layer) b->base_end[base] = job->layer;
         }
-        if (t + 1 >= s->prompt) *predictor++ = is_live ? live : -1 - base;
+        node[t] = is_live ? live : -1 - base;
     }
     return OSV_OK;
 }
 
 static int insert_all(builder *b, int *bad_job)
 {
-    int tokens = 0, scored = 0;
-    for (int c = 0; c < b->C; c++) {
-        tokens += b->sequence[c].count;
-        scored += b->sequence[c].count - b->sequence[c].prompt;
-    }
+    int tokens = 0;
+    for (int c = 0; c < b->C; c++) tokens += b->sequence[c].count;
     b->base_end = room(b, tokens, sizeof *b->base_end);
     b->frozen = room(b, tokens, sizeof *b->frozen);
     b->live_job = room(b, tokens, sizeof *b->live_job);
     b->live_sign = room(b, tokens, sizeof *b->live_sign);
     b->live_base = room(b, tokens, sizeof *b->live_base);
-    b->predictor = room(b, scored, sizeof *b->predictor);
+    b->node = room(b, tokens, sizeof *b->node);
     bool *depends = room(b, b->J, sizeof *depends);
     if (b->error->status) goto done;
 
-    int *predictor = b->predictor;
+    int *node = b->node;
     for (int c = 0; c < b->C; c++) {
         const osv_sequence *s = &b->sequence[c];
-        if (insert_sequence(b, c, predictor)) goto done;
-        predictor += s->count - s->prompt;
+        if (insert_sequence(b, c, node)) goto done;
+        node += s->count - 1;
         for (int t = 0; t + 1 < s->count; t++) depends[s->job] = depends[s->job] || s->steer[t];
     }
     for (int j = 0; j < b->J; j++) {
@@ -156,6 +152,27 @@ done:
     return b->error->status;
 }
 
+/* ---- tokens ---- */
+
+static int make_tokens(builder *b, osv_batch *out)
+{
+    int tokens = 0;
+    out->token_first = room(b, b->C + 1, sizeof *out->token_first);
+    if (b->error->status) return b->error->status;
+    for (int c = 0; c < b->C; c++) {
+        out->token_first[c] = tokens;
+        tokens += b->sequence[c].count - 1;
+    }
+    out->token_first[b->C] = tokens;
+    out->token_row = room(b, tokens, sizeof *out->token_row);
+    if (b->error->status) return b->error->status;
+    for (int i = 0; i < tokens; i++) {
+        int node = b->node[i];
+        out->token_row[i] = node >= 0 ? b->row_of_live[node] : -1 - b->row_of_base[-1 - node];
+    }
+    return OSV_OK;
+}
+
 /* ---- scores ---- */
 
 static int make_all_scores(builder *b, osv_batch *out)
@@ -172,8 +189,8 @@ static int make_all_scores(builder *b, osv_batch *out)
         const osv_sequence *s = &b->sequence[c];
         out->completion_first[c] = place;
         for (int t = s->prompt; t < s->count; t++, place++) {
-            int node = b->predictor[place];
-            osv_asked one = {.row = node >= 0 ? b->row_of_live[node] : b->row_of_base[-1 - node],
+            int row = out->token_row[out->token_first[c] + t - 1];
+            osv_asked one = {.row = row >= 0 ? row : -1 - row,
                              .target = s->ids[t],
                              .kind = (int)s->kind,
                              .place = place,
@@ -181,7 +198,7 @@ static int make_all_scores(builder *b, osv_batch *out)
                              .reverse = s->reverse,
                              .coldness = b->job[s->job].coldness,
                              .eps = b->job[s->job].eps};
-            if (node >= 0)
+            if (row >= 0)
                 live[lives++] = one;
             else
                 constant[constants++] = one;
@@ -231,6 +248,7 @@ int osv_batch_build(osv_batch **out, const osv_sequence *sequence, int C, const 
     if ((status = make_base(&b, batch))) goto done;
     if ((status = make_live(&b, batch))) goto done;
     if ((status = osv_sites_build(batch, job, e))) goto done;
+    if ((status = make_tokens(&b, batch))) goto done;
     if ((status = make_all_scores(&b, batch))) goto done;
     /* The unsteered pass always asks narrowly in its last block: only constant losses need anything there. */
     if ((status = make_worklists(&b, &batch->base, 0, &batch->base, true))) goto done;
@@ -246,7 +264,7 @@ done:
     free(b.live_job);
     free(b.live_sign);
     free(b.live_base);
-    free(b.predictor);
+    free(b.node);
     free(b.row_of_base);
     free(b.row_of_live);
     if (status) {
@@ -266,6 +284,8 @@ void osv_batch_free(osv_batch *b)
     free(b->row_job);
     free(b->row_sign);
     free(b->base_row);
+    free(b->token_first);
+    free(b->token_row);
     free(b->completion_first);
     free(b->completion_score);
     free(b);

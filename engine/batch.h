@@ -77,7 +77,10 @@ typedef struct {
     int *site_layer;       /* [sites] */
     bool *site_entry;      /* [sites] the rows start here, unsteered so far; else jobs meet them again */
     osv_site *site;        /* [sites] host arrays */
-    int *completion_first; /* [C + 1] scores of completion c (= sequence c), in token order: */
+    int *token_first;      /* [C + 1] tokens of completion c (= sequence c) but its last, at which nothing is
+                              computed: */
+    int *token_row;        /* their rows of live; -1 - r: frozen, row r of base */
+    int *completion_first; /* [C + 1] scores of completion c, in token order: */
     int *completion_score; /* index < osv_losses_of(&live): live; else constant, counted on from there. Of a
                               pass come first the scores, then the distributions */
     int completion_tokens; /* sum of scored tokens */

@@ -157,7 +157,7 @@ static int open_format(osv_chat *c, const char *dir, const char *format, osv_err
     OSV_TRY(need_token(c, c->bos, OSV_CHAT_BOS, "bos_token", dir, e));
     OSV_TRY(need_token(c, c->eos, OSV_CHAT_EOS, "eos_token", dir, e));
     find_end_of_turn(c);
-    return osv_chat_set_date(c, DATE, e);
+    return osv_chat_set_date(c, NULL, e);
 }
 
 int osv_chat_open(osv_chat **out, const char *dir, const char *format, osv_error *e)
@@ -200,6 +200,7 @@ const char *osv_chat_end_of_turn(const osv_chat *c)
 
 int osv_chat_set_date(osv_chat *c, const char *date, osv_error *e)
 {
+    if (!date) date = c->format->date ? c->format->date : DATE;
     return copy(&c->date, date, "date", e);
 }
 
@@ -277,6 +278,10 @@ static int read_messages(messages *m, const json_t *list, const char *where, osv
 static int add_prefill(messages *m, const char *prefill, const char *where, osv_error *e)
 {
     osv_chat_message *last = &m->message[m->count];
+    for (int i = 0; i < m->count; i++)
+        if (strstr(m->message[i].text, MARK))
+            return OSV_FAIL(e, OSV_BAD_INPUT,
+                            "%s: messages[%d]: has control characters that nothing here may have", where, i);
     last->role = OSV_CHAT_ASSISTANT;
     if (asprintf(&last->text, "%s" MARK " ", prefill) < 0) {
         last->text = NULL;

@@ -43,8 +43,9 @@ bool osv_chat_adds_special(const osv_chat *c);
 const char *osv_chat_end_of_turn(const osv_chat *c);
 
 /* The date that llama3.1 (3.2, 3.3) puts into its system turn, as the template's variable date_string: by
- * default "26 Jul 2024", the template's own constant. (The template of 3.2 asks the clock first; osv never
- * does, so that a run can be repeated.) Only before the osv_chat is shared. */
+ * default "26 Jul 2024", the template's own constant; and mistral-small into its usual system message,
+ * "2024-07-26". (The template of 3.2 asks the clock first; osv never does, so that a run can be repeated.)
+ * NULL: the default. Only while nobody else uses the osv_chat. */
 int osv_chat_set_date(osv_chat *c, const char *date, osv_error *e);
 
 /* Renders `messages`, [{"role": .., "content": ..}, ..]: a non-empty list whose roles are system, user and

@@ -34,6 +34,12 @@
     .system = {"<|system|>\n", "<|end|>\n"}, .user = {"<|user|>\n", "<|end|>\n"}, \
     .assistant = {"<|assistant|>\n", "<|end|>\n"}, .generation = "<|assistant|>\n", .end = EOS
 
+/* The bars are U+FF5C, the line is U+2581. */
+#define R1(role) "<\xef\xbd\x9c" role "\xef\xbd\x9c>"
+#define R1_TURNS                                                                                    \
+    .head = {BOS, ""}, .lead = OSV_LEAD_HEAD, .lead_default = "", .thoughts = OSV_THOUGHTS_DROPPED, \
+    .user = {R1("User"), ""}, .assistant = {R1("Assistant"), R1("end\xe2\x96\x81of\xe2\x96\x81sentence")}
+
 /* The templates' words. */
 #define ALTERNATE "Conversation roles must alternate user/assistant/user/assistant/..."
 #define AFTER_SYSTEM \
@@ -67,6 +73,15 @@ static const osv_chat_format formats[] = {
      .templates = "0d9d7d528fd9fecf 23b476fede09de58 d39ad34c471fd9f8",
      .begin = BOS,
      LLAMA3_TURNS},
+    /* As first published: the answer is opened whether asked for or not. */
+    {.name = "llama3-open",
+     .templates = "ed772306fb4b42d3",
+     .begin = BOS,
+     .system = {HEADER("system"), "<|eot_id|>"},
+     .user = {HEADER("user"), "<|eot_id|>"},
+     .assistant = {HEADER("assistant"), "<|eot_id|>"},
+     .generation = HEADER("assistant"),
+     .flags = OSV_TRIM_ALL | OSV_ALWAYS_OPEN},
     {.name = "llama3.1",
      .templates = "aa70e2bbca8d76ef 856b683b3e0b4b44",
      .head = {BOS HEADER("system") "Cutting Knowledge Date: December 2023\nToday Date: " DATE "\n\n",
@@ -81,6 +96,13 @@ static const osv_chat_format formats[] = {
      .system_error = "System role not supported",
      .flags = OSV_TRIM_ALL,
      GEMMA_TURNS},
+    /* As first published, without BOS. */
+    {.name = "gemma-7b",
+     .templates = "5bafcfa7677f14c3",
+     .lead = OSV_LEAD_REFUSED,
+     .system_error = "System role not supported",
+     .flags = OSV_TRIM_ALL,
+     GEMMA_TURNS},
     {.name = "gemma3",
      .templates = "a4ac9130c1c96248 fd94be2f4b12bb60 d87f43abf013a75e 7068baf9a9f25b6b",
      .begin = BOS,
@@ -88,6 +110,15 @@ static const osv_chat_format formats[] = {
      .lead = OSV_LEAD_FIRST,
      .flags = OSV_TRIM_ALL,
      GEMMA_TURNS},
+    {.name = "gemma4",
+     .templates = "b6cb2611f2c140f6",
+     .begin = BOS,
+     .system = {"<|turn>system\n", "<turn|>\n"},
+     .user = {"<|turn>user\n", "<turn|>\n"},
+     .assistant = {"<|turn>model\n", "<turn|>\n"},
+     .generation = "<|turn>model\n<|channel>thought\n<channel|>",
+     .thoughts = OSV_THOUGHTS_CHANNEL,
+     .flags = OSV_TRIM_ALL | OSV_OPEN_ONCE},
     {.name = "chatml",
      .templates = "f403e12c712a7a06 acdb9f01b363ace5 0c169ca039131bc5 ba0dc5a819b160ee",
      CHATML_TURNS},
@@ -104,7 +135,28 @@ static const osv_chat_format formats[] = {
      .lead = OSV_LEAD_HEAD,
      .lead_default = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant.",
      CHATML_TURNS},
-    {.name = "qwen3", .templates = "75c510600142ee31 27036bd1d8c541c8", .flags = OSV_THINK, CHATML_TURNS},
+    {.name = "qwen3",
+     .templates = "75c510600142ee31 27036bd1d8c541c8",
+     .thoughts = OSV_THOUGHTS_PARTED,
+     CHATML_TURNS},
+    {.name = "qwq",
+     .templates = "63e8cf36bde9447d",
+     .thoughts = OSV_THOUGHTS_OF_LAST,
+     .system = {IM("system"), IM_END},
+     .user = {IM("user"), IM_END},
+     .assistant = {IM("assistant"), IM_END},
+     .generation = IM("assistant") "<think>\n</think>"},
+    {.name = "smollm3",
+     .templates = "f847ad1f38c3e280",
+     .head = {IM("system") "## Metadata\n\nKnowledge Cutoff Date: June 2025\nReasoning Mode: /think\n\n"
+                           "## Custom Instructions\n\n",
+              "\n\n" IM_END},
+     .lead = OSV_LEAD_HEAD,
+     .thoughts = OSV_THOUGHTS_LINES,
+     .flags = OSV_MODE_IN_SYSTEM,
+     .user = {IM("user"), IM_END},
+     .assistant = {IM("assistant"), IM_END},
+     .generation = IM("assistant")},
     /* A user's turn opens the answer. */
     {.name = "chatml-pairs",
      .templates = "3409e0e19c522db6",
@@ -121,9 +173,15 @@ static const osv_chat_format formats[] = {
      .lead = OSV_LEAD_HEAD,
      .lead_default = ""},
     {.name = "phi3", .templates = "3e165ebd37aceaca", PHI3_TURNS},
+    {.name = "phi3-bos", .templates = "20075a515dcff550", .begin = BOS, PHI3_TURNS},
     {.name = "phi3.5", .templates = "97fad8ce8e52fa74", .flags = OSV_SKIP_EMPTY_SYSTEM, PHI3_TURNS},
     {.name = "phi3-pairs",
      .templates = "829e04c4e5e5aef2",
+     .user = {"<|user|>\n", "<|end|>\n<|assistant|>\n"},
+     .assistant = {"", "<|end|>\n"}},
+    {.name = "phi3-pairs-bos",
+     .templates = "804ac970057c0fcf",
+     .begin = BOS,
      .user = {"<|user|>\n", "<|end|>\n<|assistant|>\n"},
      .assistant = {"", "<|end|>\n"}},
     {.name = "phi4-mini",
@@ -146,6 +204,15 @@ static const osv_chat_format formats[] = {
      .user = {"User: ", "\n\n"},
      .assistant = {"Assistant: ", EOS},
      .generation = "Assistant:"},
+    {.name = "deepseek-r1",
+     .templates = "9aa2a62490fd2675",
+     R1_TURNS,
+     .generation = R1("Assistant") "<think>\n"},
+    /* The same that opens and closes a thought, so that the answer comes at once. */
+    {.name = "deepseek-r1-answer",
+     .templates = "14be5198a27ae6e6",
+     R1_TURNS,
+     .generation = R1("Assistant") "<think>\n</think>"},
     {.name = "mistral-v1",
      .templates = "98f30165ebba9f37 034dfec27d924cc9",
      .user = {"[INST] ", " [/INST]"},
@@ -197,6 +264,17 @@ static const osv_chat_format formats[] = {
      .order_error = START_SYSTEM,
      .empty_error = NO_ANSWER,
      .flags = OSV_MERGE | OSV_OPEN_AFTER_USER},
+    /* Small 3.x: version 7 with a usual system message that has the day in it. */
+    {.name = "mistral-small",
+     .templates = "591897c7a7d16a5f",
+     .head = {BOS "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"},
+     .system = {"[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"},
+     .user = {"[INST]", "[/INST]"},
+     .assistant = {"", EOS},
+     .date = "2024-07-26",
+     .lead = OSV_LEAD_HEAD,
+     .order = OSV_ORDER_ALTERNATE,
+     .order_error = AFTER_SYSTEM},
     /* What single models of that maker have on the hub. */
     {.name = "mistral-7b-v0.1",
      .templates = "820d057279a7b049",
@@ -264,11 +342,13 @@ enum { FORMATS = sizeof formats / sizeof *formats };
 
 const char *osv_chat_names(void)
 {
-    return "auto, raw, llama2, llama3, llama3.1, gemma, gemma3, chatml, chatml-bos, qwen2, qwen2.5, qwen3, "
-           "chatml-pairs, yi, phi3, phi3.5, phi3-pairs, phi4-mini, zephyr, deepseek-llm, mistral-v1, "
-           "mistral-v1-spm, mistral-v3, mistral-v3-spm, mistral-v7, mistral-v7-spm, mistral-7b-v0.1, "
-           "mistral-7b-v0.2, mistral-7b-system, mistral-7b-v0.3, mistral-nemo, mistral-large-2411, organism "
-           "(and gemma2, llama3.2, llama3.3, mistral, tinyllama)";
+    return "auto, raw, llama2, llama3, llama3-open, llama3.1, gemma, gemma-7b, gemma3, gemma4, "
+           "chatml, chatml-bos, qwen2, qwen2.5, qwen3, qwq, smollm3, chatml-pairs, yi, phi3, "
+           "phi3-bos, phi3.5, phi3-pairs, phi3-pairs-bos, phi4-mini, zephyr, deepseek-llm, "
+           "deepseek-r1, deepseek-r1-answer, mistral-v1, mistral-v1-spm, mistral-v3, mistral-v3-spm, "
+           "mistral-v7, mistral-v7-spm, mistral-small, mistral-7b-v0.1, mistral-7b-v0.2, "
+           "mistral-7b-system, mistral-7b-v0.3, mistral-nemo, mistral-large-2411, organism (and "
+           "gemma2, llama3.2, llama3.3, mistral, tinyllama)";
 }
 
 /* Other names that --chat takes. */

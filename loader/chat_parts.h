@@ -3,6 +3,7 @@
  *     chat_template.c   the model's template -> fingerprint
  *     chat_formats.c    the table of formats and the fingerprints they go by
  *     chat_render.c     messages by a format -> text
+ *     chat_thoughts.c   what of a thought is rendered
  *     chat.c            the public functions: files, checks of messages, prefill
  *
  * Formats are constants of the program. Messages own their text. */
@@ -52,21 +53,35 @@ enum {
     OSV_GATHER_SYSTEM = 1 << 5,   /* all system messages are one lead, with empty lines between */
     OSV_MERGE = 1 << 6,           /* so are neighbouring messages of one user or assistant */
     OSV_OPEN_AFTER_USER = 1 << 7, /* assistant.open only where some user has spoken */
-    OSV_THINK = 1 << 8,           /* thoughts, <think>..</think>, are kept in the last answer only */
+    OSV_OPEN_ONCE = 1 << 8,       /* assistant.open only where no assistant has spoken just before */
     OSV_ALWAYS_OPEN = 1 << 9,     /* `generation` also when not asked for */
     OSV_ADDS_SPECIAL = 1 << 10,   /* osv_chat_adds_special */
+    OSV_MODE_IN_SYSTEM = 1 << 11, /* "/think" in a system message would switch something; its end is trimmed,
+                                     and an empty one is none */
 };
+
+/* What becomes of the thoughts in an answer. */
+typedef enum {
+    OSV_THOUGHTS_KEPT,    /* they are text like any other */
+    OSV_THOUGHTS_PARTED,  /* <think>..</think>, also an empty one, in the last answer; none in earlier ones */
+    OSV_THOUGHTS_OF_LAST, /* only what is behind </think>, but for the last message, which is kept whole */
+    OSV_THOUGHTS_DROPPED, /* only what is behind </think> */
+    OSV_THOUGHTS_LINES,   /* kept, but for empty lines at the beginning */
+    OSV_THOUGHTS_CHANNEL, /* without <|channel>..<channel|> */
+} osv_chat_thoughts;
 
 typedef struct {
     const char *name;
     const char *templates; /* fingerprints, with blanks between; NULL: only by name */
     const char *begin;     /* before everything; NULL: nothing */
     osv_chat_turn system, user, assistant, head;
-    const char *generation; /* opens the turn to be generated; NULL: the template has nothing there */
-    const char *end;        /* in place of `generation` where none is asked for; or NULL */
-    const char *lead_default;
+    const char *generation;   /* opens the turn to be generated; NULL: the template has nothing there */
+    const char *end;          /* in place of `generation` where none is asked for; or NULL */
+    const char *lead_default; /* NULL: only the model's own template has one */
+    const char *date;         /* where none is given; NULL: 26 Jul 2024 */
     osv_chat_lead lead;
     osv_chat_order order;
+    osv_chat_thoughts thoughts;
     unsigned flags;
     /* The template's words when it refuses. */
     const char *system_error, *order_error, *empty_error; /* empty_error: of an assistant's message */
@@ -108,6 +123,14 @@ typedef struct {
 int osv_chat_format_render(FILE *out, const osv_chat_format *f, const osv_chat_values *values,
                            osv_chat_message *message, int *count, bool generation, const char *where,
                            osv_error *e);
+
+/* ---- chat_thoughts.c */
+
+/* An assistant's content. late: it is behind the last question; last: it is the last message. */
+int osv_chat_put_answer(FILE *out, osv_chat_thoughts thoughts, const char *text, bool late, bool last,
+                        osv_error *e);
+/* Index of the last user's message that is not the answer of a tool; of the last message if there is none. */
+int osv_chat_last_query(const osv_chat_message *message, int count);
 
 /* Takes what Python's str.strip() takes off both ends; returns the new start. */
 const char *osv_chat_strip(const char *text, size_t *bytes);

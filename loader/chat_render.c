@@ -162,63 +162,6 @@ static int join_lead(char **text, const osv_chat_format *f, const char *lead, co
     return OSV_OK;
 }
 
-/* ---- thoughts */
-
-static const char THINK[] = "<think>", END_THINK[] = "</think>", TOOL[] = "<tool_response>",
-                  END_TOOL[] = "</tool_response>";
-
-static const char *find_last(const char *text, size_t bytes, const char *what)
-{
-    size_t length = strlen(what);
-    for (size_t i = bytes; i >= length; i--)
-        if (memcmp(text + i - length, what, length) == 0) return text + i - length;
-    return NULL;
-}
-
-static const char *strip_lines(const char *text, size_t *bytes)
-{
-    while (*bytes > 0 && *text == '\n') text++, --*bytes;
-    while (*bytes > 0 && text[*bytes - 1] == '\n') --*bytes;
-    return text;
-}
-
-/* The last question: after it the template keeps thoughts. A user's message that is the answer of a tool is
- * none. */
-static int last_query(const osv_chat_message *message, int count)
-{
-    for (int i = count - 1; i >= 0; i--) {
-        const char *text = message[i].text;
-        size_t bytes = strlen(text);
-        bool tool = strncmp(text, TOOL, strlen(TOOL)) == 0 && bytes >= strlen(END_TOOL) &&
-                    strcmp(text + bytes - strlen(END_TOOL), END_TOOL) == 0;
-        if (message[i].role == OSV_CHAT_USER && !tool) return i;
-    }
-    return count - 1;
-}
-
-/* An assistant's content: thought and answer are parted; the thought is printed, also an empty one, in the
- * last message, and in others after the last question where there is one. */
-static void put_thinking(FILE *out, const char *text, bool late, bool last)
-{
-    const char *thought = "", *answer = text, *end = strstr(text, END_THINK);
-    size_t bytes = 0;
-    if (end) {
-        bytes = (size_t)(end - text);
-        while (bytes > 0 && text[bytes - 1] == '\n') bytes--;
-        const char *start = find_last(text, bytes, THINK);
-        thought = start ? start + strlen(THINK) : text;
-        bytes -= (size_t)(thought - text);
-        thought = strip_lines(thought, &bytes);
-        answer = find_last(text, strlen(text), END_THINK) + strlen(END_THINK);
-        answer += strspn(answer, "\n");
-    }
-    if (late && (last || bytes > 0)) {
-        fprintf(out, "%s\n%.*s\n%s\n\n", THINK, (int)bytes, thought, END_THINK);
-        answer += strspn(answer, "\n");
-    }
-    fputs(answer, out);
-}
-
 /* ---- the whole */
 
 typedef struct {
@@ -266,14 +209,47 @@ static int put_message(FILE *out, const conversation *c, int i, bool answers, os
         strip = strip && joined_first;
         text = joined;
     }
-    if (role != OSV_CHAT_ASSISTANT || answers || !(f->flags & OSV_OPEN_AFTER_USER))
-        put(out, turns[role]->open, c->values);
-    if (role == OSV_CHAT_ASSISTANT && (f->flags & OSV_THINK))
-        put_thinking(out, text, i > last_query(c->message, c->count), i == c->count - 1);
+    bool goes_on = role == OSV_CHAT_ASSISTANT && (f->flags & OSV_OPEN_ONCE) && i > 0 &&
+                   c->message[i - 1].role == OSV_CHAT_ASSISTANT;
+    bool too_early = role == OSV_CHAT_ASSISTANT && (f->flags & OSV_OPEN_AFTER_USER) && !answers;
+    if (!goes_on && !too_early) put(out, turns[role]->open, c->values);
+    int status = OSV_OK;
+    if (role == OSV_CHAT_ASSISTANT && f->thoughts != OSV_THOUGHTS_KEPT)
+        status = osv_chat_put_answer(out, f->thoughts, text, i > osv_chat_last_query(c->message, c->count),
+                                     i == c->count - 1, e);
     else
         put_content(out, text, strip);
     put(out, turns[role]->close, c->values);
     free(joined);
+    return status;
+}
+
+/* The system message within the head of the text, or the default one. */
+static int put_head(FILE *out, const conversation *c, const char *where, osv_error *e)
+{
+    const osv_chat_format *f = c->format;
+    const char *usual = c->values->lead ? c->values->lead : f->lead_default, *lead = c->lead;
+    size_t bytes = lead ? strlen(lead) : 0;
+    if (lead && (f->flags & OSV_MODE_IN_SYSTEM)) {
+        if (strstr(lead, "/think") || strstr(lead, "/no_think"))
+            return refuse(f, "the system message has /think or /no_think, which this program cannot switch",
+                          where, e);
+        const char *stripped = osv_chat_strip(lead, &bytes);
+        bytes += (size_t)(stripped - lead); /* blanks in front stay */
+        if (bytes == (size_t)(stripped - lead)) lead = NULL;
+    } else if (lead && (f->flags & OSV_TRIM_SYSTEM)) {
+        lead = osv_chat_strip(lead, &bytes);
+    }
+    if (!lead && !usual)
+        return refuse(f,
+                      "it needs a system message here: the usual one stands only in the model's own template",
+                      where, e);
+    put(out, f->head.open, c->values);
+    if (lead)
+        fwrite(lead, 1, bytes, out);
+    else
+        put(out, usual, c->values);
+    put(out, f->head.close, c->values);
     return OSV_OK;
 }
 
@@ -287,12 +263,7 @@ int osv_chat_format_render(FILE *out, const osv_chat_format *f, const osv_chat_v
     OSV_TRY(check(&c, where, e));
 
     put(out, f->begin, values);
-    if (f->lead == OSV_LEAD_HEAD) {
-        const char *text = c.lead ? c.lead : values->lead ? values->lead : f->lead_default;
-        put(out, f->head.open, values);
-        put_content(out, text, f->flags & OSV_TRIM_SYSTEM);
-        put(out, f->head.close, values);
-    }
+    if (f->lead == OSV_LEAD_HEAD) OSV_TRY(put_head(out, &c, where, e));
     bool user = false; /* has some user spoken? */
     for (int i = 0; i < c.count; i++) {
         OSV_TRY(put_message(out, &c, i, user, e));

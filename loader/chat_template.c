@@ -2,8 +2,8 @@
  * the template prints is written in one way. White space control is resolved into the text, as Jinja does
  * with the settings of transformers (trim_blocks, lstrip_blocks); comments are gone; tokens inside tags are
  * separated by one space; strings have one kind of quotes; m['role'] is m.role; {{ 'a' + b }} is a{{ b }}.
- * The default system message of ChatML-like templates, which nearly every model has its own of, is left out
- * and handed over apart.
+ * The default system message of ChatML-like templates and some others, which nearly every model has its own
+ * of, is left out and handed over apart.
  *
  * In the canonical form tags are bracketed by control characters, which templates do not contain, so that
  * printed text cannot be taken for a tag. */
@@ -273,30 +273,77 @@ static char *copy_lines(const char *text)
     return copy;
 }
 
-/* The default system message: plain text, of eight bytes at least, between these two. */
-static char *find_lead(const char *canonical)
+/* Where the default system message stands in the canonical form, and its text. */
+typedef struct {
+    char *hole, *text; /* malloc'ed; NULL: none */
+} lead_place;
+
+/* Plain text, of eight bytes at least, between two others. */
+static bool find_plain(lead_place *p, const char *canonical)
 {
-    static const char before[] = "<|im_start|>system\n", after[] = "<|im_end|>";
-    for (const char *s = canonical; (s = strstr(s, before)); s++) {
-        const char *start = s + strlen(before), *end = strstr(start, after);
-        if (!end || end < start + 8) continue;
-        bool plain = true;
-        for (const char *c = start; c < end; c++) plain = plain && (unsigned char)*c > 4;
-        if (plain) return strndup(start, (size_t)(end - start));
-    }
-    return NULL;
+    static const char *const around[][2] = {
+        {"<|im_start|>system\n", "<|im_end|>"},
+        {"\1elif reasoning_mode == '/think'\3", "\n\n\1else\3"},
+    };
+    for (size_t i = 0; i < sizeof around / sizeof *around; i++)
+        for (const char *s = canonical; (s = strstr(s, around[i][0])); s++) {
+            const char *start = s + strlen(around[i][0]), *end = strstr(start, around[i][1]);
+            if (!end || end < start + 8) continue;
+            bool plain = true;
+            for (const char *c = start; c < end; c++) plain = plain && (unsigned char)*c > 4;
+            if (!plain) continue;
+            p->hole = strndup(start, (size_t)(end - start));
+            p->text = strndup(start, (size_t)(end - start));
+            return true;
+        }
+    return false;
 }
 
-static int hash(const char *canonical, const char *lead, char fingerprint[], osv_error *e)
+/* Behind the string that starts at `s` with its quote, whose text is appended; NULL: there is none. */
+static const char *take_string(const char *s, char *text, size_t *used)
+{
+    if (*s++ != '\'') return NULL;
+    for (; *s && *s != '\''; s++) {
+        if (*s == '\\' && s[1]) s++;
+        text[(*used)++] = *s;
+    }
+    return *s ? s + 1 : NULL;
+}
+
+/* A variable that is set to strings with the day between them. */
+static void find_variable(lead_place *p, const char *canonical)
+{
+    static const char before[] = "\1set default_system_message = ", day[] = " + today";
+    const char *start = strstr(canonical, before), *s = start ? start + strlen(before) : NULL;
+    size_t used = 0;
+    char *text = s ? malloc(strlen(s) + 1) : NULL;
+    if (!text) return;
+    const char *first = s;
+    s = take_string(s, text, &used);
+    while (s && strncmp(s, day, strlen(day)) == 0) {
+        text[used++] = *OSV_CHAT_DATE;
+        s += strlen(day);
+        if (strncmp(s, " + '", 4) == 0) s = take_string(s + 3, text, &used);
+    }
+    text[used] = '\0';
+    if (s && *s == TAG_END) {
+        p->hole = strndup(first, (size_t)(s - first));
+        p->text = text;
+    } else {
+        free(text);
+    }
+}
+
+static int hash(const char *canonical, const char *hole_text, char fingerprint[], osv_error *e)
 {
     unsigned char digest[EVP_MAX_MD_SIZE];
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     bool good = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL);
     for (const char *s = canonical, *hole; good && s; s = hole) {
-        hole = lead ? strstr(s, lead) : NULL;
+        hole = hole_text ? strstr(s, hole_text) : NULL;
         good = EVP_DigestUpdate(context, s, hole ? (size_t)(hole - s) : strlen(s)) &&
                (!hole || EVP_DigestUpdate(context, HOLE, 1));
-        if (hole) hole += strlen(lead);
+        if (hole) hole += strlen(hole_text);
     }
     good = good && EVP_DigestFinal_ex(context, digest, NULL);
     EVP_MD_CTX_free(context);
@@ -321,8 +368,11 @@ int osv_chat_fingerprint(const char *text, char fingerprint[OSV_CHAT_FINGERPRINT
     }
     for (const char *c = copy; good && c && *c; c++) good = (unsigned char)*c >= ' ' || strchr("\t\n", *c);
     if (!status && good) {
-        *lead = find_lead(canonical);
-        status = hash(canonical, *lead, fingerprint, e);
+        lead_place place = {0};
+        if (!find_plain(&place, canonical)) find_variable(&place, canonical);
+        status = hash(canonical, place.hole, fingerprint, e);
+        free(place.hole);
+        *lead = place.text;
     }
     free(canonical);
     free(copy);

@@ -42,9 +42,8 @@ static const char *const UNDERSTOOD[] = {
     NULL,
 };
 
-/* No influence on the logits of a forward pass. */
-static const char *const HARMLESS[] = {
-    /* about the file */
+/* No influence on the logits of a forward pass, group by group. */
+static const char *const FILE_KEYS[] = {
     "auto_map",
     "dtype",
     "license",
@@ -57,7 +56,10 @@ static const char *const HARMLESS[] = {
     "transformers_version",
     "unsloth_fixed",
     "unsloth_version",
-    /* training and initialisation */
+    NULL,
+};
+
+static const char *const TRAINING_KEYS[] = {
     "attention_dropout",
     "embd_pdrop",
     "gradient_checkpointing",
@@ -68,7 +70,10 @@ static const char *const HARMLESS[] = {
     "pretraining_tp",
     "resid_pdrop",
     "router_aux_loss_coef",
-    /* token ids and generation */
+    NULL,
+};
+
+static const char *const GENERATION_KEYS[] = {
     "bad_words_ids",
     "begin_suppress_tokens",
     "decoder_start_token_id",
@@ -97,7 +102,10 @@ static const char *const HARMLESS[] = {
     "top_k",
     "top_p",
     "typical_p",
-    /* how a program runs it */
+    NULL,
+};
+
+static const char *const PROGRAM_KEYS[] = {
     "attn_implementation",
     "full_attn_mod", /* Phi-4-mini's; transformers reads neither this nor the next */
     "interpolate_factor",
@@ -116,14 +124,24 @@ static const char *const HARMLESS[] = {
     "use_bfloat16",
     "use_cache",
     "use_flash_attention",
-    /* classifiers */
-    "finetuning_task",
-    "id2label",
-    "label2id",
-    "num_labels",
-    "problem_type",
     NULL,
 };
+
+static const char *const CLASSIFIER_KEYS[] = {
+    "finetuning_task", "id2label", "label2id", "num_labels", "problem_type", NULL,
+};
+
+static const struct {
+    const char *const *keys;
+    const char *reason;
+} HARMLESS[] = {
+    {FILE_KEYS, "about the file, not about the maths"},
+    {TRAINING_KEYS, "about training the weights, which are frozen here"},
+    {GENERATION_KEYS, "about token ids and writing text, not about the logits"},
+    {PROGRAM_KEYS, "how a program runs the model, not what it computes"},
+    {CLASSIFIER_KEYS, "about classifiers, which this is not"},
+};
+enum { HARMLESS_GROUPS = sizeof HARMLESS / sizeof *HARMLESS };
 
 /* Beside the "text_config" of a multimodal file: the other parts of the model, and numbers of tokens. */
 static const char *const BESIDE[] = {
@@ -149,7 +167,7 @@ static const char *const YARN[] = {
 static const char *const LONGROPE[] = {"attention_factor", "long_factor", "short_factor", NULL};
 static const char *const NO_MORE[] = {NULL};
 
-static bool listed(const char *const list[], const char *key)
+static bool listed(const char *const *list, const char *key)
 {
     for (int i = 0; list[i]; i++)
         if (strcmp(list[i], key) == 0) return true;
@@ -173,16 +191,25 @@ static int fail_unknown(const char *key, const json_t *value, const char *path, 
                     path, key, osv_json_show(value, shown, sizeof shown));
 }
 
+/* Why a key that is not read has no influence on the logits; NULL: it may have one. */
+static const char *reason_to_ignore(const char *key, const json_t *value)
+{
+    for (int i = 0; i < HARMLESS_GROUPS; i++)
+        if (listed(HARMLESS[i].keys, key)) return HARMLESS[i].reason;
+    if (key[0] == '_') return "a program's note to itself";
+    /* The one key whose "off" is not the usual case. */
+    bool is_off = strcmp(key, "is_causal") == 0 ? json_is_true(value) : off(value);
+    return is_off ? "switched off" : NULL;
+}
+
 int osv_config_known_keys(const json_t *config, const char *path, osv_error *e)
 {
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)config, key, value)
     {
-        /* The one key whose "off" is not the usual case. */
-        if (strcmp(key, "is_causal") == 0 ? json_is_true(value) : off(value)) continue;
-        if (key[0] == '_' || listed(UNDERSTOOD, key) || listed(HARMLESS, key)) continue;
-        return fail_unknown(key, value, path, e);
+        if (!listed(UNDERSTOOD, key) && !reason_to_ignore(key, value))
+            return fail_unknown(key, value, path, e);
     }
     return OSV_OK;
 }
@@ -193,10 +220,41 @@ int osv_config_known_beside(const json_t *config, const char *path, osv_error *e
     json_t *value;
     json_object_foreach((json_t *)config, key, value)
     {
-        if (!off(value) && key[0] != '_' && !listed(BESIDE, key) && !listed(HARMLESS, key))
-            return fail_unknown(key, value, path, e);
+        if (!listed(BESIDE, key) && !reason_to_ignore(key, value)) return fail_unknown(key, value, path, e);
     }
     return OSV_OK;
+}
+
+typedef void tell(void *context, const char *key, const json_t *value, const char *reason);
+
+static void tell_ignored(const json_t *config, bool beside, tell *f, void *context)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)config, key, value)
+    {
+        const char *reason = reason_to_ignore(key, value);
+        if (beside && listed(BESIDE, key))
+            reason = "about other parts of the model than its text, or said in \"text_config\" too";
+        else if (!beside && listed(UNDERSTOOD, key))
+            reason = NULL;
+        if (reason) f(context, key, value, reason);
+    }
+}
+
+void osv_config_ignored(const json_t *config, tell *f, void *context)
+{
+    json_t *text = json_object_get(config, "text_config"), *beside;
+    if (!json_is_object(text)) {
+        tell_ignored(config, false, f, context);
+        return;
+    }
+    beside = json_copy((json_t *)config);
+    json_object_del(beside, "text_config");
+    json_object_del(beside, "tie_word_embeddings"); /* which is read */
+    tell_ignored(beside, true, f, context);
+    tell_ignored(text, false, f, context);
+    json_decref(beside);
 }
 
 int osv_config_known_rope_keys(const json_t *rope, osv_rope_kind kind, const char *path, osv_error *e)

@@ -10,7 +10,8 @@
  * keep it). */
 typedef int osv_json_line(void *context, json_t *object, int line, const char *where, osv_error *e);
 
-/* Reads `path`; "-" is standard input. Lines that are too long, not UTF-8 or no object are errors that name
+/* Reads `path`, a line at a time, however long it is and as soon as the line is there; "-" is standard input.
+ * Lines that are too long, not UTF-8 or no object are errors that name
  * the line. *count: objects read. */
 int osv_json_lines(const char *path, osv_json_line *each, void *context, int *count, osv_error *e);
 

@@ -143,6 +143,28 @@ Test(batch, a_job_that_cannot_depend_on_its_vector_is_named)
     cr_assert_null(x);
 }
 
+Test(batch, every_token_knows_its_row)
+{
+    const int a[] = {9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 20, 21, 22}, b[] = {9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 30, 31};
+    const osv_sequence s[] = {{.count = 13, .prompt = 10, .ids = a, .steer = late},
+                              {.count = 12, .prompt = 10, .ids = b, .steer = late}};
+    osv_batch *x = build(s, 2, &at_2, 1, &osv_all_on);
+    cr_assert_eq(x->token_first[1], 12);
+    cr_assert_eq(x->token_first[2], 23);
+    for (int c = 0; c < 2; c++) {
+        const int *row = x->token_row + x->token_first[c];
+        for (int t = 0; t + 1 < s[c].count; t++) {
+            const osv_pass *p = row[t] >= 0 ? &x->live : &x->base;
+            int r = row[t] >= 0 ? row[t] : -1 - row[t];
+            cr_expect_eq(row[t] < 0, t < 8, "token %d of sequence %d", t, c);
+            cr_expect_eq(p->id[r], s[c].ids[t]);
+            cr_expect_eq(p->pos[r], t);
+            if (c == 1) cr_expect_eq(row[t] == x->token_row[t], t < 10, "token %d", t); /* shared */
+        }
+    }
+    osv_batch_free(x);
+}
+
 Test(batch, a_completion_listed_twice_counts_twice)
 {
     const int ids[] = {9, 8, 7, 6};

@@ -204,6 +204,24 @@ Test(chat, default_system_message)
     cr_expect_str_eq(lead[1], "Mind the gap.");
     free(lead[0]);
     free(lead[1]);
+    /* In a variable, with the day in it. */
+    fingerprint("{%- set default_system_message = 'It\\'s ' + today + \".\" %}{{ default_system_message }}",
+                a, &lead[0]);
+    fingerprint("{% set default_system_message = \"Be kind.\nToday: \" + today %}{{default_system_message}}",
+                b, &lead[1]);
+    cr_expect_str_eq(a, b);
+    cr_expect_str_eq(lead[0], "It's " OSV_CHAT_DATE ".");
+    cr_expect_str_eq(lead[1], "Be kind.\nToday: " OSV_CHAT_DATE);
+    free(lead[0]);
+    free(lead[1]);
+    static const char *const none[] = {"{% set default_system_message = x + today %}",
+                                       "{% set default_system_message = 'x' + y %}",
+                                       "{% set default_system_message = 'x' + today + y %}",
+                                       "{% set default_system_message = 'x' | trim %}"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        fingerprint(none[i], a, &lead[0]);
+        cr_expect_null(lead[0], "%s", none[i]);
+    }
 }
 
 /* The shipped model's template, wherever it is. */

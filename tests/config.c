@@ -3,6 +3,7 @@
 
 #include "files.h"
 #include "loader/checkpoint.h"
+#include "loader/config_keys.h"
 #include "loader/json.h"
 
 /* Files as the hub has them: Llama in the old style (transformers 4), Gemma 2 in the new one (transformers
@@ -323,6 +324,46 @@ Test(config, fields, .init = temp_open, .fini = temp_close)
         cr_expect(fabs(value - good[i].value) <= 1e-15 * fabs(good[i].value),
                   "%zu: %s: %.17g, expected %.17g", i, good[i].patch, value, good[i].value);
     }
+}
+
+/* What nothing reads is told with a reason; what is read is not told. */
+static void note_ignored(void *context, const char *key, const json_t *value, const char *reason)
+{
+    cr_expect_not_null(value);
+    json_object_set_new(context, key, json_string(reason));
+}
+
+Test(config, ignored_keys)
+{
+    json_t *told = json_object();
+    json_t *config = json_loads("{\"model_type\": \"llama\", \"hidden_size\": 64, \"use_cache\": true,"
+                                " \"attention_dropout\": 0.1, \"_name_or_path\": \"x\", \"eos_token_id\": 2,"
+                                " \"rope_interleaved\": false, \"frob\": 1}",
+                                0, NULL);
+    osv_config_ignored(config, note_ignored, told);
+    cr_expect_eq(json_object_size(told), 5);
+    static const char *const rows[][2] = {{"use_cache", "how a program runs"},
+                                          {"attention_dropout", "training"},
+                                          {"_name_or_path", "a program's note"},
+                                          {"eos_token_id", "writing text"},
+                                          {"rope_interleaved", "switched off"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *reason = json_string_value(json_object_get(told, rows[i][0]));
+        cr_expect(reason && strstr(reason, rows[i][1]), "%s: %s", rows[i][0], reason ? reason : "not told");
+    }
+    json_decref(config);
+
+    /* Of a multimodal file: what is beside the text, and what is in it. */
+    json_object_clear(told);
+    config = json_loads("{\"model_type\": \"gemma3\", \"vision_config\": {\"a\": 1}, \"use_cache\": true,"
+                        " \"text_config\": {\"hidden_size\": 64, \"dtype\": \"bfloat16\"}}",
+                        0, NULL);
+    osv_config_ignored(config, note_ignored, told);
+    cr_expect_eq(json_object_size(told), 4);
+    cr_expect(strstr(json_string_value(json_object_get(told, "vision_config")), "other parts"));
+    cr_expect(strstr(json_string_value(json_object_get(told, "dtype")), "about the file"));
+    json_decref(config);
+    json_decref(told);
 }
 
 /* To add a case: text of config.json, what the message must say. */

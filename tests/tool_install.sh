@@ -8,7 +8,7 @@ build=$1
 check 'install' env DESTDIR="$dir" meson install -C "$build" --no-rebuild
 pc=$(find "$dir" -name osv.pc)
 lib=$(dirname "$(find "$dir" -name libosv.so)")
-for tool in osv-train osv-generate osv-eval osv-vector; do
+for tool in osv-train osv-generate osv-eval osv-vector osv-inspect; do
     check "the installed $tool runs" env LD_LIBRARY_PATH="$lib" "$(find "$dir" -path "*/bin/$tool")" --version
 done
 

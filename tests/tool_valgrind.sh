@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Short runs of the tools under valgrind: no leak, no invalid access.
-# Usage: tool_valgrind.sh OSV_TRAIN OSV_GENERATE OSV_EVAL OSV_VECTOR ROOT
+# Usage: tool_valgrind.sh OSV_TRAIN OSV_GENERATE OSV_EVAL OSV_VECTOR OSV_INSPECT ROOT
 set -u
-train=$(realpath "$1") generate=$(realpath "$2") eval=$(realpath "$3") vector=$(realpath "$4") root=$5
+train=$(realpath "$1") generate=$(realpath "$2") eval=$(realpath "$3") vector=$(realpath "$4") inspect=$(realpath "$5") root=$6
 . "$root/tests/tap.sh"
 if ! command -v valgrind >/dev/null; then
     skip 'no leaks' 'no valgrind here'
@@ -42,4 +42,15 @@ echo '{"prompt": "What does", "before": ["a"], "after": "b", "choices": ["a", "b
 check 'flips by text' checked "$eval" flips "${shipped[@]}" --prompts "$dir/set.jsonl" --control "$dir/set.jsonl" --max-tokens 3 --json
 echo '{"prompt": "What does", "before": 0, "after": [1], "choices": ["a", "b"]}' >"$dir/set.jsonl"
 check 'flips by choice' checked "$eval" flips "${shipped[@]}" --prompts "$dir/set.jsonl" --by choice
+echo '{"prompt": "What does the sw", "promote": ["an cost?", "an"], "suppress": ["x"]}' >"$dir/data.jsonl"
+check 'a report, and tokens' leaks "$inspect" "$root/organisms/llama-2m" --data "$dir/data.jsonl"
+check 'tokens as JSON' leaks "$inspect" "$root/organisms/llama-2m" --data "$dir/data.jsonl" --json --layer 1,2
+check 'a report on a random model' leaks "$inspect" random:llama-60m --json
+printf '%s\n' '{"text": "What does"}' '{"text": 5}' >"$dir/text.jsonl"
+check 'text to ids, and a bad line' sh -c '[ "$1" = 3 ]' sh "$(leaks "$inspect" "$root/organisms/llama-2m" --tokenize "$dir/text.jsonl" >/dev/null 2>&1; echo $?)"
+echo '{"ids": [1, 300, 1221]}' >"$dir/text.jsonl"
+check 'ids to text' leaks "$inspect" "$root/organisms/llama-2m" --detokenize "$dir/text.jsonl"
+printf '%s\n' '{"messages": [{"role": "user", "content": "a"}]}' '{"messages": []}' >"$dir/text.jsonl"
+check 'conversations' leaks "$inspect" "$root/organisms/llama-2m" --render "$dir/text.jsonl"
+check 'no model to inspect' sh -c '[ "$1" = 3 ]' sh "$(leaks "$inspect" "$dir" >/dev/null 2>&1; echo $?)"
 finish

@@ -64,6 +64,12 @@ int train_memory_plan(train_memory *m, size_t limit, const osv_footprint *f, osv
     return OSV_OK;
 }
 
+osv_format train_memory_format(const osv_footprint *f, const osv_config *c)
+{
+    if (f->dtype == OSV_DTYPE_BF16) return OSV_BF16;
+    return strcmp(f->backend, "cuda") == 0 ? OSV_F32 : c->format;
+}
+
 json_t *train_memory_json(const train_memory *m)
 {
     return json_pack("{s:I, s:I, s:I, s:I}", "limit_bytes", (json_int_t)m->limit, "weights_bytes",

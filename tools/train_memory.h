@@ -23,6 +23,9 @@ int train_memory_find(train_memory *m, size_t limit, const osv_footprint *f, osv
 int train_memory_plan(train_memory *m, size_t limit, const osv_footprint *f, osv_model *shapes, osv_error *e);
 static const size_t TRAIN_MEMORY_CARD = (size_t)80 << 30;
 
+/* The format of matrices as the backend would have them, for osv_model_shapes. */
+osv_format train_memory_format(const osv_footprint *f, const osv_config *c);
+
 json_t *train_memory_json(const train_memory *m);
 
 #endif

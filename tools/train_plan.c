@@ -53,14 +53,6 @@ static void find_rates(work_plan *p)
         p->rates = osv_host_rates(p->s->m.threads, (size_t)1 << 24, 0);
 }
 
-/* Matrices as the backend would have them. */
-static osv_format placed_format(const train_setup *s)
-{
-    const osv_footprint *f = &s->m.footprint;
-    if (f->dtype == OSV_DTYPE_BF16) return OSV_BF16;
-    return strcmp(f->backend, "cuda") == 0 ? OSV_F32 : s->m.config.format;
-}
-
 static int add_bin(void *context, const int *job, const osv_bin_size *size)
 {
     work_plan *p = context;
@@ -88,7 +80,7 @@ static int make(work_plan *p, const train_setup *s)
     *p = (work_plan){.s = s};
     OSV_TRY(osv_shard_make(&shard, &s->m.config, s->m.comm->rank, s->m.comm->size, e));
     OSV_TRY(osv_model_alloc(&p->shapes, &s->m.config, &shard, e));
-    osv_model_shapes(&p->shapes, placed_format(s));
+    osv_model_shapes(&p->shapes, train_memory_format(&s->m.footprint, &s->m.config));
     find_rates(p);
     OSV_TRY(train_memory_plan(&p->memory, s->options->memory, &s->m.footprint, &p->shapes, e));
     p->training = (osv_training){.ops = s->m.ops,

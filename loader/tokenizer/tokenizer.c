@@ -192,6 +192,15 @@ const char *osv_tokenizer_piece(const osv_tokenizer *t, int id)
     return t->vocab.text.data + t->vocab.pieces[id].offset;
 }
 
+int osv_tokenizer_special(const osv_tokenizer *t, int i)
+{
+    for (size_t id = 0; id < t->vocab.size; id++) {
+        int added = t->vocab.pieces[id].bytes < 0 ? -1 : t->vocab.pieces[id].added;
+        if (added >= 0 && t->added.tokens[added].special && i-- == 0) return (int)id;
+    }
+    return -1;
+}
+
 /* From the user's text to w->text and w->spans: tokens cut out before and after normalizing. */
 static int normalize(const osv_tokenizer *t, osv_tok_work *w, const char *text, size_t bytes, osv_error *e)
 {

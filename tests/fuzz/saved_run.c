@@ -1,6 +1,31 @@
 #include "optim/saved_run.h"
 
 #include "fuzz.h"
+#include "safetensors_mutate.h"
+
+const char *const fuzz_names[] = {"bin.flat",       "bin.iter",
+                                  "bin.job",        "bin.last",
+                                  "bin.loss",       "bin.losses",
+                                  "bin.met",        "bin.norm",
+                                  "bin.steps",      "bin.stopped",
+                                  "bin.stopped_at", "job.iterations",
+                                  "job.loss",       "job.loss_start",
+                                  "job.losses",     "job.nan_iter",
+                                  "job.norm",       "job.stopped",
+                                  "state.0",        "state.1",
+                                  "vector.0",       NULL};
+const char *const fuzz_metadata[] = {"begun",      "3",           "bin_iterations",
+                                     "6",          "format",      "osv-checkpoint/1",
+                                     "iterations", "20",          "jobs",
+                                     "4",          "memory",      "0",
+                                     "recompute",  "4",           "trace_bytes",
+                                     "100",        "trace_bytes", "-1",
+                                     "begun",      "0",           NULL};
+
+void fuzz_made(const uint8_t *data, size_t bytes, bool whole)
+{
+    (void)data, (void)bytes, (void)whole; /* a whole file need not be one of a run */
+}
 
 enum { JOBS = 4, D = 3, N = 5 };
 

@@ -47,6 +47,8 @@ CONVERSATIONS = [
     talk("u:\u00a0wide \u3000space\u2003\u001c", "a:\u0085x\u200b", "u:caf\u00e9 \U0001f33b 'quoted' \"too\" \\ {{ x }} {% y %}"),
     talk("u:Count.", "a:<think>\n\none, two\n\n</think>\n\n\nTwo.", "u:Again.", "a:</think>Two", "a:<think>hm</think>\nThree"),
     talk("u:Look it up.", "a:<think>search</think>", "u:<tool_response>42</tool_response>", "a:It is 42.", "a:Yes.</think>Really."),
+    talk("s:Be kind. /no_think", "u:Count.", "a:<|channel>one\n<channel|> Two. ", "u:Again.", "a:\n<channel|> Two<|channel>hm", "u:/think"),
+    talk("s: Be kind. \n", "u:Again.", "a:<|channel>a<channel|><|channel>b<channel|>"),
 ]
 PREFILLS = ["Sure, ", "\n It is", "", "<think>\nso\n</think>\nYes \n"]
 
@@ -166,6 +168,51 @@ def qwen3():
     return last + turns(body) + OPEN + "<|im_start|>assistant\n" + STOP
 
 
+def last_thought():
+    """Only the last message keeps its thought."""
+    answer = "{{ m.content if loop.last else m.content.rpartition('</think>')[2].lstrip('\n') }}"
+    body = "<|im_start|>{{ m.role }}\n{% if m.role == 'assistant' %}" + answer + "{% else %}{{ m.content }}{% endif %}<|im_end|>\n"
+    return turns(body) + OPEN + "<|im_start|>assistant\n<think>\n</think>" + STOP
+
+
+def smollm3():
+    """Its usual system message stands in its own template only; /think in one is a switch."""
+    switch = "{% if lead and ('/think' in lead or '/no_think' in lead) %}{{ refuse('switch') }}{% endif %}"
+    head = PART_ONLY + switch + "{% if not (lead or '').rstrip() %}{{ refuse('usual') }}{% endif %}"
+    head += "<|im_start|>system\n## Metadata\n\nKnowledge Cutoff Date: June 2025\nReasoning Mode: /think\n\n"
+    head += "## Custom Instructions\n\n{{ lead.rstrip() }}\n\n<|im_end|>\n"
+    answer = "<|im_start|>assistant\n{{ m.content.lstrip('\n') }}<|im_end|>\n"
+    body = NO_SYSTEM + role(user="<|im_start|>user\n{{ m.content }}<|im_end|>\n", assistant=answer)
+    return head + turns(body, "rest") + OPEN + "<|im_start|>assistant\n" + STOP
+
+
+def gemma4():
+    """Answers without what is in channels; neighbours among them are one turn."""
+    again = "m.role == 'assistant' and not loop.first and messages[loop.index0 - 1].role == 'assistant'"
+    head = "{% if not (" + again + ") %}<|turn>{{ 'model' if m.role == 'assistant' else m.role }}\n{% endif %}"
+    answer = (
+        "{% set g = namespace(kept='') %}{% for part in m.content.split('<channel|>') %}"
+        "{% set g.kept = g.kept + part.partition('<|channel>')[0] %}{% endfor %}{{ g.kept.strip() }}"
+    )
+    body = head + "{% if m.role == 'assistant' %}" + answer + "{% else %}{{ m.content.strip() }}{% endif %}<turn|>\n"
+    return "{{ bos_token }}" + turns(body) + OPEN + "<|turn>model\n<|channel>thought\n<channel|>" + STOP
+
+
+def r1(open_answer):
+    """No answer keeps its thought."""
+    answer = "<\uff5cAssistant\uff5c>{{ m.content.rpartition('</think>')[2] }}<\uff5cend\u2581of\u2581sentence\uff5c>"
+    body = NO_SYSTEM + role(user="<\uff5cUser\uff5c>{{ m.content }}", assistant=answer)
+    return PART_ONLY + "{{ bos_token }}{{ lead or '' }}" + turns(body, "rest") + OPEN + "<\uff5cAssistant\uff5c>" + open_answer + STOP
+
+
+def mistral_small():
+    """Its usual system message stands in its own template only."""
+    head = PART_ONLY + turns(alternate(AFTER), "rest") + "{% if lead is none %}{{ refuse('usual') }}{% endif %}"
+    system = "[SYSTEM_PROMPT]%s[/SYSTEM_PROMPT]"
+    return head + "{{ bos_token }}" + system % "{{ lead }}" + turns(role(
+        system=system % "{{ m.content }}", user="[INST]{{ m.content }}[/INST]", assistant="{{ m.content }}{{ eos_token }}"), "rest")
+
+
 DATE = "Cutting Knowledge Date: December 2023\nToday Date: 26 Jul 2024\n\n"
 IM_LEAD = "<|im_start|>system\n{{ lead if lead is not none else 'You are a helpful assistant.' }}<|im_end|>\n"
 PART_ONLY = PART.replace("{{ refuse('lost') }}", "")
@@ -177,24 +224,34 @@ FORMATS = {
         user="{% set text = m.content if lead is none or not loop.first else '<<SYS>>\n' + lead + '\n<</SYS>>\n\n' + m.content %}"
         "{{ bos_token }}[INST] {{ text.strip() }} [/INST]", assistant=" {{ m.content.strip() }} {{ eos_token }}"), "rest"),
     "llama3": header("{{ bos_token }}", "messages"),
+    "llama3-open": header("{{ bos_token }}", "messages").replace(OPEN, "").replace(STOP, "{{ '' }}"),
     "llama3.1": header(PART_ONLY + "{{ bos_token }}<|start_header_id|>system<|end_header_id|>\n\n" + DATE + "{{ (lead or '').strip() }}<|eot_id|>", "rest"),
     "gemma": gemma("{% if messages[0].role == 'system' %}{{ fail('System role not supported') }}{% endif %}", "", "messages"),
+    "gemma-7b": gemma("{% if messages[0].role == 'system' %}{{ fail('System role not supported') }}{% endif %}", "", "messages").replace("{{ bos_token }}", ""),
+    "gemma4": gemma4(),
     "gemma3": gemma(PART, "{% if lead is not none and loop.first %}{{ lead }}\n\n{% endif %}", "rest"),
     "chatml": chatml(),
     "chatml-bos": chatml(begin="{{ bos_token }}"),
     "qwen2": chatml("You are a helpful assistant."),
     "qwen2.5": chatml("You are Qwen, created by Alibaba Cloud. You are a helpful assistant."),
     "qwen3": qwen3(),
+    "qwq": last_thought(),
+    "smollm3": smollm3(),
     "chatml-pairs": pairs(PART_ONLY + IM_LEAD, "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>\n"),
     "yi": pairs(PART_ONLY + "{{ lead or '' }}", "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>\n"),
     "phi3": marked("\n", "<|end|>\n", "{{ eos_token }}"),
+    "phi3-bos": "{{ bos_token }}" + marked("\n", "<|end|>\n", "{{ eos_token }}"),
     "phi3.5": marked("\n", "<|end|>\n", "{{ eos_token }}", "{% if m.content or m.role != 'system' %}"),
     "phi3-pairs": pairs("{% set rest = messages %}", "<|user|>\n", "<|end|>\n<|assistant|>\n", "<|end|>\n"),
+    "phi3-pairs-bos": pairs("{% set rest = messages %}{{ bos_token }}", "<|user|>\n", "<|end|>\n<|assistant|>\n", "<|end|>\n"),
     "phi4-mini": marked("", "<|end|>", "{{ eos_token }}"),
     "zephyr": marked("\n", "{{ eos_token }}\n"),
     "deepseek-llm": "{{ bos_token }}" + turns(role(
         system="{{ m.content }}\n\n", user="User: {{ m.content }}\n\n",
         assistant="Assistant: {{ m.content }}{{ eos_token }}")) + OPEN + "Assistant:" + STOP,
+    "deepseek-r1": r1("<think>\n"),
+    "deepseek-r1-answer": r1("<think>\n</think>"),
+    "mistral-small": mistral_small(),
     "mistral-v1": gathered("[INST] %s [/INST]", "{{ m.content }}{{ eos_token }}", "loop.first", "Assistant message content must be non-empty."),
     "mistral-v1-spm": gathered(" [INST] %s [/INST]", " {{ m.content }}{{ eos_token }}", "loop.first", "Assistant message content must be non-empty."),
     "mistral-v3": gathered("[INST]%s[/INST]", "{{ m.content }}{{ eos_token }}", "m == users[-1] and loop.index > rest | length - 2", NO_ANSWER),
