@@ -1,12 +1,17 @@
 #include <math.h>
 
 #include "fuzz.h"
+#include "optim/vector_file.h"
 #include "tools/train_sweep.h"
 
 /* What a job may be, whatever the file says. */
 static void check_job(const train_options *o)
 {
-    MUST(o->layers == 1 && o->layer[0] >= 0 && o->layer[0] < OSV_MAX_BLOCKS);
+    MUST(o->joint ? o->layers >= 1 && o->layers <= OSV_MAX_VECTOR_LAYERS : o->layers == 1);
+    for (int i = 0; i < o->layers; i++)
+        MUST(o->layer[i] >= (i ? o->layer[i - 1] + 1 : 0) && o->layer[i] < OSV_MAX_BLOCKS);
+    MUST(o->form.kind != OSV_FORM_AFFINE || o->form.rank >= 1);
+    MUST(isfinite(o->form.clamp) && o->job.max_affine_norm >= 0 && o->job.warmup >= 0);
     MUST(o->job.lr > 0 && isfinite(o->job.lr) && o->job.init_norm >= 0 && isfinite(o->job.init_norm));
     MUST(o->job.max_norm == -1 || o->job.max_norm >= 0);
     MUST(o->job.beta1 >= 0 && o->job.beta1 < 1 && o->job.beta2 >= 0 && o->job.beta2 < 1);

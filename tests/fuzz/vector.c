@@ -1,4 +1,5 @@
 #include "engine/config.h"
+#include "kernels/form.h"
 #include "optim/vector_file.h"
 
 #include <math.h>
@@ -6,8 +7,8 @@
 #include "fuzz.h"
 #include "safetensors_mutate.h"
 
-const char *const fuzz_names[] = {"vector",     "vector.0", "vector.1", "vector.3",
-                                  "vector.511", "left",     "right",    NULL};
+const char *const fuzz_names[] = {"vector", "vector.0", "vector.1", "vector.3", "vector.511", "left",
+                                  "right",  "offset",   "left.1",   "right.1",  NULL};
 const char *const fuzz_metadata[] = {"format",
                                      "osv/1",
                                      "format",
@@ -62,19 +63,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
             MUST(f.layer[i] < OSV_MAX_BLOCKS);
             MUST(i == 0 || f.layer[i] > f.layer[i - 1]);
         }
-        for (int i = 0; i < f.layers * f.D; i++) MUST(isfinite(f.vector[i]));
-        MUST(strcmp(f.apply, "add") == 0 || strcmp(f.apply, "clamp") == 0 || strcmp(f.apply, "ablate") == 0);
-        MUST(isfinite(f.clamp));
+        MUST(f.rows == osv_form_params(f.form) && isfinite(f.form.clamp));
+        for (int i = 0; i < f.layers * f.rows * f.D; i++) MUST(isfinite(f.vector[i]));
         osv_vector_free(&f);
     }
-    e = (osv_error){0};
-    float *vector;
-    int D;
-    status = osv_vector_read(path, &vector, &D, &e);
-    check_error(status, &e);
-    if (status) return 0;
-    MUST(D >= 1);
-    for (int i = 0; i < D; i++) MUST(isfinite(vector[i]));
-    free(vector);
+    static const osv_form form[] = {{.kind = OSV_FORM_ADD},
+                                    {.kind = OSV_FORM_CLAMP, .offset = true},
+                                    {.kind = OSV_FORM_AFFINE, .rank = 1}};
+    static const int layer[] = {1, 3};
+    for (int i = 0; i < 6; i++) {
+        e = (osv_error){0};
+        float *rows;
+        enum { D = 2 };
+        bool apart = i % 2;
+        status = osv_vector_read(path, &rows, D, form[i / 2], apart ? layer : NULL, apart ? 2 : 1, &e);
+        check_error(status, &e);
+        if (status) continue;
+        for (int k = 0; k < (apart ? 2 : 1) * osv_form_params(form[i / 2]) * D; k++) MUST(isfinite(rows[k]));
+        free(rows);
+    }
     return 0;
 }
