@@ -43,7 +43,6 @@ struct osv_decoder {
     osv_real *form_coef;   /* [rows, coefs] */
     int *row_param;        /* [steerings, rows] its first row of parameters, in each row */
     int *sign;             /* [steerings, rows] */
-    int *site_first;       /* [2] */
     int *token_id, *token_pos, *token_slot;
     osv_query_tile *token_tile;
     osv_kv_range *token_range;
@@ -182,7 +181,6 @@ static void lay_out(osv_decoder *d, osv_bump *b, const osv_real *rope)
     d->form_coef = reals(b, rows, d->coefs);
     d->sign = osv_take(b, (size_t)d->steerings * (size_t)rows, sizeof *d->sign);
     d->row_param = osv_take(b, (size_t)d->steerings * (size_t)rows, sizeof *d->row_param);
-    d->site_first = osv_take(b, 2, sizeof *d->site_first);
     for (int l = 0; l < N; l++) {
         d->k[l] = reals(b, d->slots, KE);
         d->v[l] = reals(b, d->slots, KE);
@@ -224,12 +222,11 @@ static int upload_steerings(osv_decoder *d, const osv_steering *steering)
 static int upload_signs(osv_decoder *d, const uint32_t *steer, int T)
 {
     osv_ops *o = d->engine.ops;
-    int *sign = malloc(((size_t)T * (size_t)d->steerings + 1) * sizeof *sign), first[2] = {0, T};
+    int *sign = malloc(((size_t)T * (size_t)d->steerings + 1) * sizeof *sign);
     if (!sign) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
     for (int i = 0; i < d->steerings; i++)
         for (int r = 0; r < T; r++) sign[i * T + r] = steer[r] >> i & 1;
     OP(copy, d->sign, sign, (size_t)T * (size_t)d->steerings * sizeof *sign, OSV_TO_DEVICE);
-    OP(copy, d->site_first, first, sizeof first, OSV_TO_DEVICE);
     OP(sync, 0);
     free(sign);
     return osv_ops_status(o);
@@ -244,9 +241,6 @@ static void steer(const osv_decoder *d, osv_real *x, int l, int T)
         if (d->steering[i].layer != l) continue;
         const osv_site site = {.rows = T,
                                .form = d->steering[i].form,
-                               .jobs = 1,
-                               .param = d->row_param + (size_t)i * (size_t)rows,
-                               .first = d->site_first,
                                .row_param = d->row_param + (size_t)i * (size_t)rows,
                                .sign = d->sign + (size_t)i * (size_t)T};
         OP(apply, x, x, d->params, &site, d->form_coef, D);

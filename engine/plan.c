@@ -88,7 +88,10 @@ static void place_site_inputs(osv_bump *b, osv_buffers *buffer, const osv_batch 
         const osv_site *s = &batch->site[i];
         osv_real *x = batch->site_entry[i] ? buffer->x0 : buffer->block[batch->site_layer[i]].x;
         bool kept = batch->site_entry[i] || s->form.kind == OSV_FORM_ADD;
-        buffer->site_x[i] = kept ? x + (size_t)s->row * (size_t)D : reals(b, s->rows, D);
+        if (!kept)
+            buffer->site_x[i] = reals(b, s->rows, D);
+        else if (x) /* NULL while only counting */
+            buffer->site_x[i] = x + (size_t)s->row * (size_t)D;
     }
 }
 

@@ -33,6 +33,17 @@ OSV_DEVICE_INLINE int osv_form_coefs(osv_form f)
     return 3 + 2 * osv_form_rank(f);
 }
 
+/* Where a job's matrices of rank rows begin, behind its v. */
+OSV_DEVICE_INLINE const osv_real *osv_form_left(const osv_real *v, int D)
+{
+    return v + D;
+}
+
+OSV_DEVICE_INLINE const osv_real *osv_form_right(osv_form f, const osv_real *v, int D)
+{
+    return v + (size_t)(1 + osv_form_rank(f)) * (size_t)D;
+}
+
 /* Of x, v, g, and the offset m (0 where there is none). */
 typedef struct {
     double xx, xv, vv, gx, gv, mv;

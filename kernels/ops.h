@@ -316,7 +316,8 @@ struct osv_ops {
 
     /* x[row + r] = the site's form of x0[r], x0[r] itself where sign is 0. x [T, D], x0 [site.rows, D] (may
      * be x + row), p the parameters [*, D]. coef is scratch, osv_form_coefs() for each of the site's rows; as
-     * in the two ops below, `add` does without. */
+     * in the two ops below, `add` does without. This op and apply_dx read no number of a job: jobs, param,
+     * grad and first may be empty. */
     void (*apply)(osv_ops *o, osv_real *x, const osv_real *x0, const osv_real *p, const osv_site *site,
                   osv_real *coef, int D);
     /* dp = the gradients of the parameters of the site's jobs, from dx [T, D], that of x: sums over a job's

@@ -202,27 +202,25 @@ static const char *reason_to_ignore(const char *key, const json_t *value)
     return is_off ? "switched off" : NULL;
 }
 
-int osv_config_known_keys(const json_t *config, const char *path, osv_error *e)
+static int check_known(const json_t *config, const char *const *known, const char *path, osv_error *e)
 {
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)config, key, value)
     {
-        if (!listed(UNDERSTOOD, key) && !reason_to_ignore(key, value))
-            return fail_unknown(key, value, path, e);
+        if (!listed(known, key) && !reason_to_ignore(key, value)) return fail_unknown(key, value, path, e);
     }
     return OSV_OK;
 }
 
+int osv_config_known_keys(const json_t *config, const char *path, osv_error *e)
+{
+    return check_known(config, UNDERSTOOD, path, e);
+}
+
 int osv_config_known_beside(const json_t *config, const char *path, osv_error *e)
 {
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)config, key, value)
-    {
-        if (!listed(BESIDE, key) && !reason_to_ignore(key, value)) return fail_unknown(key, value, path, e);
-    }
-    return OSV_OK;
+    return check_known(config, BESIDE, path, e);
 }
 
 typedef void tell(void *context, const char *key, const json_t *value, const char *reason);

@@ -233,28 +233,16 @@ static int read_rot(osv_config *c, const osv_family *f, const json_t *rope, cons
 
 /* ---- all of it ---- */
 
-static int read_shared(osv_config *c, const osv_family *f, const json_t *json, const char *path, osv_error *e)
-{
-    double theta = f->theta;
-    json_t *rope;
-    int status = merge(&rope, json, path, e);
-    if (!status) status = read_rot(c, f, rope, json, path, e);
-    if (!status) status = osv_config_above_zero(json, "rope_theta", false, &theta, path, e);
-    if (!status) status = read_one(&c->rope[GLOBAL], c, f, theta, rope, json, path, e);
-    json_decref(rope);
-    return status;
-}
-
-static int read_typed(osv_config *c, const osv_family *f, int which, const json_t *json, const char *path,
-                      osv_error *e)
+/* The embedding of `which` blocks; GLOBAL: of all, where the family has one alone. */
+static int read_rope(osv_config *c, const osv_family *f, int which, const json_t *json, const char *path,
+                     osv_error *e)
 {
     double theta = which == LOCAL ? 1e4 : f->theta;
+    const char *theta_key = which == LOCAL ? "rope_local_base_freq" : "rope_theta";
     json_t *rope;
-    int status = merge_typed(&rope, json, which, path, e);
+    int status = f->local_rope ? merge_typed(&rope, json, which, path, e) : merge(&rope, json, path, e);
     if (!status) status = read_rot(c, f, rope, json, path, e);
-    if (!status)
-        status = osv_config_above_zero(json, which == LOCAL ? "rope_local_base_freq" : "rope_theta", false,
-                                       &theta, path, e);
+    if (!status) status = osv_config_above_zero(json, theta_key, false, &theta, path, e);
     if (!status) status = read_one(&c->rope[which], c, f, theta, rope, json, path, e);
     json_decref(rope);
     return status;
@@ -263,7 +251,6 @@ static int read_typed(osv_config *c, const osv_family *f, int which, const json_
 int osv_config_rope(osv_config *c, const osv_family *f, const json_t *json, const char *path, osv_error *e)
 {
     c->ropes = f->local_rope ? 2 : 1;
-    if (!f->local_rope) return read_shared(c, f, json, path, e);
-    OSV_TRY(read_typed(c, f, GLOBAL, json, path, e));
-    return read_typed(c, f, LOCAL, json, path, e);
+    OSV_TRY(read_rope(c, f, GLOBAL, json, path, e));
+    return f->local_rope ? read_rope(c, f, LOCAL, json, path, e) : OSV_OK;
 }

@@ -64,7 +64,7 @@ int osv_tokenizer_decode(const osv_tokenizer *t, const int *ids, int count, bool
 /* The vocabulary entry of `id` as the file spells it ("Ġthe", "▁the", "<0x0A>"), or NULL; for messages. */
 const char *osv_tokenizer_piece(const osv_tokenizer *t, int id);
 
-/* The i-th added token that is special (left out by `skip_special`), by id; -1: no more. */
-int osv_tokenizer_special(const osv_tokenizer *t, int i);
+/* The lowest id above `id` of an added token that is special (left out by `skip_special`); -1: no more. */
+int osv_tokenizer_next_special(const osv_tokenizer *t, int id);
 
 #endif

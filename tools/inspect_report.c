@@ -82,7 +82,7 @@ static int tokenizer_json(json_t **out, const tool_model *m, osv_error *e)
     if (!status) {
         tokens_json(&opens, t, &opening);
         tokens_json(&ends, t, &end);
-        for (int i = 0, id; (id = osv_tokenizer_special(t, i)) >= 0; i++)
+        for (int id = -1; (id = osv_tokenizer_next_special(t, id)) >= 0;)
             json_array_append_new(special, token_json(t, id));
         *out = json_pack("{s:s, s:i, s:o, s:o, s:o}", "source", osv_tokenizer_about(t), "size",
                          osv_tokenizer_size(t), "added_to_a_text", opens, "ends_a_text", ends, "special",

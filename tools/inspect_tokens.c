@@ -39,16 +39,6 @@ static void count_uses(view *v)
             v->base_uses[-1 - b->token_row[i]]++;
 }
 
-static int sign_of(const osv_batch *b, int live_row)
-{
-    for (int k = 0; k < b->sites; k++) {
-        const osv_site *site = &b->site[k];
-        if (live_row >= site->row && live_row < site->row + site->rows)
-            return site->sign[live_row - site->row];
-    }
-    return 0;
-}
-
 /* Position of the token whose probability the i-th score asks for: one behind the row that predicts it. */
 static int scored_position(const osv_pass *p, int i)
 {
@@ -71,10 +61,10 @@ static void find_flags(const view *v, int c, const osv_sequence *s, flags *flag)
     const int *row = b->token_row + b->token_first[c];
     flag[s->count - 1] = (flags){.steered = s->steer[s->count - 1]};
     for (int t = 0; t + 1 < s->count; t++)
-        flag[t] = row[t] >= 0 ? (flags){.steered = sign_of(b, row[t]), .shared = v->live_uses[row[t]] > 1}
+        flag[t] = row[t] >= 0 ? (flags){.steered = b->row_sign[row[t]], .shared = v->live_uses[row[t]] > 1}
                               : (flags){.frozen = true, .shared = v->base_uses[-1 - row[t]] > 1};
     for (int i = b->completion_first[c]; i < b->completion_first[c + 1]; i++) {
-        int score = b->completion_score[i], S = b->live.scores.S;
+        int score = b->completion_score[i], S = osv_losses_of(&b->live);
         int t = score < S ? scored_position(&b->live, score) : scored_position(&b->base, score - S);
         flag[t].scored = true;
     }

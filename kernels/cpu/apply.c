@@ -58,7 +58,7 @@ static osv_form_dots dots(osv_form f, const float *x, const float *v, const floa
 static void apply_row(float *out, const float *x, const float *v, osv_form form, int sign, float *t, int D)
 {
     int rank = osv_form_rank(form);
-    const float *left = v + D, *right = left + (size_t)rank * D;
+    const float *left = osv_form_left(v, D), *right = osv_form_right(form, v, D);
     osv_form_sum sum = osv_form_out(form, sign, dots(form, x, v, NULL, D));
     if (sum.x == 1 && sum.v == 0) { /* no direction: a NaN in v must not come through */
         copy_row(out, x, D);
@@ -98,7 +98,8 @@ static void fill_coef(osv_ops *o, float *coef, const float *dx, const float *x0,
     for (int r = 0; r < site->rows; r++) {
         if (!site->sign[r]) continue;
         const float *v = p + (size_t)site->row_param[r] * D, *x = x0 + (size_t)r * D;
-        const float *g = dx + (size_t)(site->row + r) * D, *left = v + D, *right = left + (size_t)rank * D;
+        const float *g = dx + (size_t)(site->row + r) * D, *left = osv_form_left(v, D),
+                    *right = osv_form_right(form, v, D);
         float *c = coef + (size_t)r * width;
         osv_form_sum sum = osv_form_dv(form, site->sign[r], dots(form, x, v, g, D));
         c[0] = (float)sum.g, c[1] = (float)sum.x, c[2] = (float)sum.v;
@@ -165,7 +166,7 @@ void osv_cpu_apply_dx(osv_ops *o, float *dx, const float *x0, const float *p, co
     for (int r = 0; r < site->rows; r++) {
         if (!site->sign[r]) continue;
         const float *v = p + (size_t)site->row_param[r] * D, *x = x0 + (size_t)r * D;
-        const float *left = v + D, *right = left + (size_t)rank * D;
+        const float *left = osv_form_left(v, D), *right = osv_form_right(form, v, D);
         float *g = dx + (size_t)(site->row + r) * D, *u = coef + (size_t)r * width;
         osv_form_sum sum = osv_form_dx(form, site->sign[r], dots(form, x, v, g, D));
         for (int k = 0; k < rank; k++) u[k] = (float)dot(left + (size_t)k * D, g, D);

@@ -52,36 +52,26 @@ static __global__ void apply_add_dp(float *dp, const float *dx, const int *grad,
 
 /* ---- the other forms ---- */
 
-/* The dot products of a row, in all threads. Sums are double: the square of a short vector may leave the
- * range of float, and it has a direction like any other. g may be NULL. */
-static __device__ osv_form_dots row_dots(osv_form f, const float *x, const float *v, const float *g, int D)
-{
-    osv_form_dots s = {0, 0, 0, 0, 0, 0};
-    if (f.kind == OSV_FORM_AFFINE) return s;
-    const float *offset = f.kind == OSV_FORM_CLAMP && f.offset ? v + D : NULL;
-    for (int d = (int)threadIdx.x; d < D; d += (int)blockDim.x) {
-        double a = x[d], b = v[d], c = g ? g[d] : 0;
-        s.xx += a * a;
-        s.xv += a * b;
-        s.vv += b * b;
-        s.gx += c * a;
-        s.gv += c * b;
-        if (offset) s.mv += offset[d] * b;
-    }
-    s.xx = block_sum(s.xx);
-    s.xv = block_sum(s.xv);
-    s.vv = block_sum(s.vv);
-    s.gx = block_sum(s.gx);
-    s.gv = block_sum(s.gv);
-    s.mv = block_sum(s.mv);
-    return s;
-}
-
-static __device__ float row_dot(const float *a, const float *b, int D)
+static __device__ double row_dot(const float *a, const float *b, int D)
 {
     double sum = 0;
     for (int d = (int)threadIdx.x; d < D; d += (int)blockDim.x) sum += (double)a[d] * b[d];
-    return (float)block_sum(sum);
+    return block_sum(sum);
+}
+
+/* The dot products of a row that its form needs, in all threads. Sums are double: the square of a short
+ * vector may leave the range of float, and it has a direction like any other. g NULL: not asked for. */
+static __device__ osv_form_dots row_dots(osv_form f, const float *x, const float *v, const float *g, int D)
+{
+    osv_form_dots s = {0, 0, 0, 0, 0, 0};
+    if (f.kind == OSV_FORM_ADD || f.kind == OSV_FORM_AFFINE) return s;
+    s.xv = row_dot(x, v, D);
+    s.vv = row_dot(v, v, D);
+    if (g) s.gv = row_dot(g, v, D);
+    if (f.kind == OSV_FORM_CLAMP && f.offset) s.mv = row_dot(v + D, v, D);
+    if (f.kind == OSV_FORM_ADD_NORM) s.xx = row_dot(x, x, D);
+    if (f.kind == OSV_FORM_ADD_NORM && g) s.gx = row_dot(g, x, D);
+    return s;
 }
 
 /* A block a row; t are `rank` numbers of the row. */
@@ -91,11 +81,12 @@ static __global__ void apply_form(float *x, const float *x0, const float *p, osv
     int r = (int)blockIdx.x, s = sign[r], rank = osv_form_rank(form);
     x += (size_t)r * D;
     x0 += (size_t)r * D;
-    const float *v = p + (size_t)row_param[r] * D, *left = v + D, *right = left + (size_t)rank * D;
+    const float *v = p + (size_t)row_param[r] * D, *left = osv_form_left(v, D),
+                *right = osv_form_right(form, v, D);
     osv_form_sum sum = osv_form_out(form, s, row_dots(form, x0, v, NULL, D));
     float *t = coef + (size_t)r * osv_form_coefs(form), factor = (float)sum.v, keep = (float)sum.x;
     for (int k = 0; k < rank; k++) {
-        float dot = row_dot(right + (size_t)k * D, x0, D);
+        float dot = (float)row_dot(right + (size_t)k * D, x0, D);
         if (threadIdx.x == 0) t[k] = dot;
     }
     __syncthreads();
@@ -114,7 +105,8 @@ static __global__ void form_coef(float *coef, const float *dx, const float *x0, 
     int r = (int)blockIdx.x, rank = osv_form_rank(form);
     dx += (size_t)r * D;
     x0 += (size_t)r * D;
-    const float *v = p + (size_t)row_param[r] * D, *left = v + D, *right = left + (size_t)rank * D;
+    const float *v = p + (size_t)row_param[r] * D, *left = osv_form_left(v, D),
+                *right = osv_form_right(form, v, D);
     float *c = coef + (size_t)r * osv_form_coefs(form);
     osv_form_sum sum = osv_form_dv(form, sign[r], row_dots(form, x0, v, dx, D));
     if (threadIdx.x == 0) {
@@ -123,7 +115,8 @@ static __global__ void form_coef(float *coef, const float *dx, const float *x0, 
         c[2] = (float)sum.v;
     }
     for (int k = 0; k < rank; k++) {
-        float t = row_dot(right + (size_t)k * D, x0, D), u = row_dot(left + (size_t)k * D, dx, D);
+        float t = (float)row_dot(right + (size_t)k * D, x0, D),
+              u = (float)row_dot(left + (size_t)k * D, dx, D);
         if (threadIdx.x == 0) {
             c[3 + k] = t;
             c[3 + rank + k] = u;
@@ -158,11 +151,12 @@ static __global__ void form_dx(float *dx, const float *x0, const float *p, osv_f
     int r = (int)blockIdx.x, s = sign[r], rank = osv_form_rank(form);
     dx += (size_t)r * D;
     x0 += (size_t)r * D;
-    const float *v = p + (size_t)row_param[r] * D, *left = v + D, *right = left + (size_t)rank * D;
+    const float *v = p + (size_t)row_param[r] * D, *left = osv_form_left(v, D),
+                *right = osv_form_right(form, v, D);
     osv_form_sum sum = osv_form_dx(form, s, row_dots(form, x0, v, dx, D));
     float *u = coef + (size_t)r * osv_form_coefs(form);
     for (int k = 0; k < rank; k++) {
-        float dot = row_dot(left + (size_t)k * D, dx, D);
+        float dot = (float)row_dot(left + (size_t)k * D, dx, D);
         if (threadIdx.x == 0) u[k] = dot;
     }
     __syncthreads();

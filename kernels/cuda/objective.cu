@@ -1,6 +1,6 @@
-/* Limited by latency: a few thousand numbers, three launches. A warp a completion sums its losses; partners
- * have to know of each other before there are slopes; then a warp takes 32 scores, a lane each, and goes over
- * the completions that may hold one of them, in order. */
+/* Limited by latency: a few thousand numbers, two launches. A warp a completion sums its losses, and its
+ * partner's once more; then a warp takes 32 scores, a lane each, and goes over the completions that may hold
+ * one of them, in order. */
 #include "kernels/cuda/gpu.cuh"
 #include "kernels/objective.h"
 
@@ -21,17 +21,9 @@ static __device__ double total_of(const osv_objective &objective, const float *l
     return objective.scale[c] * warp_sum(sum);
 }
 
-static __global__ void totals(float *completion, const float *loss, osv_objective objective)
-{
-    int c = (int)blockIdx.x * WARPS + warp_index();
-    if (c >= objective.C) return; /* the whole warp */
-    double total = total_of(objective, loss, c);
-    if (warp_lane() == 0) completion[c] = (float)total;
-}
-
-/* out[c - begin] for the completions [begin, end) */
-static __global__ void slopes(completion_slope *out, const float *loss, osv_objective objective, int begin,
-                              int end)
+/* completion[c], and out[c - begin], for the completions [begin, end) */
+static __global__ void slopes(float *completion, completion_slope *out, const float *loss,
+                              osv_objective objective, int begin, int end)
 {
     int c = begin + (int)blockIdx.x * WARPS + warp_index(), low = INT32_MAX, high = -1;
     if (c >= end) return; /* the whole warp */
@@ -47,6 +39,7 @@ static __global__ void slopes(completion_slope *out, const float *loss, osv_obje
     double total = total_of(objective, loss, c);
     double of_partner = partner >= 0 ? total_of(objective, loss, partner) : 0;
     if (warp_lane() > 0) return;
+    completion[c] = (float)total;
     out[c - begin] = {objective.scale[c] * osv_objective_slope(&objective, c, total, of_partner), low, high};
 }
 
@@ -80,11 +73,10 @@ extern "C" void osv_cuda_objective(osv_ops *o, float *w, float *completion, cons
     int at_once = (int)(cuda->scratch_bytes / sizeof *slope);
     unsigned blocks = ((unsigned)S + WARPS * WARP - 1) / (WARPS * WARP);
     int C = objective->C, c = 0;
-    LAUNCH(d, ((unsigned)C + WARPS - 1) / WARPS, WARPS * WARP, 0, totals, completion, loss, *objective);
     do { /* also without completions: all weights are 0 then */
         int end = C - c < at_once ? C : c + at_once;
-        LAUNCH(d, ((unsigned)(end - c) + WARPS - 1) / WARPS, WARPS * WARP, 0, slopes, slope, loss, *objective,
-               c, end);
+        LAUNCH(d, ((unsigned)(end - c) + WARPS - 1) / WARPS, WARPS * WARP, 0, slopes, completion, slope, loss,
+               *objective, c, end);
         LAUNCH(d, blocks, WARPS * WARP, 0, weights, w, slope, *objective, c, end, S);
         c = end;
     } while (c < C);

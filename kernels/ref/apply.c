@@ -29,7 +29,7 @@ void osv_ref_apply(osv_ops *o, osv_real *x, const osv_real *x0, const osv_real *
     int rank = osv_form_rank(form), width = osv_form_coefs(form);
     for (int r = 0; r < site->rows; r++) {
         const osv_real *v = p + (size_t)site->row_param[r] * D, *from = x0 + (size_t)r * D;
-        const osv_real *left = v + D, *right = left + (size_t)rank * D;
+        const osv_real *left = osv_form_left(v, D), *right = osv_form_right(form, v, D);
         osv_real *out = x + (size_t)(site->row + r) * D, *t = rank ? coef + (size_t)r * width : NULL;
         osv_form_sum sum = {0, 1, 0};
         if (site->sign[r]) sum = osv_form_out(form, site->sign[r], dots(form, from, v, NULL, D));
@@ -55,7 +55,8 @@ static void fill_coef(osv_real *coef, const osv_real *dx, const osv_real *x0, co
     for (int r = 0; r < site->rows; r++) {
         if (!site->sign[r]) continue;
         const osv_real *v = p + (size_t)site->row_param[r] * D, *x = x0 + (size_t)r * D;
-        const osv_real *g = dx + (size_t)(site->row + r) * D, *left = v + D, *right = left + (size_t)rank * D;
+        const osv_real *g = dx + (size_t)(site->row + r) * D, *left = osv_form_left(v, D),
+                       *right = osv_form_right(form, v, D);
         osv_real *c = coef + (size_t)r * width;
         osv_form_sum sum = osv_form_dv(form, site->sign[r], dots(form, x, v, g, D));
         c[0] = (osv_real)sum.g, c[1] = (osv_real)sum.x, c[2] = (osv_real)sum.v;
@@ -111,7 +112,7 @@ void osv_ref_apply_dx(osv_ops *o, osv_real *dx, const osv_real *x0, const osv_re
     for (int r = 0; r < site->rows; r++) {
         if (!site->sign[r]) continue;
         const osv_real *v = p + (size_t)site->row_param[r] * D, *x = x0 + (size_t)r * D;
-        const osv_real *left = v + D, *right = left + (size_t)rank * D;
+        const osv_real *left = osv_form_left(v, D), *right = osv_form_right(form, v, D);
         osv_real *g = dx + (size_t)(site->row + r) * D, *u = rank ? coef + (size_t)r * width : NULL;
         osv_form_sum sum = osv_form_dx(form, site->sign[r], dots(form, x, v, g, D));
         for (int k = 0; k < rank; k++) u[k] = (osv_real)dot(left + (size_t)k * D, g, D);

@@ -192,11 +192,11 @@ const char *osv_tokenizer_piece(const osv_tokenizer *t, int id)
     return t->vocab.text.data + t->vocab.pieces[id].offset;
 }
 
-int osv_tokenizer_special(const osv_tokenizer *t, int i)
+int osv_tokenizer_next_special(const osv_tokenizer *t, int id)
 {
-    for (size_t id = 0; id < t->vocab.size; id++) {
+    while (++id < osv_tokenizer_size(t)) {
         int added = t->vocab.pieces[id].bytes < 0 ? -1 : t->vocab.pieces[id].added;
-        if (added >= 0 && t->added.tokens[added].special && i-- == 0) return (int)id;
+        if (added >= 0 && t->added.tokens[added].special) return id;
     }
     return -1;
 }
