@@ -8,18 +8,6 @@ emu_ops=$(realpath "$5") emu_step=$(realpath "$6") root=$7
 cd "$dir" || exit 1
 export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 # threads that spin take the processors from other suites
 
-# says FILE TEXT...: all of the texts stand in the file
-says() {
-    local file=$1
-    shift
-    for text in "$@"; do
-        if ! grep -qF -e "$text" "$file"; then
-            echo "$file does not say: $text"
-            head -c 2000 "$file"
-            return 1
-        fi
-    done
-}
 # run NAME COMMAND...: output in NAME.csv and NAME.err, exit status in $status
 run() {
     local name=$1
@@ -27,7 +15,6 @@ run() {
     "$@" >"$name.csv" 2>"$name.err" </dev/null
     status=$? last=$name.err
 }
-ended() { [ "$status" = "$1" ] || { echo "exit status $status, expected $1" && cat "$last" && return 1; }; }
 # table FILE ROWS FIRST: at least so many rows, as wide as their header; from column FIRST on all are finite numbers
 table() {
     awk -F, -v first="$3" -v rows="$2" '

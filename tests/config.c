@@ -5,6 +5,7 @@
 #include "loader/checkpoint.h"
 #include "loader/config_keys.h"
 #include "loader/json.h"
+#include "patch.h"
 
 /* Files as the hub has them: Llama in the old style (transformers 4), Gemma 2 in the new one (transformers
  * 5). */
@@ -32,27 +33,12 @@ static const char GEMMA2[] =
 
 enum base { L, G };
 
-/* Writes the base file changed by `patch` (an object; the value "-" takes a key away) and reads it. */
+/* Writes the patched base file and reads it. */
 static int read_patched(osv_config *c, enum base base, const char *patch, osv_error *e)
 {
-    json_t *config = json_loads(base == L ? LLAMA : GEMMA2, 0, NULL);
-    json_t *changes = json_loads(patch, 0, NULL);
-    cr_assert(config && changes, "bad patch: %s", patch);
-    const char *key;
-    json_t *value;
-    json_object_foreach(changes, key, value)
-    {
-        const char *text = json_string_value(value);
-        if (text && strcmp(text, "-") == 0)
-            json_object_del(config, key);
-        else
-            json_object_set(config, key, value);
-    }
-    char *text = json_dumps(config, 0);
+    char *text = patched(base == L ? LLAMA : GEMMA2, patch);
     temp_text("config.json", text);
     free(text);
-    json_decref(config);
-    json_decref(changes);
     return osv_config_read(c, temp_dir, e);
 }
 

@@ -6,6 +6,7 @@
 #include "files.h"
 #include "loader/checkpoint.h"
 #include "loader/json.h"
+#include "patch.h"
 
 #define SIZES                                                                                               \
     "\"hidden_size\": 64, \"intermediate_size\": 96, \"num_hidden_layers\": 6, \"num_attention_heads\": 8," \
@@ -33,26 +34,11 @@ static const char *const BASE[] = {
 };
 enum base { LLAMA, MISTRAL, QWEN2, QWEN3, GEMMA, GEMMA3, PHI3, GRANITE, OLMO2, GEMMA3_MM };
 
-/* Reads the base file changed by `patch` (an object; the value "-" takes a key away). */
 static int read_patched(osv_config *c, enum base base, const char *patch, osv_error *e)
 {
-    json_t *config = json_loads(BASE[base], 0, NULL), *changes = json_loads(patch, 0, NULL);
-    cr_assert(config && changes, "bad patch: %s", patch);
-    const char *key;
-    json_t *value;
-    json_object_foreach(changes, key, value)
-    {
-        const char *text = json_string_value(value);
-        if (text && strcmp(text, "-") == 0)
-            json_object_del(config, key);
-        else
-            json_object_set(config, key, value);
-    }
-    char *text = json_dumps(config, 0);
+    char *text = patched(BASE[base], patch);
     int status = osv_config_parse(c, text, strlen(text), "config.json", e);
     free(text);
-    json_decref(config);
-    json_decref(changes);
     return status;
 }
 

@@ -20,8 +20,6 @@ dump() {
     "$program" --model "$root/organisms/$model" --data data.jsonl --layer 1,3 --dump "$name.dump" "$@" >"$name.out" 2>"$name.err"
     status=$? last=$name.err
 }
-ended() { [ "$status" = "$1" ] || { echo "exit status $status, expected $1" && cat "$last" && return 1; }; }
-says() { grep -qF -e "$2" "$1" || { echo "does not say: $2" && cat "$1" && return 1; }; }
 
 header() { tail -c +9 "$1" | head -c "$(od -An -tu8 -N8 "$1" | tr -d ' ')"; }
 # has DUMP TENSOR SHAPE

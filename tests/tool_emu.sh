@@ -19,7 +19,6 @@ run() {
         --lr 0.2 --max-iters $iters --out run --quiet "$@" >out 2>err)
     status=$? last=$name/err
 }
-ended() { [ "$status" = "$1" ] || { echo "exit status $status, expected $1" && cat "$last" && return 1; }; }
 # says TEXT...: standard error of the last run is one line, with these texts
 says() {
     [ "$(wc -l <"$last")" = 1 ] || { echo "not one line:" && cat "$last" && return 1; }

@@ -8,18 +8,6 @@ golden=$root/tests/golden/generate tiny=$root/tests/golden/models/llama-tiny shi
 cd "$dir" || exit 1
 export OMP_WAIT_POLICY=passive # threads that spin take the processors from other suites
 
-# says FILE TEXT...: all of the texts stand in the file
-says() {
-    local file=$1
-    shift
-    for text in "$@"; do
-        if ! grep -qaF -e "$text" "$file"; then
-            echo "$file does not say: $text"
-            head -c 2000 "$file"
-            return 1
-        fi
-    done
-}
 # run NAME ARGUMENTS...: output in NAME.out and NAME.err, exit status in $status
 run() {
     local name=$1
@@ -27,7 +15,6 @@ run() {
     "$eval" flips "$@" >"$name.out" 2>"$name.err" </dev/null
     status=$? last=$name.err
 }
-ended() { [ "$status" = "$1" ] || { echo "exit status $status, expected $1" && cat "$last" && return 1; }; }
 # row NAME SET SCALE: n, unsteered and steered of this row of the CSV NAME.csv
 row() { awk -F, -v set="$2" -v scale="$3" '$1 == set && $2 == scale { print $3, $4, $5 }' "$1.csv"; }
 

@@ -8,18 +8,6 @@ golden=$root/tests/golden/generate tiny=$root/tests/golden/models/llama-tiny shi
 cd "$dir" || exit 1
 export OMP_WAIT_POLICY=passive # many short runs beside other suites: threads that spin take the processors from all
 
-# says FILE TEXT...: all of the texts stand in the file
-says() {
-    local file=$1
-    shift
-    for text in "$@"; do
-        if ! grep -qaF -e "$text" "$file"; then
-            echo "$file does not say: $text"
-            tr -d '\0' <"$file" | head -c 2000
-            return 1
-        fi
-    done
-}
 # run NAME ARGUMENTS...: output in NAME.out and NAME.err, exit status in $status
 run() {
     local name=$1
@@ -27,7 +15,6 @@ run() {
     "$generate" "$@" >"$name.out" 2>"$name.err" </dev/null
     status=$? last=$name.err
 }
-ended() { [ "$status" = "$1" ] || { echo "exit status $status, expected $1" && cat "$last" && return 1; }; }
 
 # ---- the texts of transformers ----
 

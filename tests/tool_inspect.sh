@@ -8,25 +8,10 @@ cd "$dir" || exit 1
 export OMP_WAIT_POLICY=passive
 models=$root/tests/golden/models llama=$root/organisms/llama-2m gemma=$root/organisms/gemma2-2m
 
-# says FILE TEXT...: all of the texts stand in the file
-says() {
-    local file=$1
-    shift
-    for text in "$@"; do
-        grep -qF -e "$text" "$file" || { echo "$file does not say: $text" && head -c 1000 "$file" && return 1; }
-    done
-}
 # run ARGUMENTS...: output in out and err
 run() {
     "$tool" "$@" >out 2>err </dev/null
     status=$?
-}
-# is EXPECTED ARGUMENTS...: it ends well and prints this
-is() {
-    local expected=$1
-    shift
-    run "$@"
-    [ $status = 0 ] && [ "$(cat out)" = "$expected" ] || { echo "exit status $status" && cat out err && return 1; }
 }
 # bad NAME STATUS PIECE ARGUMENTS...: refused with this text, and nothing on standard output
 bad() {
@@ -309,7 +294,7 @@ for template in $(jq -r '[.cases[].template] | unique[]' "$golden"); do
     bos='' eos=''
     for family in deepseek hermes minueza smollm mistral gemma phi qwen llama; do
         case ${template,,} in *$family*)
-            bos=$(jq -c ".bos_eos.$family[0]" "$golden") eos=$(jq -c ".bos_eos.$family[1]" "$golden")
+            bos=$(jq -c ".bos_eos.${family}[0]" "$golden") eos=$(jq -c ".bos_eos.${family}[1]" "$golden")
             break
             ;;
         esac

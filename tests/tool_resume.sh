@@ -25,14 +25,6 @@ run() {
     "$train" "${options[@]}" --out "$name.run" "$@" >"$name.out" 2>"$name.err"
     status=$? last=$name.err
 }
-says() { # says FILE TEXT...: all of the texts stand in the file
-    local file=$1
-    shift
-    for text in "$@"; do
-        grep -qaF -e "$text" "$file" || { echo "$file does not say: $text" && head -c 2000 "$file" && return 1; }
-    done
-}
-ended() { [ "$status" = "$1" ] || { echo "exit status $status, expected $1" && cat "$last" && return 1; }; }
 lines() { wc -l 2>/dev/null <"$1" || echo 0; }
 # begin NAME LINES ARGUMENTS...: a run in the background, in $pid, that has so many lines of trace
 begin() {

@@ -4,7 +4,6 @@ set -u
 cd "$1" || exit 1
 . tests/tap.sh
 . scripts/setup.sh
-says() { grep -qF -e "$2" "$1" || { cat "$1" && return 1; }; }
 
 # set_up LIST [COMMAND]: in a shell of its own, after COMMAND
 set_up() { (eval "${2:-}" && setup "$1") >"$dir/said" 2>&1; }

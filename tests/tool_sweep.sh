@@ -15,13 +15,6 @@ echo '{"prompt": {"ids": [5, 9, 200, 31]}, "promote": [{"ids": [7, 8]}], "suppre
     echo '{"job": "b", "prompt": {"ids": [1, 6]}, "promote": [{"ids": [3]}]}'
 } >two.jsonl
 
-says() {
-    local file=$1
-    shift
-    for text in "$@"; do
-        grep -qaF -e "$text" "$file" || { echo "$file does not say: $text" && head -c 2000 "$file" && return 1; }
-    done
-}
 # list ARGUMENTS...: --list, in list.out
 list() {
     "$train" --model "$tiny" --data one.jsonl --list --quiet "$@" >list.out 2>list.err

@@ -17,20 +17,6 @@ run() {
     "$train" --model "$model" --data good.jsonl --layer 1 --max-iters 5 --out "$name.run" "$@" >"$name.out" 2>"$name.err"
     status=$? last=$name.err
 }
-# says FILE TEXT...: all of the texts stand in the file
-says() {
-    local file=$1
-    shift
-    for text in "$@"; do
-        if ! grep -qaF -e "$text" "$file"; then
-            echo "$file does not say: $text"
-            tr -d '\0' <"$file" | head -c 2000
-            return 1
-        fi
-    done
-}
-# ended STATUS: so ended the last run
-ended() { [ "$status" = "$1" ] || { echo "exit status $status, expected $1" && cat "$last" && return 1; }; }
 
 # values NAME: the numbers of the run's vector file
 values() {
@@ -225,7 +211,6 @@ check 'Ctrl-C is in the trace' says long.run/trace.jsonl '"final": true, "stoppe
 interrupt TERM
 check 'SIGTERM ends with 143' ended 143
 check 'SIGTERM keeps the vector' test -s long.run/vectors/all.safetensors
-
 
 # Two of them, the second while the first one's vectors are being written: all jobs' vectors are kept, and whole.
 for i in $(seq 400); do

@@ -6,14 +6,6 @@ tool=$(realpath "$1") train=$(realpath "$2") root=$3
 . "$root/tests/tap.sh"
 cd "$dir" || exit 1
 
-says() {
-    local file=$1
-    shift
-    for text in "$@"; do
-        grep -qaF -e "$text" "$file" || { echo "$file does not say: $text" && head -c 2000 "$file" && return 1; }
-    done
-}
-
 # bytes NUMBER...: small numbers as F32, lowest byte first
 bytes() {
     local x
@@ -68,13 +60,6 @@ file affine '{"__metadata__":{"format":"osv/1","site":"block_input:1","apply":"a
 run() {
     "$tool" "$@" >out 2>err </dev/null
     status=$?
-}
-# is EXPECTED ARGUMENTS...: it ends well and prints this
-is() {
-    local expected=$1
-    shift
-    run "$@"
-    [ $status = 0 ] && [ "$(cat out)" = "$expected" ] || { echo "exit status $status" && cat out err && return 1; }
 }
 # holds FILE NUMBER...: the values of its tensor
 holds() {

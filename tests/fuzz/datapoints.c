@@ -1,6 +1,6 @@
 #include "loader/datapoints.h"
 
-#include "fuzz.h"
+#include "texts.h"
 
 enum { V = 600, POSITIONS = 300 };
 
@@ -24,21 +24,16 @@ static void check_dataset(const osv_dataset *d)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-    static osv_tokenizer *tokenizer;
-    static osv_chat *chat;
-    osv_error e = {0};
-    if (!tokenizer) MUST(osv_tokenizer_open(&tokenizer, OSV_GOLDEN "/tokenizer/gpt2", &e) == OSV_OK);
-    if (!chat) MUST(osv_chat_open(&chat, OSV_GOLDEN "/../../organisms/llama-2m", "auto", &e) == OSV_OK);
     const char *path = as_file(data, bytes);
     for (int boundary = OSV_BOUNDARY_AUTO; boundary <= OSV_BOUNDARY_APART; boundary++) {
-        const osv_dataset_options options = {.tokenizer = tokenizer,
-                                             .chat = chat,
+        const osv_dataset_options options = {.tokenizer = a_tokenizer(),
+                                             .chat = a_chat(),
                                              .V = V,
                                              .positions = POSITIONS,
                                              .default_positions = "all",
                                              .boundary = (osv_boundary)boundary};
         osv_dataset *d;
-        e = (osv_error){0};
+        osv_error e = {0};
         int status = osv_dataset_read(&d, path, &options, &e);
         check_error(status, &e);
         if (!status) check_dataset(d);

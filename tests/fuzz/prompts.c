@@ -1,23 +1,18 @@
 #include "loader/prompts.h"
 
-#include "fuzz.h"
+#include "texts.h"
 
 enum { V = 600 };
 
 /* Any file is refused, or gives prompts whose ids a model of V rows can take. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-    static osv_tokenizer *tokenizer;
-    static osv_chat *chat;
-    osv_error e = {0};
-    if (!tokenizer) MUST(osv_tokenizer_open(&tokenizer, OSV_GOLDEN "/tokenizer/gpt2", &e) == OSV_OK);
-    if (!chat) MUST(osv_chat_open(&chat, OSV_GOLDEN "/../../organisms/llama-2m", "auto", &e) == OSV_OK);
     const char *path = as_file(data, bytes);
     for (int with = 0; with < 2; with++) { /* with a tokenizer and a chat format, and without */
         const osv_prompt_options options = {
-            .tokenizer = with ? tokenizer : NULL, .chat = with ? chat : NULL, .V = V};
+            .tokenizer = with ? a_tokenizer() : NULL, .chat = with ? a_chat() : NULL, .V = V};
         osv_prompts *p = NULL;
-        e = (osv_error){0};
+        osv_error e = {0};
         int status = osv_prompts_read(&p, path, &options, &e);
         check_error(status, &e);
         if (status) continue;
