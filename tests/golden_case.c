@@ -89,7 +89,7 @@ void golden_problem_open(golden_problem *p, golden_model *g, const json_t *golde
                        .layer = (int)golden_number(golden_case, "layer"),
                        .options = osv_job_defaults(),
                        .sequence = p->sequence,
-                       .target = p->target};
+                       .goal = p->goal};
     p->job.options.coldness = golden_number(golden_case, "coldness");
     p->job.options.eps = golden_number(golden_case, "eps");
     int longest = 0;
@@ -98,7 +98,8 @@ void golden_problem_open(golden_problem *p, golden_model *g, const json_t *golde
             const osv_completion *x = &p->data->point[d].completion[c];
             cr_assert_lt(p->job.completions, GOLDEN_COMPLETIONS);
             if (x->count > longest) longest = x->count;
-            p->target[p->job.completions] = x->target;
+            p->goal[p->job.completions] = osv_goal_plain;
+            p->goal[p->job.completions].target = x->target;
             p->sequence[p->job.completions++] =
                 (osv_sequence){.count = x->count,
                                .prompt = x->prompt,

@@ -46,7 +46,7 @@ const json_t *golden_case_of(const golden_model *g, const char *name);
 typedef struct {
     osv_dataset *data;
     osv_sequence sequence[GOLDEN_COMPLETIONS];
-    double target[GOLDEN_COMPLETIONS];
+    osv_goal goal[GOLDEN_COMPLETIONS];
     osv_job job;
 } golden_problem;
 
