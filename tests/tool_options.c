@@ -64,6 +64,16 @@ Test(tool_options, values)
         OSV_OK, "%s", e.text);
     cr_expect(o.job.target_rule == OSV_TARGET_EACH && o.negated && o.job.target_loss == -2.5 &&
               o.job.max_norm == 0);
+    cr_assert_eq(
+        parse(&o, REQUIRED "--parity reference --suppress-loss negated --eps 1e-3 --target-iters 7", &e),
+        OSV_OK, "%s", e.text);
+    cr_expect(o.job.parity ==
+              (OSV_PARITY_EXTRA_STEP | OSV_PARITY_STEP_AFTER_TARGET | OSV_PARITY_PLATEAU_TOTAL));
+    cr_expect(!o.negated && o.job.plateau_eps == 1e-3 && o.job.plateau_iters == 7 && !o.form.cut &&
+              !o.form.constant_norm);
+    cr_assert_eq(parse(&o, REQUIRED "--parity cut,constant-norm --apply clamp --joint shared", &e), OSV_OK,
+                 "%s", e.text);
+    cr_expect(o.job.parity == 0 && o.form.cut && o.form.constant_norm && o.job.plateau_eps == 1e-6);
     cr_assert_eq(parse(&o, "--help", &e), OSV_OK, "--help asks for nothing else: %s", e.text);
     cr_assert_eq(parse(&o, "--model m --data d --layer 0 --plan", &e), OSV_OK, "--plan needs no --out: %s",
                  e.text);
@@ -78,6 +88,9 @@ static const struct {
     {"--coldn 3", "unknown option --coldn"},
     {"-x", "unknown option -x"},
     {"--lr", "--lr needs a value"},
+    {"--parity cut,", "--parity cut,: must be reference, or some of"},
+    {"--parity cu", "--parity cu: must be reference, or some of"},
+    {"--parity ''", "--parity : must be reference, or some of"},
     {"--quiet=yes", "--quiet=yes: this option takes no value"},
     {"more", "unexpected argument \"more\""},
     {"--lr abc", "--lr abc: must be a finite number above 0"},

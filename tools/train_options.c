@@ -9,6 +9,7 @@
 #include "optim/form.h"
 #include "optim/profile.h"
 #include "optim/vector_file.h"
+#include "tools/train_parity.h"
 
 #define FIELD(name) .offset = offsetof(train_options, name)
 #define AT_LEAST(x) .low = (x), .high = INFINITY
@@ -84,6 +85,8 @@ const osv_option train_option_table[] = {
      FIELD(job.plateau_eps), AT_LEAST(0)},
     {"plateau-iters", "N", "1", "stop after so many such changes in a row; 0: never", OSV_OPTION_INT,
      FIELD(job.plateau_iters), .low = 0, .high = INT_MAX},
+    {"parity", "reference|LIST", NULL,
+     "train as the published implementation does, quirks and all: see below", OSV_OPTION_TEXT, FIELD(parity)},
 
     {"positions", "SPEC", "all", "steered: all | prompt | completion, or a slice such as prompt:-20:",
      OSV_OPTION_TEXT, FIELD(positions), .group = "Tokens:"},
@@ -227,7 +230,8 @@ int train_options_resolve(train_options *o, osv_error *e)
     o->job.schedule = (osv_lr_schedule)o->schedule;
     o->negated = o->suppress == 1;
     OSV_TRY(resolve_joint(o, e));
-    return resolve_form(o, e);
+    OSV_TRY(resolve_form(o, e));
+    return train_parity_resolve(o, e);
 }
 
 static int check_dump(const train_options *o, osv_error *e)
@@ -286,6 +290,13 @@ void train_options_help(FILE *out)
         "  clamp     x - proj(x) + C v, proj(x) the component along v; with --offset also + proj(offset)\n"
         "  ablate    x - proj(x)\n"
         "  affine    x + left^T right x + v, of rank --rank; --max-norm 0: the map alone\n"
+        "\n--parity, all of them or some with commas between (docs/parity.md):\n"
+        "  extra-step         --max-iters N takes N + 1 steps\n"
+        "  step-after-target  the vector goes on for a step after it met the target\n"
+        "  plateau            changes below --eps count in all, not in a row; --target-iters of them end it\n"
+        "  constant-norm      of --apply clamp: |v|^2 is a constant for the gradient\n"
+        "  cut                of --joint: no gradient goes on below where a row is steered again\n"
+        "  one-minus          --suppress-loss negated does nothing\n"
         "\n--dump goes instead of --out, --plan, --list and --profile; scripts/first_wrong_block.py "
         "compares\n"
         "what it writes with transformers.\n"

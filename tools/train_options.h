@@ -23,6 +23,7 @@ typedef struct {
     bool joint;          /* one job steers at all of `layer`, */
     bool apart;          /* with a vector for each */
     const char *offset;  /* vector file; NULL: not given */
+    const char *parity;  /* NULL: not given */
     bool negated;        /* suppress with +ln(P + eps) instead of -ln(1 - P + eps) */
     const char *positions;
     const char *chat;
