@@ -147,8 +147,16 @@ static int run(scanning *s)
     o->sync(o, 0);
     OSV_TRY(osv_ops_status(o));
     const osv_real *loss = s->loss;
-    for (int i = 0; i < s->J; i++)
-        for (int c = 0; c < s->t->job[s->job[i]].completions; c++) s->out[s->job[i]].loss += (double)*loss++;
+    for (int i = 0; i < s->J; i++) {
+        const osv_job *job = &s->t->job[s->job[i]];
+        osv_scan *out = &s->out[s->job[i]];
+        for (int c = 0; c < job->completions; c++) out->loss += (double)*loss++;
+        for (int l = 0; l < out->N; l++)
+            if (!isfinite(osv_scan_gain(out, l)))
+                return OSV_FAIL(o->error, OSV_BAD_INPUT,
+                                "job \"%s\": the gradient at block %d is not a finite number (loss %g)",
+                                job->name, l, out->loss);
+    }
     return OSV_OK;
 }
 

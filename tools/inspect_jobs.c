@@ -3,7 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-
 /* The options of osv-train: its defaults, and what osv-inspect was given. */
 static int make_options(inspect_jobs *j, const inspect_options *o, osv_error *e)
 {

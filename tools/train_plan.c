@@ -178,5 +178,5 @@ int train_plan_print(train_setup *s)
     if (!status && !s->options->json) print_text(&p);
     osv_model_free(&p.shapes);
     free(p.bin);
-    return status;
+    return status ? status : osv_program_flush(s->error);
 }

@@ -150,12 +150,7 @@ static int add_names(void *context, const int *job, const osv_bin_size *size)
  * weights, and so no memory that is left beside them. */
 static json_t *bins_json(const train_setup *s)
 {
-    const osv_training t = {.ops = s->m.ops,
-                            .model = &s->m.model,
-                            .on = osv_all_on,
-                            .job = s->jobs.job,
-                            .jobs = s->jobs.jobs,
-                            .memory = s->memory.bin};
+    const osv_training t = train_setup_training(s);
     if (s->memory.bin == 0) return json_null();
     names n = {&t, json_array()};
     if (!osv_pack_each(&t, add_names, &n)) return n.bins;
