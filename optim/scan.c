@@ -221,7 +221,7 @@ static const double enough = 0.8;
  * may be before it breaks the text; by |dv| alone the embeddings would always win. And each token by itself,
  * because dv also has what the words of one prompt happen to agree on, which is most at the embeddings and
  * helps no other prompt. Of 60 scans of one prompt each on the shipped models (organisms/) 59 find a block of
- * the best third by answers that flip, over the norms of results/validation.csv; 53 with |dv| in place of
+ * the best third by answers that flip, over all norms of results/validation.csv; 55 with |dv| in place of
  * `apart`, 5 with |dv| alone. */
 double osv_scan_gain(const osv_scan *s, int l)
 {

@@ -75,10 +75,11 @@ static void print_points(const view *v)
             const osv_scan_token *token = &v->scan->token[t];
             const osv_scan_point *p = &points_at(v, l)[t];
             const char *piece = piece_of(v, token->id);
-            osv_show_text(shown, sizeof shown, piece ? piece : "", PIECE_CHARACTERS, OSV_KEEP_HEAD);
-            printf("%5d  %8d  %4c  %8d  %8.4g  %8.4g  %9.3f  %8.4g  %s\n", l, token->pos, sign_of(token),
-                   token->id, p->residual, p->gradient, p->alignment, step_at(v, l) * p->gradient,
-                   piece ? shown : "");
+            printf("%5d  %8d  %4c  %8d  %8.4g  %8.4g  %9.3f  %8.4g", l, token->pos, sign_of(token), token->id,
+                   p->residual, p->gradient, p->alignment, step_at(v, l) * p->gradient);
+            if (piece)
+                printf("  %s", osv_show_text(shown, sizeof shown, piece, PIECE_CHARACTERS, OSV_KEEP_HEAD));
+            putchar('\n');
         }
     }
 }
