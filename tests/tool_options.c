@@ -77,6 +77,9 @@ Test(tool_options, values)
     cr_assert_eq(parse(&o, "--help", &e), OSV_OK, "--help asks for nothing else: %s", e.text);
     cr_assert_eq(parse(&o, "--model m --data d --layer 0 --plan", &e), OSV_OK, "--plan needs no --out: %s",
                  e.text);
+    cr_assert_eq(parse(&o, "--model m --data d --scan", &e), OSV_OK,
+                 "--scan needs neither --layer nor --out: %s", e.text);
+    cr_expect(o.scan && o.layers == 0 && o.scan_norm == 0.1 && !o.scan_positions);
 }
 
 /* To add a case: what follows the required options, what the message must say. */
@@ -145,6 +148,12 @@ static const struct {
     {"--apply affine --rank 0", "--rank 0: must be a whole number from 1"},
     {"--joint both", "--joint both: must be shared or per-layer"},
     {"--layer x", "--layer x: must be block numbers"},
+    {"--scan-norm 2", "--scan-norm: only --scan has a use for it"},
+    {"--scan-positions", "--scan-positions: only --scan has a use for it"},
+    {"--scan --scan-norm 0", "--scan-norm 0: must be a finite number above 0"},
+    {"--scan --plan", "--scan and --plan: one of them at a time"},
+    {"--scan --list", "--scan and --list: one of them at a time"},
+    {"--scan --sweep s", "--scan and --sweep: one of them at a time"},
 };
 
 Test(tool_options, refused)
@@ -237,10 +246,14 @@ Test(tool_options, from_json)
 
 Test(tool_options, required)
 {
-    static const char *const lines[][2] = {{"--data d --out r --layer 3", "--model is missing"},
-                                           {"--model m --out r --layer 3", "--data is missing"},
-                                           {"--model m --data d --out r", "--layer is missing"},
-                                           {"--model m --data d --layer 3", "--out is missing"}};
+    static const char *const lines[][2] = {
+        {"--data d --out r --layer 3", "--model is missing"},
+        {"--model m --out r --layer 3", "--data is missing"},
+        {"--model m --data d --out r", "--layer is missing"},
+        {"--model m --data d --layer 3", "--out is missing"},
+        {"--model m --data d --scan --dump d", "--scan and --dump: one"},
+        {"--model m --data d --scan --resume", "so leave out --resume"},
+        {"--model m --data d --scan --profile 1", "so leave out --profile"}};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         train_options o;
         osv_error e = {0};

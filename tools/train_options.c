@@ -95,6 +95,13 @@ const osv_option train_option_table[] = {
     {"boundary", "auto|joint|apart", "auto", "how text is split between prompt and completion",
      OSV_OPTION_CHOICE, FIELD(boundary)},
 
+    {"scan", NULL, NULL, "print what each block offers and suggest some; with --out train there",
+     OSV_OPTION_FLAG, FIELD(scan), .group = "Where to steer:"},
+    {"scan-norm", "X", "0.1", "the step that is judged, in lengths of the residual stream", OSV_OPTION_NUMBER,
+     FIELD(scan_norm), ABOVE(0)},
+    {"scan-positions", NULL, NULL, "print each token at each block as well", OSV_OPTION_FLAG,
+     FIELD(scan_positions)},
+
     TOOL_MACHINE_OPTIONS,
     {"memory", "SIZE", NULL, "memory for all of it, such as 20G (default: what is free)", OSV_OPTION_BYTES,
      FIELD(memory)},
@@ -208,8 +215,8 @@ static int check_required(const train_options *o, osv_error *e)
     } required[] = {
         {o->model, "model", "the folder of the model"},
         {o->data, "data", "the file of datapoints"},
-        {o->sweep ? "" : o->layer_text, "layer", "the block that the vector enters"},
-        {o->plan || o->list || o->dump ? "" : o->out, "out", "the folder of the run"},
+        {o->sweep || o->scan ? "" : o->layer_text, "layer", "the block that the vector enters"},
+        {o->plan || o->list || o->dump || o->scan ? "" : o->out, "out", "the folder of the run"},
     };
     for (size_t i = 0; i < sizeof required / sizeof *required; i++)
         if (!required[i].value)
@@ -246,6 +253,17 @@ static int check_dump(const train_options *o, osv_error *e)
     return OSV_FAIL(e, OSV_USAGE, "--dump %s: it trains nothing, so leave out --%s", o->dump, other);
 }
 
+static int check_scan(const train_options *o, osv_error *e)
+{
+    const char *only = o->scan_positions ? "scan-positions" : o->scan_norm != 0.1 ? "scan-norm" : NULL;
+    if (!o->scan) return only ? OSV_FAIL(e, OSV_USAGE, "--%s: only --scan has a use for it", only) : OSV_OK;
+    const char *other = o->plan ? "plan" : o->list ? "list" : o->dump ? "dump" : o->sweep ? "sweep" : NULL;
+    if (other) return OSV_FAIL(e, OSV_USAGE, "--scan and --%s: one of them at a time", other);
+    other = o->out ? NULL : o->resume ? "resume" : o->profile > 0 ? "profile" : NULL;
+    if (!other) return OSV_OK;
+    return OSV_FAIL(e, OSV_USAGE, "--scan: without --out it trains nothing, so leave out --%s", other);
+}
+
 int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
 {
     *o = (train_options){.machine = TOOL_MACHINE_DEFAULT, .job = osv_job_defaults()};
@@ -255,6 +273,7 @@ int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
     OSV_TRY(train_options_resolve(o, e));
     OSV_TRY(osv_positions_check(o->positions, "--positions", e));
     OSV_TRY(check_dump(o, e));
+    OSV_TRY(check_scan(o, e));
     if (o->profile > 0 && o->job.max_iters < OSV_PROFILE_WARM + 2 * o->profile)
         return OSV_FAIL(e, OSV_USAGE,
                         "--profile %d needs --max-iters %d or more: %d to warm up, and twice %d", o->profile,
@@ -297,6 +316,10 @@ void train_options_help(FILE *out)
         "  constant-norm      of --apply clamp: |v|^2 is a constant for the gradient\n"
         "  cut                of --joint: no gradient goes on below where a row is steered again\n"
         "  one-minus          --suppress-loss negated does nothing\n"
+        "\n--scan takes one forward and one reverse pass of the unsteered model, for each \"job\" of the "
+        "data; "
+        "it\nlooks at the blocks of --layer (default: all). With --out each is then trained at the layers "
+        "suggested\nfor it. It goes instead of --plan, --list, --dump and --sweep.\n"
         "\n--dump goes instead of --out, --plan, --list and --profile; scripts/first_wrong_block.py "
         "compares\n"
         "what it writes with transformers.\n"

@@ -31,6 +31,8 @@ typedef struct {
     osv_machine machine;
     size_t memory; /* 0: not given */
     int profile;
+    bool scan, scan_positions;
+    double scan_norm; /* of its step, in lengths of the residual stream */
     bool plan, list, json, quiet, help, version;
 
     const char *layer_text, *betas, *apply, *joint_text; /* as given; read into the fields above */

@@ -11,10 +11,10 @@
 
 /* Options that have no say in the result, and paths, whose contents are compared instead. */
 static const char *const free_options[] = {
-    "model",  "data",    "init",    "offset", "sweep",
-    "out",    "force",   "resume",  "plan",   "checkpoint-every",
-    "device", "threads", "profile", "list",   "json",
-    "quiet",  "help",    "version",
+    "model",  "data",    "init",    "offset",    "sweep",
+    "out",    "force",   "resume",  "plan",      "checkpoint-every",
+    "device", "threads", "profile", "list",      "json",
+    "quiet",  "help",    "version", "scan-norm", "scan-positions",
 };
 
 static bool is_free(const char *option)
