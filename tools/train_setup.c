@@ -33,7 +33,8 @@ static int read_data(train_setup *s)
                                          .positions = s->m.config.positions,
                                          .default_positions = o->positions,
                                          .boundary = (osv_boundary)o->boundary,
-                                         .match_tokens = o->match_tokens};
+                                         .match_tokens = o->match_tokens,
+                                         .stage = o->stage};
     return osv_dataset_read(&s->data, o->data, &options, s->error);
 }
 
