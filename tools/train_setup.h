@@ -7,6 +7,7 @@
 #include "optim/train.h"
 #include "tools/tool_model.h"
 #include "tools/train_jobs.h"
+#include "tools/train_lessons.h"
 #include "tools/train_memory.h"
 
 typedef struct {
@@ -16,7 +17,9 @@ typedef struct {
     osv_dataset *data;
     train_sweep sweep;
     train_start *start; /* [lines of the sweep] */
+    train_teachers teachers;
     train_jobs jobs;
+    train_lessons lessons;
     train_memory memory; /* found when the weights are there */
 } train_setup;
 
@@ -26,6 +29,8 @@ int train_setup_open(train_setup *s, const train_options *o, osv_error *e);
 /* After a scan: layer [jobs], what stands for --layer in each of them. Then the jobs are those that the
  * options make there. */
 int train_setup_layers(train_setup *s, const char *const *layer);
+/* With the weights: teachers write what is to be matched. */
+int train_setup_write(train_setup *s);
 void train_setup_close(train_setup *s);
 
 /* What the library is given of it. */
