@@ -8,6 +8,7 @@
 #include "engine/maths.h"
 #include "optim/adam.h"
 #include "optim/objective.h"
+#include "optim/penalty.h"
 
 struct osv_bin {
     const osv_training *t;
@@ -28,6 +29,7 @@ struct osv_bin {
     osv_real *norm, *grad_norm; /* [P] */
     osv_adam_params *params;    /* [P] */
     osv_objective objective;
+    osv_penalties penalties;
 
     /* host, one set for even and one for odd iterations: the device may be an iteration ahead */
     osv_adam_params *host_params[2];
@@ -88,14 +90,16 @@ static void lay_out(osv_bin *b, osv_bump *memory)
     b->grad_norm = osv_take(memory, P, sizeof *b->grad_norm);
     b->params = osv_take(memory, P, sizeof *b->params);
     osv_objective_place(&b->objective, memory, b->batch, b->t->job, b->job, b->J);
+    osv_penalties_place(&b->penalties, memory, b->batch, b->t->job, b->job, b->J);
 }
 
-size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, int J, int recompute)
+size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, const int *job, int J, int recompute)
 {
     osv_switches on = t->on;
     on.recompute = recompute;
-    osv_batch counted = *batch; /* lay_out reads it alone */
-    osv_bin b = {.J = J, .C = batch->C, .D = t->model->config.D, .batch = &counted, .t = t};
+    osv_batch counted = *batch; /* lay_out reads these alone */
+    int *jobs = (int *)job;
+    osv_bin b = {.J = J, .C = batch->C, .D = t->model->config.D, .batch = &counted, .t = t, .job = jobs};
     osv_bump own = {0};
     lay_out(&b, &own);
     return own.used + osv_plan_bytes(t->model, batch, &on, t->ops->error);
@@ -169,6 +173,7 @@ static void iterate(osv_bin *b, int parity)
     OP(objective, b->step->buffer.w, b->completion, b->step->buffer.loss, &b->objective,
        osv_losses_of(&b->batch->live));
     osv_backward(b->step, b->p, b->dp);
+    osv_penalties_run(&b->penalties, o, b->dp, b->p, b->D);
     OP(norm, b->norm, b->p, b->D, P);
     OP(norm, b->grad_norm, b->dp, b->D, P);
     OP(copy, b->host_completion[parity], b->completion, C * sizeof(osv_real), OSV_TO_HOST);

@@ -27,6 +27,8 @@ typedef struct {
     const float *offset;                      /* [D] of a clamp with form.offset */
     bool length_norm;                         /* a completion's loss is divided by its token count */
     bool satisfice;                           /* optimize (loss - target)^2 */
+    double l1;                                /* times |v|_1 is optimized too, but is no part of the loss; */
+    double group_sparsity;                    /* times the sum of |v|_2 over the blocks of a job: apart */
     double target_loss;                       /* nats; NaN: no target stop */
     osv_target_rule target_rule;
     int target_iters; /* consecutive iterations that must meet the target */

@@ -133,6 +133,7 @@ static void make_jobs(subject *s)
     s->job[4].options.target_iters = 4;
     s->job[5].options.plateau_eps = 1000;
     s->job[5].options.plateau_iters = 5;
+    s->job[6].options.l1 = 0.02;
     s->job[8].options.max_norm = 1.2;
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/text.h"
 #include "tools/train_names.h"
 
 /* A target that nothing would read is a mistake on the command line, as is satisficing towards nothing. */
@@ -285,18 +286,32 @@ bool train_job_chat(const train_jobs *t, int job)
     return false;
 }
 
-void train_job_objective(char *text, size_t room, const train_jobs *t, int job)
+/* What is optimized besides, where it is not 0; returns where the text ends. */
+static int add_number(char *text, int used, const char *name, double x)
+{
+    char shown[OSV_NUMBER_ROOM];
+    if (x == 0) return used;
+    return used + snprintf(text + used, (size_t)(TRAIN_OBJECTIVE_ROOM - used), ", %s %s", name,
+                           osv_show_number(shown, x));
+}
+
+const char *train_job_objective(char text[TRAIN_OBJECTIVE_ROOM], const train_jobs *t, int job)
 {
     const osv_job *j = &t->job[job];
+    const osv_job_options *o = &j->options;
     bool promote = false, suppress = false, negated = false;
     for (int c = 0; c < j->completions; c++) {
         promote |= j->sequence[c].kind == OSV_PROMOTE;
         suppress |= j->sequence[c].kind != OSV_PROMOTE;
         negated |= j->sequence[c].kind == OSV_NEGATED;
     }
-    snprintf(text, room, "%s%s%s%s%s", promote ? "promote" : "", promote && suppress ? " + " : "",
-             !suppress ? ""
-             : negated ? "suppress negated"
-                       : "suppress one-minus",
-             j->options.satisfice ? ", satisfice" : "", j->options.length_norm ? ", length-norm" : "");
+    int used = snprintf(text, TRAIN_OBJECTIVE_ROOM, "%s%s%s%s%s", promote ? "promote" : "",
+                        promote && suppress ? " + " : "",
+                        !suppress ? ""
+                        : negated ? "suppress negated"
+                                  : "suppress one-minus",
+                        o->satisfice ? ", satisfice" : "", o->length_norm ? ", length-norm" : "");
+    used = add_number(text, used, "l1", o->l1);
+    add_number(text, used, "group-sparsity", o->group_sparsity);
+    return text;
 }

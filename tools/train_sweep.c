@@ -32,6 +32,8 @@ const train_job_option train_job_options[] = {
     {"suppress-loss", ""},
     {"length-norm", "length-norm"},
     {"satisfice", "satisfice"},
+    {"l1", "l1-"},
+    {"group-sparsity", "group-"},
     {"target-loss", "target-loss"},
     {"target-rule", ""},
     {"target-iters", "target-iters"},
