@@ -300,6 +300,44 @@ Test(optim, penalties_are_optimized_but_not_reported)
     toy_free(&t);
 }
 
+/* Of two completions that are drawn by sign one takes part in each step, with twice its weight. A step is too
+ * short to change anything. */
+Test(optim, drawn_completions_take_turns)
+{
+    toy t = toy_make(TOY_LLAMA, 3, 9);
+    static jobs x;
+    osv_error e = {0};
+    static record drawn, alone;
+    osv_goal goals[] = {osv_goal_plain, osv_goal_plain};
+    double length[2];
+    int seen[2] = {0};
+    make_jobs(&x);
+    x.job[0].options.lr = 1e-30;
+    x.job[0].options.plateau_iters = 0;
+    x.job[0].goal = goals;
+    for (int c = 0; c < 2; c++) {
+        goals[c].weight = 0.5;
+        goals[1 - c].weight = 0;
+        alone = (record){.only = 0, .interrupt_at = -1};
+        cr_assert_eq(train(&t, x.job, 1, &alone, &e), 0, "%s", e.text);
+        length[c] = alone.grad_norm[0][0];
+    }
+    cr_assert_gt(fabs(length[0] - length[1]), 1e-3 * length[0]);
+    goals[0].sign = 1;
+    goals[1].sign = -1;
+    goals[0].weight = goals[1].weight = 0.5;
+    drawn = (record){.only = 0, .interrupt_at = -1};
+    cr_assert_eq(train(&t, x.job, 1, &drawn, &e), 0, "%s", e.text);
+    for (int i = 0; i < STEPS; i++) {
+        int c = osv_random_sign(0, "a", (unsigned)i) < 0;
+        seen[c]++;
+        cr_expect(fabs(drawn.grad_norm[0][i] - 2 * length[c]) <= 1e-12 * length[c], "step %d", i);
+        cr_expect_eq(drawn.loss[0][i], alone.loss[0][i], "the loss has both");
+    }
+    cr_expect(seen[0] > 1 && seen[1] > 1);
+    toy_free(&t);
+}
+
 Test(optim, an_interrupt_keeps_what_there_is)
 {
     toy t = toy_make(TOY_LLAMA, 3, 9);
