@@ -37,7 +37,10 @@ class Maker:
     def suppress(self, prompt, count, kind="one-minus", **more):
         return self.make(prompt, self.greedy(prompt, count), kind, **more)
 
-    # ---- sets of completions, one for each loss ----
+    # ---- sets of completions ----
+
+    def one(self, where="all"):
+        return [self.make(self.ids(6), self.ids(3), where=where)]
 
     def promote(self, where="all"):
         p, q = self.ids(7), self.ids(5)
