@@ -26,6 +26,7 @@ osv_job_options osv_job_defaults(void)
         .target_iters = 1,
         .plateau_eps = 1e-6,
         .plateau_iters = 1,
+        .noise_draws = 1,
     };
 }
 

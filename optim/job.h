@@ -42,6 +42,9 @@ typedef struct {
     double plateau_eps;
     int plateau_iters; /* consecutive changes below plateau_eps; 0: no plateau stop */
     unsigned parity;   /* osv_parity */
+    double noise;      /* scale of the noise around v at which gradients are taken */
+    int noise_draws;   /* gradients that a step is the mean of; only with noise > 0 */
+    osv_noise_kind noise_kind;
 } osv_job_options;
 
 /* The defaults of the brief: lr 0.01, 100 iterations, coldness 0.7, eps 1e-6, ... */

@@ -251,6 +251,7 @@ void train_job_options_of(train_options *o, const train_jobs *t, int job)
 /* An option of another form than the job's. */
 static bool has_no_say(const train_options *o, const char *option)
 {
+    if (strcmp(option, "noise-draws") == 0 || strcmp(option, "noise-kind") == 0) return o->job.noise == 0;
     if (strcmp(option, "rank") == 0) return o->form.kind != OSV_FORM_AFFINE;
     return strcmp(option, "clamp") == 0 && strcmp(o->apply, "clamp") != 0;
 }

@@ -64,6 +64,13 @@ const osv_option train_option_table[] = {
     {"max-affine-norm", "X", "2", "longest row of the map's factors; scaled back after each step",
      OSV_OPTION_NUMBER, FIELD(job.max_affine_norm), AT_LEAST(0)},
 
+    {"noise", "X", "0", "take gradients at v + noise, each component normal of this deviation",
+     OSV_OPTION_NUMBER, FIELD(job.noise), AT_LEAST(0)},
+    {"noise-draws", "N", "1", "draws of it a step, whose gradients are averaged", OSV_OPTION_INT,
+     FIELD(job.noise_draws), .low = 1, .high = 1000},
+    {"noise-kind", "plain|tangent|no-gain|anti", "plain", "what is left of a draw: see below",
+     OSV_OPTION_CHOICE, FIELD(noise_kind)},
+
     {"coldness", "X", "0.7", "c in P = softmax(c x logits)", OSV_OPTION_NUMBER, FIELD(job.coldness), ABOVE(0),
      .group = "Loss, in nats:"},
     {"eps", "X", "1e-6", "inside the logarithms; also the slack of --satisfice", OSV_OPTION_NUMBER,
@@ -280,6 +287,10 @@ int train_options_resolve(train_options *o, osv_error *e)
         return OSV_FAIL(e, OSV_USAGE, "--anchor-bound %g: not there yet; give --anchor-weight",
                         o->anchor_bound);
     OSV_TRY(resolve_joint(o, e));
+    o->job.noise_kind = (osv_noise_kind)o->noise_kind;
+    if (o->job.noise == 0 && (o->noise_kind != 0 || o->job.noise_draws != 1))
+        return OSV_FAIL(e, OSV_USAGE, "--noise-%s: there is no noise; give --noise",
+                        o->noise_kind != 0 ? "kind" : "draws");
     OSV_TRY(check_penalties(o, e));
     OSV_TRY(resolve_form(o, e));
     return train_parity_resolve(o, e);
@@ -398,6 +409,11 @@ void train_options_help(FILE *out)
         "  clamp     x - proj(x) + C v, proj(x) the component along v; with --offset also + proj(offset)\n"
         "  ablate    x - proj(x)\n"
         "  affine    x + left^T right x + v, of rank --rank; --max-norm 0: the map alone\n"
+        "\n--noise-kind, of a draw n where the loss has the gradient g:\n"
+        "  plain     n\n"
+        "  tangent   n without its part along g, which would change the loss\n"
+        "  no-gain   likewise, but only where that part would lower the loss\n"
+        "  anti      n less the draw before it\n"
         "\n--parity, all of them or some with commas between (docs/parity.md):\n"
         "  extra-step         --max-iters N takes N + 1 steps\n"
         "  step-after-target  the vector goes on for a step after it met the target\n"

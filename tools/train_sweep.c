@@ -42,6 +42,9 @@ const train_job_option train_job_options[] = {
     {"target-iters", "target-iters"},
     {"plateau-eps", "plateau-eps"},
     {"plateau-iters", "plateau-iters"},
+    {"noise", "noise"},
+    {"noise-draws", "noise-draws"},
+    {"noise-kind", ""},
     {NULL, NULL},
 };
 _Static_assert(sizeof train_job_options / sizeof *train_job_options == TRAIN_JOB_OPTIONS + 1,
