@@ -1,7 +1,6 @@
 #include "loader/datapoints.h"
 
 #include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,26 +43,38 @@ static const struct {
 };
 enum { KEY_COUNT = sizeof KEYS / sizeof *KEYS };
 
+static bool is_alias(int i, const char *key)
+{
+    return KEYS[i].alias && strcmp(key, KEYS[i].alias) == 0;
+}
+
+bool osv_datapoint_key(const char *key)
+{
+    for (int i = 0; i < KEY_COUNT; i++)
+        if (strcmp(key, KEYS[i].name) == 0 || is_alias(i, key)) return true;
+    return false;
+}
+
+static int fail_key(const char *key, const char *where, osv_error *e)
+{
+    char known[512] = "";
+    size_t used = 0;
+    for (int i = 0; i < KEY_COUNT; i++)
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i > 0 ? ", " : "", KEYS[i].name);
+    return OSV_FAIL(e, OSV_BAD_INPUT, "%s: unknown key \"%.80s\"; known are %s", where, key, known);
+}
+
 static int check_keys(const json_t *json, const char *where, osv_error *e)
 {
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)json, key, value)
     {
-        bool known = false;
-        for (int i = 0; i < KEY_COUNT; i++) {
-            bool alias = KEYS[i].alias && strcmp(key, KEYS[i].alias) == 0;
-            if (alias && json_object_get(json, KEYS[i].name))
+        if (!osv_datapoint_key(key)) return fail_key(key, where, e);
+        for (int i = 0; i < KEY_COUNT; i++)
+            if (is_alias(i, key) && json_object_get(json, KEYS[i].name))
                 return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\" and \"%s\" are the same key; give one of them",
                                 where, KEYS[i].name, key);
-            known = known || alias || strcmp(key, KEYS[i].name) == 0;
-        }
-        if (!known)
-            return OSV_FAIL(
-                e, OSV_BAD_INPUT,
-                "%s: unknown key \"%.80s\"; known are id, job, prompt, messages, prefill, promote, suppress, "
-                "promote_targets, suppress_targets, promote_weights, suppress_weights, positions, negative",
-                where, key);
     }
     return OSV_OK;
 }
@@ -154,20 +165,24 @@ static int add_joined(reader *r, osv_completion *c, osv_joined *j, const char *t
     return show_ids(&c->text, r->options->tokenizer, c->ids + c->prompt, c->count - c->prompt, e);
 }
 
-static int add_completion(reader *r, const json_t *value, bool suppress, double target, const char *what,
-                          osv_error *e)
+/* "data.jsonl:17: "promote"[0]"; the caller frees it, NULL after a failure. */
+static int name_place(char **where, const reader *r, const char *what, osv_error *e)
+{
+    if (asprintf(where, "%s: %s", r->where, what) >= 0) return OSV_OK;
+    *where = NULL;
+    return no_memory(r->where, e);
+}
+
+static int add_completion(reader *r, const json_t *value, bool suppress, const char *what, osv_error *e)
 {
     osv_completion *c = &r->point->completion[r->point->completions++];
-    *c = (osv_completion){.suppress = suppress, .target = target};
+    *c = (osv_completion){.suppress = suppress, .weight = 1};
     osv_ids ids = {0};
     osv_source source;
     osv_joined joined = {0};
     char *where = NULL;
     int status = osv_source_read(&source, &ids, value, &r->text, r->where, what, e);
-    if (!status && asprintf(&where, "%s: %s", r->where, what) < 0) {
-        where = NULL;
-        status = no_memory(r->where, e);
-    }
+    if (!status) status = name_place(&where, r, what, e);
     if (!status)
         status = osv_join(&joined, r->options->tokenizer, r->options->boundary, osv_prompt_source(&r->prompt),
                           &r->prompt.ids, source, where, e);
@@ -176,20 +191,6 @@ static int add_completion(reader *r, const json_t *value, bool suppress, double 
     osv_ids_free(&ids);
     free(where);
     return status;
-}
-
-/* Number i of a list that stands beside the completions; what is not there, or null, leaves *x as it is. */
-static int read_number(double *x, const json_t *list, size_t i, const char *spelling, const char *where,
-                       osv_error *e)
-{
-    const json_t *value = json_array_get(list, i);
-    if (!value || json_is_null(value)) return OSV_OK;
-    char shown[64];
-    if (!json_is_number(value))
-        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\"[%zu] must be a number or null, not %s", where, spelling,
-                        i, osv_json_show(value, shown, sizeof shown));
-    *x = json_number_value(value);
-    return OSV_OK;
 }
 
 /* A list that is missing, or an array with `count` entries. */
@@ -206,6 +207,75 @@ static int check_list(const reader *r, const json_t *list, const char *spelling,
     return OSV_OK;
 }
 
+/* What stands beside a completion in another list: entry i of it, NULL where there is none. */
+static const json_t *beside(const json_t *list, size_t i)
+{
+    const json_t *value = json_array_get(list, i);
+    return json_is_null(value) ? NULL : value;
+}
+
+static int read_weight(osv_completion *c, const json_t *value, const char *what, const char *where,
+                       osv_error *e)
+{
+    char shown[64];
+    if (!value) return OSV_OK;
+    c->weight = json_is_number(value) ? json_number_value(value) : -1;
+    if (c->weight >= 0 && c->weight <= 1e6) return OSV_OK;
+    return OSV_FAIL(e, OSV_BAD_INPUT, "%s: %s must be a number from 0 to 1e6, or null, not %s", where, what,
+                    osv_json_show(value, shown, sizeof shown));
+}
+
+/* {"prompt": .., "times": ..}: a multiple of the loss under another prompt. The tokens of the completion stay
+ * the ones that they are under its own. */
+static int read_target_under(const reader *r, osv_completion *c, const json_t *value, const char *where,
+                             osv_error *e)
+{
+    osv_prompt_line other = {0};
+    const char *key;
+    json_t *ignored;
+    c->target = (osv_target){OSV_TARGET_UNSTEERED, 1};
+    json_object_foreach((json_t *)value, key, ignored)
+    {
+        if (strcmp(key, "prompt") && strcmp(key, "messages") && strcmp(key, "prefill") &&
+            strcmp(key, "times"))
+            return OSV_FAIL(e, OSV_BAD_INPUT,
+                            "%s: unknown key \"%.80s\"; known are prompt, messages, prefill, times", where,
+                            key);
+    }
+    OSV_TRY(osv_json_number(value, "times", false, &c->target.x, where, e));
+    if (!(c->target.x > 0))
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"times\" is %g; it must be above 0", where, c->target.x);
+    int status = osv_prompt_read(&other, value, &r->text, where, e);
+    c->under = other.ids; /* the completion's from here */
+    other.ids = (osv_ids){0};
+    osv_prompt_line_free(&other);
+    int count = c->under.count + c->count - c->prompt;
+    if (!status && count > r->options->positions)
+        status = OSV_FAIL(e, OSV_BAD_INPUT,
+                          "%s: with the completion it makes %d tokens, the model takes at most %d", where,
+                          count, r->options->positions);
+    return status;
+}
+
+static int read_target(const reader *r, osv_completion *c, const json_t *value, const char *what,
+                       osv_error *e)
+{
+    char shown[64], *where;
+    if (json_is_number(value)) c->target = (osv_target){OSV_TARGET_NATS, json_number_value(value)};
+    if (!value || json_is_number(value)) return OSV_OK;
+    if (json_is_string(value) && osv_target_parse(&c->target, json_string_value(value))) return OSV_OK;
+    if (!json_is_object(value))
+        return OSV_FAIL(
+            e, OSV_BAD_INPUT,
+            "%s: %s must be nats, \"unsteered\", a multiple such as \"0.75x\", {\"prompt\": ..} or "
+            "null, not %s",
+            r->where, what, osv_json_show(value, shown, sizeof shown));
+    OSV_TRY(name_place(&where, r, what, e));
+    int status = read_target_under(r, c, value, where, e);
+    free(where);
+    return status;
+}
+
 /* The completions of "promote" or "suppress", their targets and weights. */
 static int read_list(reader *r, bool suppress, osv_error *e)
 {
@@ -220,16 +290,14 @@ static int read_list(reader *r, bool suppress, osv_error *e)
     OSV_TRY(check_list(r, targets, targets_spelling, spelling, count, e));
     OSV_TRY(check_list(r, weights, weights_spelling, spelling, count, e));
     for (size_t i = 0; i < count; i++) {
-        double target = NAN, weight = 1;
+        osv_completion *c = &r->point->completion[r->point->completions];
         char what[64];
         snprintf(what, sizeof what, "\"%s\"[%zu]", spelling, i);
-        OSV_TRY(read_number(&target, targets, i, targets_spelling, r->where, e));
-        OSV_TRY(read_number(&weight, weights, i, weights_spelling, r->where, e));
-        if (!(weight >= 0 && weight <= 1e6))
-            return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\"[%zu] is %g; a weight is a number from 0 to 1e6",
-                            r->where, weights_spelling, i, weight);
-        OSV_TRY(add_completion(r, json_array_get(list, i), suppress, target, what, e));
-        r->point->completion[r->point->completions - 1].weight = weight;
+        OSV_TRY(add_completion(r, json_array_get(list, i), suppress, what, e));
+        snprintf(what, sizeof what, "\"%s\"[%zu]", targets_spelling, i);
+        OSV_TRY(read_target(r, c, beside(targets, i), what, e));
+        snprintf(what, sizeof what, "\"%s\"[%zu]", weights_spelling, i);
+        OSV_TRY(read_weight(c, beside(weights, i), what, r->where, e));
     }
     return OSV_OK;
 }
@@ -356,6 +424,7 @@ void osv_dataset_free(osv_dataset *d)
             free(p->completion[c].ids);
             free(p->completion[c].steer);
             free(p->completion[c].text);
+            osv_ids_free(&p->completion[c].under);
         }
         free(p->completion);
         free(p->id);

@@ -12,13 +12,15 @@
 #include "engine/config.h"
 #include "kernels/ops.h"
 #include "loader/chat.h"
+#include "loader/target.h"
 #include "loader/tokenizer.h"
 
 typedef enum { OSV_BOUNDARY_AUTO, OSV_BOUNDARY_JOINT, OSV_BOUNDARY_APART } osv_boundary;
 
 typedef struct {
     bool suppress;
-    double target;      /* nats; NaN: none given */
+    osv_target target;
+    osv_ids under;      /* the prompt under which the loss is that a relative target is of; empty: its own */
     double weight;      /* in what is optimized; 1 where none is given */
     int count, prompt;  /* tokens of prompt + completion, tokens of the prompt */
     int *ids;           /* [count] */
@@ -59,6 +61,9 @@ typedef struct {
 
 int osv_dataset_read(osv_dataset **out, const char *path, const osv_dataset_options *options, osv_error *e);
 void osv_dataset_free(osv_dataset *d);
+
+/* Whether a datapoint may have this key. */
+bool osv_datapoint_key(const char *key);
 
 /* Whether `name`, given under `key`, can name a job: it becomes a file name. */
 int osv_job_name_check(const char *name, const char *key, osv_error *e);

@@ -3,18 +3,19 @@
 #include <stdlib.h>
 
 #include "optim/bin.h"
+#include "optim/objective.h"
 #include "optim/pack.h"
 
-/* ln P of the completions of the jobs job[0 .. J), which are evaluated together. */
+/* The completions of the jobs job[0 .. J), which are evaluated together. */
 static int evaluate_bin(const osv_training *t, const int *job, int J, const osv_real *const *vector,
-                        double *logprob)
+                        bool as_probability, double *value)
 {
     osv_ops *o = t->ops;
     osv_batch *batch = NULL;
     osv_step *step = NULL;
     osv_real *loss = NULL, *p = NULL;
     size_t D = (size_t)t->model->config.D, bytes = D * sizeof(osv_real);
-    int status = osv_bin_batch(&batch, t, job, J, true);
+    int status = osv_bin_batch(&batch, t, job, J, as_probability);
     if (status) goto done;
     osv_switches on = t->on;
     on.recompute = batch->N; /* nothing is kept for a reverse pass */
@@ -36,9 +37,9 @@ static int evaluate_bin(const osv_training *t, const int *job, int J, const osv_
     o->sync(o, 0);
     if ((status = osv_ops_status(o))) goto done;
     for (int c = 0; c < batch->C; c++) {
-        logprob[c] = 0;
+        value[c] = 0;
         for (int i = batch->completion_first[c]; i < batch->completion_first[c + 1]; i++)
-            logprob[c] -= (double)loss[batch->completion_score[i]];
+            value[c] += (double)loss[batch->completion_score[i]];
     }
 done:
     if (p) o->free(o, p);
@@ -48,7 +49,8 @@ done:
     return status;
 }
 
-int osv_evaluate(const osv_training *t, const osv_real *const *vector, double *logprob)
+/* Sums of the losses of tokens, completion by completion. */
+static int evaluate(const osv_training *t, const osv_real *const *vector, bool as_probability, double *value)
 {
     int *all = malloc(2 * (size_t)t->jobs * sizeof *all + 1), *job = all + t->jobs;
     if (!all) return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
@@ -58,9 +60,26 @@ int osv_evaluate(const osv_training *t, const osv_real *const *vector, double *l
         osv_bin_size size;
         J = 0;
         status = osv_pack_fill(&size, t, job, &J, all + first, t->jobs - first);
-        if (!status) status = evaluate_bin(t, job, J, vector, logprob);
-        for (int i = 0; i < J && !status; i++) logprob += t->job[job[i]].completions;
+        if (!status) status = evaluate_bin(t, job, J, vector, as_probability, value);
+        for (int i = 0; i < J && !status; i++) value += t->job[job[i]].completions;
     }
     free(all);
     return status;
+}
+
+int osv_evaluate(const osv_training *t, const osv_real *const *vector, double *logprob)
+{
+    OSV_TRY(evaluate(t, vector, true, logprob));
+    for (int j = 0; j < t->jobs; j++)
+        for (int c = 0; c < t->job[j].completions; c++, logprob++) *logprob = -*logprob;
+    return OSV_OK;
+}
+
+int osv_evaluate_losses(const osv_training *t, const osv_real *const *vector, double *loss)
+{
+    OSV_TRY(evaluate(t, vector, false, loss));
+    for (int j = 0; j < t->jobs; j++)
+        for (int c = 0; c < t->job[j].completions; c++, loss++) /* rounded as training rounds it */
+            *loss = (double)(osv_real)(*loss * osv_terms_of(&t->job[j], c).scale);
+    return OSV_OK;
 }

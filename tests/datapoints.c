@@ -1,7 +1,5 @@
 #include "loader/datapoints.h"
 
-#include <math.h>
-
 #include "files.h"
 
 /* ---- positions ---- */
@@ -113,20 +111,20 @@ Test(datapoints, everything_in_its_place, .init = temp_open, .fini = temp_close)
     cr_expect_null(p->prompt);
     static const struct {
         bool suppress;
-        double target;
+        osv_target target;
         int count;
         int ids[5];
         signed char steer[5];
     } expected[] = {
-        {false, 0.5, 4, {1, 2, 3, 4}, {0, -1, -1, -1}},
-        {false, NAN, 5, {1, 2, 3, 5, 6}, {0, 0, -1, -1, -1}},
-        {true, -1, 5, {1, 2, 3, 7, 0}, {0, 0, -1, -1, -1}},
+        {false, {OSV_TARGET_NATS, 0.5}, 4, {1, 2, 3, 4}, {0, -1, -1, -1}},
+        {false, {OSV_TARGET_NONE, 0}, 5, {1, 2, 3, 5, 6}, {0, 0, -1, -1, -1}},
+        {true, {OSV_TARGET_NATS, -1}, 5, {1, 2, 3, 7, 0}, {0, 0, -1, -1, -1}},
     };
     for (int i = 0; i < 3; i++) {
         const osv_completion *c = &p->completion[i];
         cr_assert(c->suppress == expected[i].suppress && c->count == expected[i].count && c->prompt == 3,
                   "%d", i);
-        cr_expect(isnan(expected[i].target) ? isnan(c->target) : c->target == expected[i].target, "%d", i);
+        cr_expect(c->target.kind == expected[i].target.kind && c->target.x == expected[i].target.x, "%d", i);
         cr_expect_arr_eq(c->ids, expected[i].ids, (size_t)c->count * sizeof *c->ids, "%d", i);
         cr_expect_arr_eq(c->steer, expected[i].steer, (size_t)c->count, "%d", i);
         cr_expect_null(c->text);
@@ -138,6 +136,32 @@ Test(datapoints, everything_in_its_place, .init = temp_open, .fini = temp_close)
     cr_expect_str_eq(p->job, "all");
     cr_expect_str_eq(p->positions, "all");
     cr_expect(p->completion[0].steer[0] == 1 && p->completion[0].steer[1] == 1);
+    osv_dataset_free(d);
+}
+
+/* ---- relative targets ---- */
+
+Test(datapoints, targets, .init = temp_open, .fini = temp_close)
+{
+    osv_error e = {0};
+    osv_dataset *d;
+    int status = read_text(
+        &d,
+        "{\"prompt\": {\"ids\": [1, 2]}, \"promote\": [{\"ids\": [4]}, {\"ids\": [5, 6]}, {\"ids\": [7]}],"
+        " \"promote_targets\": [\"0.75x\", {\"prompt\": {\"ids\": [8, 9, 10]}}, {\"times\": 2, \"prompt\": "
+        "{\"ids\": [11]}}], \"suppress\": [{\"ids\": [3]}], \"suppress_targets\": [\"unsteered\"]}",
+        &ids_only, &e);
+    cr_assert_eq(status, OSV_OK, "%s", e.text);
+    static const struct {
+        double times;
+        int under[3], count;
+    } expected[] = {{0.75, {0}, 0}, {1, {8, 9, 10}, 3}, {2, {11}, 1}, {1, {0}, 0}};
+    for (int i = 0; i < 4; i++) {
+        const osv_completion *c = &d->point[0].completion[i];
+        cr_expect(c->target.kind == OSV_TARGET_UNSTEERED && c->target.x == expected[i].times, "%d", i);
+        cr_assert_eq(c->under.count, expected[i].count, "%d", i);
+        for (int t = 0; t < c->under.count; t++) cr_expect_eq(c->under.data[t], expected[i].under[t]);
+    }
     osv_dataset_free(d);
 }
 
@@ -237,10 +261,36 @@ static const struct {
     {LINE(", \"suppress_targets\": [1]"),
      "\"suppress_targets\" has 1 entries, \"suppress\" has 0 completions"},
     {LINE(", \"promote_targets\": 1"), "\"promote_targets\" must be an array, not 1"},
-    {LINE(", \"promote_targets\": [\"x\"]"), "\"promote_targets\"[0] must be a number or null, not \"x\""},
+    {LINE(", \"promote_targets\": [\"x\"]"),
+     "\"promote_targets\"[0] must be nats, \"unsteered\", a multiple such as \"0.75x\", {\"prompt\": ..} or "
+     "null, not \"x\""},
+    {LINE(", \"promote_targets\": [\"0x\"]"), "must be nats"},
+    {LINE(", \"promote_targets\": [\"-1x\"]"), "must be nats"},
+    {LINE(", \"promote_targets\": [\"1e999x\"]"), "must be nats"},
+    {LINE(", \"promote_targets\": [\"0x1p3x\"]"), "must be nats"},
+    {LINE(", \"promote_targets\": [\"2xx\"]"), "must be nats"},
+    {LINE(", \"promote_targets\": [\" 2x\"]"), "must be nats"},
+    {LINE(", \"promote_targets\": [\"2\"]"), "must be nats"},
+    {LINE(", \"promote_targets\": [[1]]"), "must be nats"},
+    {LINE(", \"promote_targets\": [{}]"), "\"promote_targets\"[0]: \"prompt\" is missing"},
+    {LINE(", \"promote_targets\": [{\"prompt\": {\"ids\": [1]}, \"factor\": 2}]"),
+     "\"promote_targets\"[0]: unknown key \"factor\"; known are prompt, messages, prefill, times"},
+    {LINE(", \"promote_targets\": [{\"prompt\": {\"ids\": [1]}, \"times\": 0}]"),
+     "\"promote_targets\"[0]: \"times\" is 0; it must be above 0"},
+    {LINE(", \"promote_targets\": [{\"prompt\": {\"ids\": [1]}, \"times\": \"2\"}]"),
+     "\"promote_targets\"[0]: \"times\" must be a number"},
+    {LINE(", \"promote_targets\": [{\"prompt\": {\"ids\": [100]}}]"),
+     "\"promote_targets\"[0]: \"prompt\": id 100"},
+    {LINE(", \"promote_targets\": [{\"prompt\": {\"ids\": [1, 2, 3, 4, 5, 6, 7, 8]}}]"),
+     "\"promote_targets\"[0]: with the completion it makes 9 tokens, the model takes at most 8"},
+    {LINE(", \"promote_targets\": [{\"prompt\": \"hello\"}]"),
+     "\"promote_targets\"[0]: \"prompt\" is text, but"},
+    {LINE(", \"promote_weights\": [-1]"),
+     "\"promote_weights\"[0] must be a number from 0 to 1e6, or null, not -1"},
+    {LINE(", \"promote_weights\": [\"1\"]"), "\"promote_weights\"[0] must be a number"},
     {LINE(", \"promote_targets\": [NaN]"), "JSON: invalid token near 'NaN'"},
     {LINE(", \"dst_completions_target_losses\": [\"x\"]"),
-     "\"dst_completions_target_losses\"[0] must be a number"},
+     "\"dst_completions_target_losses\"[0] must be nats"},
 };
 
 Test(datapoints, lines, .init = temp_open, .fini = temp_close)

@@ -7,6 +7,7 @@
 
 #include "kernels/philox.h"
 #include "optim/adam.h"
+#include "optim/evaluate.h"
 #include "optim/random.h"
 #include "optim/stop.h"
 #include "optim/train.h"
@@ -308,5 +309,42 @@ Test(optim, nan_is_named_and_the_last_finite_vector_kept)
     cr_assert_eq(r.stopped[0], OSV_STOP_NAN);
     cr_assert_eq(r.nan_iter[0], 0);
     cr_assert(isnan(r.final_loss[0]));
+    toy_free(&t);
+}
+
+/* Unsteered losses are those that a training from zeros measures first: of every kind, coldness, eps and
+ * length norm, whatever they are packed with. */
+Test(optim, losses_evaluated_are_those_trained_on)
+{
+    toy t = toy_make(TOY_GEMMA2, 3, 3);
+    static jobs x;
+    static const float zeros[D];
+    osv_error e = {0};
+    osv_ops *ops;
+    osv_comm *comm;
+    make_jobs(&x);
+    for (int j = 0; j < JOBS; j++) {
+        osv_job_options *o = &x.job[j].options;
+        o->init = zeros;
+        o->max_iters = 0;
+        o->coldness = 0.5 + 0.25 * j;
+        o->eps = j % 2 ? 1e-2 : 1e-6;
+        o->length_norm = j % 3 == 0;
+        x.sequence[j][1].kind = j % 2 ? OSV_NEGATED : OSV_ONE_MINUS;
+    }
+    static record r;
+    r = (record){.only = -1, .interrupt_at = -1};
+    cr_assert_eq(train(&t, x.job, JOBS, &r, &e), 0, "%s", e.text);
+    cr_assert_eq(osv_ref_open(&ops, OSV_DTYPE_F32, &e), 0);
+    cr_assert_eq(osv_comm_self_open(&comm, &e), 0);
+    const osv_training training = {
+        .ops = ops, .comm = comm, .model = &t.model, .on = osv_all_on, .job = x.job, .jobs = JOBS};
+    double loss[2 * JOBS];
+    cr_assert_eq(osv_evaluate_losses(&training, NULL, loss), 0, "%s", e.text);
+    for (int j = 0; j < JOBS; j++)
+        cr_assert(fabs(loss[2 * j] + loss[2 * j + 1] - r.final_loss[j]) <= 1e-12, "job %d: %.15g, %.15g", j,
+                  loss[2 * j] + loss[2 * j + 1], r.final_loss[j]);
+    comm->close(comm);
+    ops->close(ops);
     toy_free(&t);
 }

@@ -64,6 +64,8 @@ Test(tool_options, values)
         OSV_OK, "%s", e.text);
     cr_expect(o.job.target_rule == OSV_TARGET_EACH && o.negated && o.job.target_loss == -2.5 &&
               o.job.max_norm == 0);
+    cr_assert_eq(parse(&o, REQUIRED "--target-loss 0.75x", &e), OSV_OK, "%s", e.text);
+    cr_expect(o.target.kind == OSV_TARGET_UNSTEERED && o.target.x == 0.75 && isnan(o.job.target_loss));
     cr_assert_eq(parse(&o, "--help", &e), OSV_OK, "--help asks for nothing else: %s", e.text);
     cr_assert_eq(parse(&o, "--model m --data d --layer 0 --plan", &e), OSV_OK, "--plan needs no --out: %s",
                  e.text);
@@ -104,7 +106,10 @@ static const struct {
     {"--seed 1,2", "--seed 1,2: must be one whole number; --seeds takes several"},
     {"--plan --list", "--plan and --list: one of them at a time"},
     {"--max-norm -1", "--max-norm -1: must be a finite number at least 0"},
-    {"--target-loss nan", "--target-loss nan: must be a finite number"},
+    {"--target-loss nan",
+     "--target-loss nan: must be a finite number, unsteered, or a multiple such as 0.75x"},
+    {"--target-loss x", "--target-loss x: must be"},
+    {"--target-loss -2x", "--target-loss -2x: must be"},
     {"--eps 2", "--eps 2: must be a number above 0 and at most 1"},
     {"--max-iters 1.5", "--max-iters 1.5: must be a whole number, 0 or more"},
     {"--max-iters -1", "--max-iters -1: must be"},

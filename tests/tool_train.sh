@@ -385,6 +385,43 @@ bad 'targets of the rule each without --target-loss' 2 'need --target-loss' --da
 run targets --data targets.jsonl --satisfice
 check 'targets with --satisfice are fine' ended 0
 
+# ---- relative targets ----
+
+# Losses of a vector of zeros are the unsteered ones: what targets are multiples of.
+first='"prompt": {"ids": [5, 9, 200, 31]}, "promote": [{"ids": [7, 8]}], "suppress": [{"ids": [7, 9, 12]}]'
+second='"prompt": {"ids": [3, 77]}, "promote": [{"ids": [7, 8]}], "suppress": [{"ids": [7, 9, 12]}]'
+{ echo "{$first}" && echo "{$second}"; } >zero.jsonl
+echo "{$first, \"promote_targets\": [{\"prompt\": {\"ids\": [3, 77]}, \"times\": 0.5}], \"suppress_targets\": [\"3x\"]}" >relative.jsonl
+# targets JOB: its targets in run.json, the one of the whole job first
+targets() { # json_dumpf with an indent: a number a line
+    tr -d ' \n' <relative.run/run.json | sed 's/"name":/\n&/g' | grep "^\"name\":\"$1\"" |
+        sed 's/.*"target_loss":\([^,]*\),"targets":\[\([^]]*\)\].*/\1,\2/' | tr ',' '\n'
+}
+close() { paste - - <<<"$1" | awk '{ d = $1 - $2; if (!(d * d <= 1e-10 * $2 * $2)) { print $1, $2; exit 1 } }'; }
+for options in '' '--coldness 1.3 --eps 0.01' '--length-norm' '--suppress-loss negated'; do
+    # shellcheck disable=SC2086
+    run zero --data zero.jsonl --init-norm 0 --max-iters 0 --force $options
+    losses=$(sed 's/.*"losses": \[\([^]]*\)\].*/\1/' zero.run/trace.jsonl | tr -d ' ' | tr ',' ' ')
+    read -r promote suppress promote_there _ <<<"$losses"
+    # shellcheck disable=SC2086
+    run relative --data relative.jsonl --target-loss 0.25x --target-rule each --max-iters 0 --force $options
+    check "relative targets, ${options:-plain}" close "$(paste -d '\n' <(targets all) \
+        <(awk -v a="$promote" -v b="$suppress" -v c="$promote_there" 'BEGIN { OFMT = "%.12g"; print 0.25 * (a + b); print 0.5 * c; print 3 * b }'))"
+done
+check 'relative targets: run.json has the option as given' says relative.run/run.json '"target-loss": "0.25x"'
+check 'relative targets: said aloud' says relative.err 'note: all: targets '
+run relative --data good.jsonl --target-loss 1.0001x --init zero.run/vectors/all.safetensors --force
+check 'a little more than the unsteered loss is met by a vector of zeros' says relative.out 'stopped after 0 iterations (target)'
+check 'the target of the sum, said aloud' says relative.err 'note: all: --target-loss is '
+echo '{"coldness": 0.5}
+{"coldness": 1, "satisfice": true}
+{"coldness": 1, "target-loss": 4}' >relative-sweep.jsonl
+run relative --data good.jsonl --target-loss 2x --sweep relative-sweep.jsonl --init-norm 0 --max-iters 1 --force
+check 'relative targets in a sweep: each by its own coldness' awk -v a="$(targets all.coldness0.5.target-loss2x | head -n 1)" \
+    -v b="$(targets all.coldness1.satisfice.target-loss2x | head -n 1)" 'BEGIN { exit !(a > 0 && b > 0 && a != b) }'
+check 'relative targets in a sweep: met where they are the loss' says relative.run/trace.jsonl '"stopped": "target"'
+bad 'a multiple that is none' 2 '--target-loss 0.75y: must be a finite number, unsteered, or a multiple' --target-loss 0.75y
+
 # ---- models ----
 
 le64() { # a number as eight bytes, lowest first

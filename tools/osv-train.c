@@ -9,6 +9,7 @@
 #include "tools/train_plan.h"
 #include "tools/train_result.h"
 #include "tools/train_resume.h"
+#include "tools/train_targets.h"
 
 static const char program[] = "osv-train";
 
@@ -141,7 +142,10 @@ static int open_weights(train_setup *s)
 {
     OSV_TRY(tool_model_weights(&s->m));
     OSV_TRY(train_memory_find(&s->memory, s->options->memory, &s->m.footprint, &s->m.model, s->m.ops));
-    return train_resume_wanted(s->options) ? train_resume_check(s) : OSV_OK; /* once more, with the weights */
+    if (train_resume_wanted(s->options)) OSV_TRY(train_resume_check(s)); /* once more, with the weights */
+    OSV_TRY(train_targets_resolve(s));
+    if (!s->options->quiet) train_targets_print(&s->jobs);
+    return OSV_OK;
 }
 
 static int run(const train_options *o, osv_error *e)

@@ -12,12 +12,12 @@
 static int check_targets(const osv_dataset *data, const train_line *line, osv_error *e)
 {
     const train_options *o = &line->options;
-    bool have_target = !isnan(o->job.target_loss);
+    bool have_target = o->target.kind != OSV_TARGET_NONE;
     for (int i = 0; i < data->count; i++) {
         const osv_datapoint *p = &data->point[i];
         if (line->job && strcmp(line->job, p->job) != 0) continue;
         for (int c = 0; c < p->completions; c++) {
-            bool own = !isnan(p->completion[c].target);
+            bool own = p->completion[c].target.kind != OSV_TARGET_NONE;
             if (o->job.satisfice && !own && !have_target)
                 return OSV_FAIL(
                     e, OSV_USAGE,
@@ -154,7 +154,7 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
             t->source[t->completions] = (train_source){p, one};
             osv_goal *goal = &t->goal[t->completions];
             *goal = osv_goal_plain;
-            goal->target = one->target;
+            if (one->target.kind == OSV_TARGET_NATS) goal->target = one->target.x;
             goal->weight = one->weight;
             t->sequence[t->completions] = (osv_sequence){.job = index,
                                                          .count = one->count,

@@ -74,8 +74,8 @@ const osv_option train_option_table[] = {
     {"satisfice", NULL, NULL, "bring each loss to its target instead of as low as it goes", OSV_OPTION_FLAG,
      FIELD(job.satisfice)},
 
-    {"target-loss", "X", NULL, "stop at this loss, nats (default: do not)", OSV_OPTION_NUMBER,
-     FIELD(job.target_loss), .low = -INFINITY, .high = INFINITY, .group = "Stopping:"},
+    {"target-loss", "X", NULL, "stop at this loss: nats, or as unsteered, or 0.75x that (default: do not)",
+     OSV_OPTION_TARGET, FIELD(target), .group = "Stopping:"},
     {"target-rule", "sum|each", "sum", "compare the sum of the losses, or each completion's",
      OSV_OPTION_CHOICE, FIELD(target_rule)},
     {"target-iters", "N", "1", "iterations in a row that have to meet the target", OSV_OPTION_INT,
@@ -223,6 +223,7 @@ int train_options_resolve(train_options *o, osv_error *e)
     o->job.init_norm = o->init_norm.value[0];
     o->job.max_norm = o->max_norm.count ? o->max_norm.value[0] : -1;
     o->job.seed = osv_option_seed(&o->seeds, 0);
+    o->job.target_loss = o->target.kind == OSV_TARGET_NATS ? o->target.x : NAN;
     o->job.target_rule = o->target_rule == 1 ? OSV_TARGET_EACH : OSV_TARGET_SUM;
     o->job.schedule = (osv_lr_schedule)o->schedule;
     o->negated = o->suppress == 1;

@@ -19,6 +19,7 @@ typedef struct {
     osv_option_numbers lr, max_norm, init_norm; /* one job for each */
     osv_option_seeds seeds;
     osv_job_options job; /* the first of each of those; the start vector comes from the file `init` */
+    osv_target target;   /* job.target_loss is NaN where it is relative */
     osv_form form;       /* how vectors meet the residual stream */
     bool joint;          /* one job steers at all of `layer`, */
     bool apart;          /* with a vector for each */

@@ -93,6 +93,16 @@ static int read_starts(train_setup *s)
     return OSV_OK;
 }
 
+/* Of all that is run, the longest text. */
+static void find_longest(train_setup *s)
+{
+    for (int i = 0; i < s->jobs.completions; i++) {
+        const osv_completion *k = s->jobs.source[i].completion;
+        tool_model_longest(&s->m, k->count);
+        tool_model_longest(&s->m, k->under.count + k->count - k->prompt);
+    }
+}
+
 int train_setup_open(train_setup *s, const train_options *o, osv_error *e)
 {
     *s = (train_setup){.options = o, .error = e};
@@ -108,7 +118,7 @@ int train_setup_open(train_setup *s, const train_options *o, osv_error *e)
     OSV_TRY(read_starts(s));
     OSV_TRY(read_data(s));
     OSV_TRY(train_jobs_make(&s->jobs, s->data, &s->sweep, s->start, e));
-    for (int i = 0; i < s->jobs.completions; i++) tool_model_longest(&s->m, s->jobs.sequence[i].count);
+    find_longest(s);
     return OSV_OK;
 }
 

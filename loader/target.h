@@ -1,0 +1,18 @@
+/* What a loss is to come down to: a number of nats, or a multiple of a loss of the unsteered model, which is
+ * known when there are weights. */
+#ifndef OSV_LOADER_TARGET_H
+#define OSV_LOADER_TARGET_H
+
+#include <stdbool.h>
+
+typedef enum { OSV_TARGET_NONE, OSV_TARGET_NATS, OSV_TARGET_UNSTEERED } osv_target_kind;
+
+typedef struct {
+    osv_target_kind kind;
+    double x; /* nats, or what the unsteered loss is multiplied by: above 0 */
+} osv_target;
+
+/* "unsteered", or a multiple such as "0.75x"; false where the text is neither. */
+bool osv_target_parse(osv_target *t, const char *text);
+
+#endif

@@ -1,0 +1,17 @@
+/* Targets that are multiples of a loss of the unsteered model -> nats, as soon as there are weights. */
+#ifndef OSV_TOOLS_TRAIN_TARGETS_H
+#define OSV_TOOLS_TRAIN_TARGETS_H
+
+#include "tools/train_setup.h"
+
+/* Measures what the targets of all jobs are multiples of, in the same kind of loss, coldness, eps and length
+ * norm as the losses that they are compared with, and puts the products into the jobs. */
+int train_targets_resolve(train_setup *s);
+
+/* {"target_loss": nats or null, "targets": [nats or null, one a completion]}, once they are resolved; NULL
+ * where none of the job's targets is relative. */
+json_t *train_targets_json(const train_jobs *t, int job);
+/* What they came to, a line a job, on standard error; of many jobs the first ones. */
+void train_targets_print(const train_jobs *t);
+
+#endif
