@@ -22,76 +22,6 @@ typedef struct {
     osv_prompt_line prompt;
 } reader;
 
-/* ---- keys ---- */
-
-static const struct {
-    const char *name, *alias; /* alias: the reference implementation's name */
-} KEYS[] = {
-    {"id", NULL},
-    {"job", NULL},
-    {"prompt", NULL},
-    {"messages", NULL},
-    {"prefill", NULL},
-    {"promote", "dst_completions"},
-    {"suppress", "src_completions"},
-    {"promote_targets", "dst_completions_target_losses"},
-    {"suppress_targets", "src_completions_target_losses"},
-    {"promote_weights", NULL},
-    {"suppress_weights", NULL},
-    {"positions", NULL},
-    {"negative", "is_negative"},
-};
-enum { KEY_COUNT = sizeof KEYS / sizeof *KEYS };
-
-static bool is_alias(int i, const char *key)
-{
-    return KEYS[i].alias && strcmp(key, KEYS[i].alias) == 0;
-}
-
-bool osv_datapoint_key(const char *key)
-{
-    for (int i = 0; i < KEY_COUNT; i++)
-        if (strcmp(key, KEYS[i].name) == 0 || is_alias(i, key)) return true;
-    return false;
-}
-
-static int fail_key(const char *key, const char *where, osv_error *e)
-{
-    char known[512] = "";
-    size_t used = 0;
-    for (int i = 0; i < KEY_COUNT; i++)
-        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i > 0 ? ", " : "", KEYS[i].name);
-    return OSV_FAIL(e, OSV_BAD_INPUT, "%s: unknown key \"%.80s\"; known are %s", where, key, known);
-}
-
-static int check_keys(const json_t *json, const char *where, osv_error *e)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)json, key, value)
-    {
-        if (!osv_datapoint_key(key)) return fail_key(key, where, e);
-        for (int i = 0; i < KEY_COUNT; i++)
-            if (is_alias(i, key) && json_object_get(json, KEYS[i].name))
-                return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\" and \"%s\" are the same key; give one of them",
-                                where, KEYS[i].name, key);
-    }
-    return OSV_OK;
-}
-
-/* The value of a key under its name or its alias, with the spelling that the line has; NULL: missing or null.
- */
-static const json_t *value_of(const json_t *json, const char *name, const char **spelling)
-{
-    *spelling = name;
-    const json_t *value = json_object_get(json, name);
-    for (int i = 0; i < KEY_COUNT && !value; i++)
-        if (KEYS[i].alias && strcmp(KEYS[i].name, name) == 0 &&
-            (value = json_object_get(json, KEYS[i].alias)))
-            *spelling = KEYS[i].alias;
-    return json_is_null(value) ? NULL : value;
-}
-
 static int no_memory(const char *where, osv_error *e)
 {
     return OSV_FAIL(e, OSV_DEVICE, "%s: no memory", where);
@@ -173,10 +103,11 @@ static int name_place(char **where, const reader *r, const char *what, osv_error
     return no_memory(r->where, e);
 }
 
-static int add_completion(reader *r, const json_t *value, bool suppress, const char *what, osv_error *e)
+static int add_completion(reader *r, const json_t *value, osv_completion_kind kind, const char *what,
+                          osv_error *e)
 {
     osv_completion *c = &r->point->completion[r->point->completions++];
-    *c = (osv_completion){.suppress = suppress, .weight = 1};
+    *c = (osv_completion){.kind = kind, .weight = 1};
     osv_ids ids = {0};
     osv_source source;
     osv_joined joined = {0};
@@ -225,66 +156,30 @@ static int read_weight(osv_completion *c, const json_t *value, const char *what,
                     osv_json_show(value, shown, sizeof shown));
 }
 
-/* {"prompt": .., "times": ..}: a multiple of the loss under another prompt. The tokens of the completion stay
- * the ones that they are under its own. */
-static int read_target_under(const reader *r, osv_completion *c, const json_t *value, const char *where,
-                             osv_error *e)
-{
-    osv_prompt_line other = {0};
-    const char *key;
-    json_t *ignored;
-    c->target = (osv_target){OSV_TARGET_UNSTEERED, 1};
-    json_object_foreach((json_t *)value, key, ignored)
-    {
-        if (strcmp(key, "prompt") && strcmp(key, "messages") && strcmp(key, "prefill") &&
-            strcmp(key, "times"))
-            return OSV_FAIL(e, OSV_BAD_INPUT,
-                            "%s: unknown key \"%.80s\"; known are prompt, messages, prefill, times", where,
-                            key);
-    }
-    OSV_TRY(osv_json_number(value, "times", false, &c->target.x, where, e));
-    if (!(c->target.x > 0))
-        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"times\" is %g; it must be above 0", where, c->target.x);
-    int status = osv_prompt_read(&other, value, &r->text, where, e);
-    c->under = other.ids; /* the completion's from here */
-    other.ids = (osv_ids){0};
-    osv_prompt_line_free(&other);
-    int count = c->under.count + c->count - c->prompt;
-    if (!status && count > r->options->positions)
-        status = OSV_FAIL(e, OSV_BAD_INPUT,
-                          "%s: with the completion it makes %d tokens, the model takes at most %d", where,
-                          count, r->options->positions);
-    return status;
-}
-
 static int read_target(const reader *r, osv_completion *c, const json_t *value, const char *what,
                        osv_error *e)
 {
-    char shown[64], *where;
-    if (json_is_number(value)) c->target = (osv_target){OSV_TARGET_NATS, json_number_value(value)};
-    if (!value || json_is_number(value)) return OSV_OK;
-    if (json_is_string(value) && osv_target_parse(&c->target, json_string_value(value))) return OSV_OK;
-    if (!json_is_object(value))
-        return OSV_FAIL(
-            e, OSV_BAD_INPUT,
-            "%s: %s must be nats, \"unsteered\", a multiple such as \"0.75x\", {\"prompt\": ..} or "
-            "null, not %s",
-            r->where, what, osv_json_show(value, shown, sizeof shown));
+    char *where;
+    if (!value) return OSV_OK;
     OSV_TRY(name_place(&where, r, what, e));
-    int status = read_target_under(r, c, value, where, e);
+    int status = osv_target_read(&c->target, &c->under, value, &r->text, where, e);
+    int count = c->under.count + c->count - c->prompt;
+    if (!status && c->under.count && count > r->options->positions)
+        status = OSV_FAIL(e, OSV_BAD_INPUT,
+                          "%s: with the completion it makes %d tokens, the model takes at most %d", where,
+                          count, r->options->positions);
     free(where);
     return status;
 }
 
-/* The completions of "promote" or "suppress", their targets and weights. */
-static int read_list(reader *r, bool suppress, osv_error *e)
+/* The completions of one kind, their targets and weights. */
+static int read_list(reader *r, osv_completion_kind kind, osv_error *e)
 {
+    const osv_completion_list *keys = &osv_completion_lists[kind];
     const char *spelling, *targets_spelling, *weights_spelling;
-    const json_t *list = value_of(r->json, suppress ? "suppress" : "promote", &spelling);
-    const json_t *targets =
-        value_of(r->json, suppress ? "suppress_targets" : "promote_targets", &targets_spelling);
-    const json_t *weights =
-        value_of(r->json, suppress ? "suppress_weights" : "promote_weights", &weights_spelling);
+    const json_t *list = osv_datapoint_value(r->json, keys->name, &spelling);
+    const json_t *targets = osv_datapoint_value(r->json, keys->targets, &targets_spelling);
+    const json_t *weights = osv_datapoint_value(r->json, keys->weights, &weights_spelling);
     size_t count = json_array_size(list);
     OSV_TRY(check_list(r, list, spelling, spelling, count, e));
     OSV_TRY(check_list(r, targets, targets_spelling, spelling, count, e));
@@ -293,7 +188,7 @@ static int read_list(reader *r, bool suppress, osv_error *e)
         osv_completion *c = &r->point->completion[r->point->completions];
         char what[64];
         snprintf(what, sizeof what, "\"%s\"[%zu]", spelling, i);
-        OSV_TRY(add_completion(r, json_array_get(list, i), suppress, what, e));
+        OSV_TRY(add_completion(r, json_array_get(list, i), kind, what, e));
         snprintf(what, sizeof what, "\"%s\"[%zu]", targets_spelling, i);
         OSV_TRY(read_target(r, c, beside(targets, i), what, e));
         snprintf(what, sizeof what, "\"%s\"[%zu]", weights_spelling, i);
@@ -305,13 +200,13 @@ static int read_list(reader *r, bool suppress, osv_error *e)
 static int read_completions(reader *r, osv_error *e)
 {
     const char *spelling;
-    size_t count = json_array_size(value_of(r->json, "promote", &spelling)) +
-                   json_array_size(value_of(r->json, "suppress", &spelling));
+    size_t count = 0;
+    for (int k = 0; k < OSV_COMPLETION_KINDS; k++)
+        count += json_array_size(osv_datapoint_value(r->json, osv_completion_lists[k].name, &spelling));
     if (count > INT_MAX) return no_memory(r->where, e);
     r->point->completion = calloc(count + 1, sizeof *r->point->completion);
     if (!r->point->completion) return no_memory(r->where, e);
-    OSV_TRY(read_list(r, false, e));
-    OSV_TRY(read_list(r, true, e));
+    for (int k = 0; k < OSV_COMPLETION_KINDS; k++) OSV_TRY(read_list(r, (osv_completion_kind)k, e));
     if (count == 0)
         return OSV_FAIL(e, OSV_BAD_INPUT, "%s: neither \"promote\" nor \"suppress\" has a completion",
                         r->where);
@@ -350,7 +245,7 @@ static int read_names(reader *r, osv_error *e)
     OSV_TRY(osv_json_string(r->json, "job", false, &job, r->where, e));
     OSV_TRY(osv_json_string(r->json, "positions", false, &positions, r->where, e));
     const char *spelling;
-    value_of(r->json, "negative", &spelling);
+    osv_datapoint_value(r->json, "negative", &spelling);
     OSV_TRY(osv_json_bool(r->json, spelling, false, &p->negative, r->where, e));
     osv_error of_name = {0};
     if (osv_job_name_check(job, "job", &of_name))
@@ -380,7 +275,7 @@ static int read_line(void *context, json_t *json, int line, const char *where, o
     reader r = *(const reader *)context;
     r.json = json;
     r.where = where;
-    OSV_TRY(check_keys(json, where, e));
+    OSV_TRY(osv_datapoint_keys_check(json, where, e));
     OSV_TRY(add_point(r.dataset, line, where, e));
     r.point = &r.dataset->point[r.dataset->count - 1];
     int status = read_names(&r, e);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "loader/datapoints.h"
+#include "loader/datapoint_keys.h"
 #include "loader/file.h"
 #include "loader/json.h"
 #include "loader/json_lines.h"
@@ -142,13 +142,14 @@ osv_source osv_prompt_source(const osv_prompt_line *line)
 /* The datapoint's keys, so that a file of training data is also a file of prompts, and osv-eval's. */
 static int check_keys(const json_t *json, const char *where, osv_error *e)
 {
-    static const char *const of_eval[] = {"before", "after", "choices"};
+    static const char *const of_tools[] = {"before", "after", "choices"};
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)json, key, value)
     {
-        bool found = osv_datapoint_key(key);
-        for (size_t i = 0; i < sizeof of_eval / sizeof *of_eval; i++) found |= strcmp(key, of_eval[i]) == 0;
+        bool found = osv_datapoint_key_known(key);
+        for (size_t i = 0; i < sizeof of_tools / sizeof *of_tools; i++)
+            found |= strcmp(key, of_tools[i]) == 0;
         if (!found)
             return OSV_FAIL(
                 e, OSV_BAD_INPUT,

@@ -105,7 +105,7 @@ void golden_problem_open(golden_problem *p, golden_model *g, const json_t *golde
                                .prompt = x->prompt,
                                .ids = x->ids,
                                .steer = x->steer,
-                               .kind = x->suppress ? OSV_ONE_MINUS : OSV_PROMOTE};
+                               .kind = x->kind == OSV_COMPLETION_SUPPRESS ? OSV_ONE_MINUS : OSV_PROMOTE};
         }
     }
     osv_rope_fit(&g->model.config, longest);

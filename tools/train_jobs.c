@@ -131,6 +131,12 @@ static int allocate(train_jobs *t, const grouping *g, osv_error *e)
     return OSV_OK;
 }
 
+static osv_score_kind score_kind(const osv_completion *c, const train_options *o)
+{
+    if (c->kind == OSV_COMPLETION_PROMOTE) return OSV_PROMOTE;
+    return o->negated ? OSV_NEGATED : OSV_ONE_MINUS;
+}
+
 /* The i-th job that the line makes of the group. */
 static int add_job(train_jobs *t, const group *g, const train_line *line, int i, const train_start *from,
                    osv_error *e)
@@ -150,7 +156,6 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
         const osv_datapoint *p = &t->data->point[g->point[k]];
         for (int c = 0; c < p->completions; c++, t->completions++) {
             const osv_completion *one = &p->completion[c];
-            osv_score_kind suppress = o.negated ? OSV_NEGATED : OSV_ONE_MINUS;
             t->source[t->completions] = (train_source){p, one};
             osv_goal *goal = &t->goal[t->completions];
             *goal = osv_goal_plain;
@@ -161,7 +166,7 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
                                                          .prompt = one->prompt,
                                                          .ids = one->ids,
                                                          .steer = one->steer,
-                                                         .kind = one->suppress ? suppress : OSV_PROMOTE};
+                                                         .kind = score_kind(one, &o)};
         }
     }
     t->from[index] = t->source + at;
