@@ -5,7 +5,7 @@
 #include "kernels/form.h"
 #include "optim/random.h"
 
-const osv_goal osv_goal_plain = {.target = NAN, .weight = 1, .partner = -1};
+const osv_goal osv_goal_plain = {.target = NAN, .weight = 1, .bound = NAN, .partner = -1};
 
 osv_job_options osv_job_defaults(void)
 {

@@ -41,6 +41,9 @@ osv_job_options osv_job_defaults(void);
 typedef struct {
     double target;    /* nats; NaN: options.target_loss */
     double weight;    /* in what is optimized */
+    bool mean;        /* the loss is that of a token on average */
+    bool aside;       /* measured and listed, but no part of the job's loss: not of its target or plateau */
+    double bound;     /* nats that the loss may not exceed; NaN: none */
     int partner;      /* preferences: the other completion of the pair; -1: none */
     double beta;      /* of those with a partner: > 0 chosen, < 0 rejected */
     double reference; /* likewise: the loss of the unsteered model */

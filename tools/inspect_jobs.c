@@ -10,7 +10,7 @@ static int make_options(inspect_jobs *j, const inspect_options *o, osv_error *e)
 {
     osv_config config;
     char *argv[] = {"osv-train", NULL};
-    j->train = (train_options){.machine = TOOL_MACHINE_DEFAULT, .job = osv_job_defaults()};
+    j->train = (train_options)TRAIN_OPTIONS_DEFAULT;
     OSV_TRY(osv_options_parse(train_option_table, 1, argv, &j->train, e));
     OSV_TRY(osv_config_read(&config, o->model, e));
     snprintf(j->layer, sizeof j->layer, "%d", config.N / 2);
@@ -76,7 +76,8 @@ int inspect_jobs_open(inspect_jobs *j, const inspect_options *o, osv_error *e)
     OSV_TRY(osv_shard_make(&shard, &m->config, m->comm->rank, m->comm->size, e));
     OSV_TRY(osv_model_alloc(&j->shapes, &m->config, &shard, e));
     osv_model_shapes(&j->shapes, train_memory_format(&m->footprint, &m->config));
-    OSV_TRY(train_memory_plan(&j->memory, o->memory, &m->footprint, &j->shapes, e));
+    OSV_TRY(train_memory_plan(&j->memory, o->memory, osv_teacher_bytes(&j->setup.lessons.teacher),
+                              &m->footprint, &j->shapes, e));
     j->training = (osv_training){.ops = m->ops,
                                  .comm = m->comm,
                                  .model = &j->shapes,
@@ -123,7 +124,6 @@ int inspect_memory_json(json_t **out, const inspect_jobs *j, osv_error *e)
                      j->training.jobs, "bins", s.bins, "weights_bytes", (json_int_t)m->weights,
                      "largest_bin_bytes", (json_int_t)s.largest, "scratch_and_libraries_bytes",
                      (json_int_t)(m->fixed + m->runtime), "peak_bytes",
-                     (json_int_t)(m->weights + m->fixed + m->runtime + s.largest), "limit_bytes",
-                     (json_int_t)m->limit);
+                     (json_int_t)(train_memory_taken(m, f) + s.largest), "limit_bytes", (json_int_t)m->limit);
     return *out ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory for the report");
 }

@@ -18,6 +18,9 @@ static void print_notes(const train_setup *s)
     if (s->options->quiet) return;
     for (int i = 0; i < s->data->warnings; i++)
         fprintf(stderr, "%s: note: %s\n", program, s->data->warning[i]);
+    for (int i = 0; i < s->teachers.count; i++)
+        for (int k = 0; k < s->teachers.steering[i].notes; k++)
+            fprintf(stderr, "%s: note: %s\n", program, s->teachers.steering[i].note[k]);
     fprintf(stderr, "%s: %s (%s, %d blocks of width %d), %d job%s, %d completion%s, backend %s\n", program,
             s->m.name, s->m.config.family, s->m.config.N, s->m.config.D, s->jobs.jobs,
             s->jobs.jobs == 1 ? "" : "s", s->jobs.completions, s->jobs.completions == 1 ? "" : "s",
@@ -140,9 +143,13 @@ static int train(const train_setup *s, train_report *r, double *before, double *
 
 static int open_weights(train_setup *s)
 {
+    osv_teacher *teacher = &s->lessons.teacher;
     OSV_TRY(tool_model_weights(&s->m));
-    OSV_TRY(train_memory_find(&s->memory, s->options->memory, &s->m.footprint, &s->m.model, s->m.ops));
+    OSV_TRY(train_setup_write(s));
+    OSV_TRY(train_memory_find(&s->memory, s->options->memory, osv_teacher_bytes(teacher), &s->m.footprint,
+                              &s->m.model, s->m.ops));
     if (train_resume_wanted(s->options)) OSV_TRY(train_resume_check(s)); /* once more, with the weights */
+    OSV_TRY(osv_teacher_learn(teacher, s->m.ops, s->m.comm, &s->m.model));
     OSV_TRY(train_targets_resolve(s));
     if (!s->options->quiet) train_targets_print(&s->jobs);
     return OSV_OK;

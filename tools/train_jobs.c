@@ -17,6 +17,7 @@ static int check_targets(const osv_dataset *data, const train_line *line, osv_er
         const osv_datapoint *p = &data->point[i];
         if (line->job && strcmp(line->job, p->job) != 0) continue;
         for (int c = 0; c < p->completions; c++) {
+            if (p->completion[c].kind == OSV_COMPLETION_ANCHOR) continue; /* it has no part in the loss */
             bool own = p->completion[c].target.kind != OSV_TARGET_NONE;
             if (o->job.satisfice && !own && !have_target)
                 return OSV_FAIL(
@@ -131,10 +132,26 @@ static int allocate(train_jobs *t, const grouping *g, osv_error *e)
     return OSV_OK;
 }
 
-static osv_score_kind score_kind(const osv_completion *c, const train_options *o)
+/* Matches and anchors get their distributions later: train_lessons_open. */
+static osv_sequence make_sequence(const osv_completion *c, const train_options *o, int job)
 {
-    if (c->kind == OSV_COMPLETION_PROMOTE) return OSV_PROMOTE;
-    return o->negated ? OSV_NEGATED : OSV_ONE_MINUS;
+    osv_sequence s = {.job = job, .count = c->count, .prompt = c->scored, .ids = c->ids, .steer = c->steer};
+    if (c->kind == OSV_COMPLETION_SUPPRESS) s.kind = o->negated ? OSV_NEGATED : OSV_ONE_MINUS;
+    s.reverse = c->kind == OSV_COMPLETION_MATCH && o->reverse;
+    return s;
+}
+
+static osv_goal make_goal(const osv_completion *c, const train_options *o)
+{
+    osv_goal g = osv_goal_plain;
+    if (c->target.kind == OSV_TARGET_NATS) g.target = c->target.x;
+    g.weight = c->weight;
+    if (c->kind == OSV_COMPLETION_ANCHOR) {
+        g.weight *= o->anchor_weight;
+        g.bound = o->anchor_bound;
+        g.mean = g.aside = true;
+    }
+    return g;
 }
 
 /* The i-th job that the line makes of the group. */
@@ -157,16 +174,8 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
         for (int c = 0; c < p->completions; c++, t->completions++) {
             const osv_completion *one = &p->completion[c];
             t->source[t->completions] = (train_source){p, one};
-            osv_goal *goal = &t->goal[t->completions];
-            *goal = osv_goal_plain;
-            if (one->target.kind == OSV_TARGET_NATS) goal->target = one->target.x;
-            goal->weight = one->weight;
-            t->sequence[t->completions] = (osv_sequence){.job = index,
-                                                         .count = one->count,
-                                                         .prompt = one->prompt,
-                                                         .ids = one->ids,
-                                                         .steer = one->steer,
-                                                         .kind = score_kind(one, &o)};
+            t->goal[t->completions] = make_goal(one, &o);
+            t->sequence[t->completions] = make_sequence(one, &o, index);
         }
     }
     t->from[index] = t->source + at;
@@ -288,15 +297,18 @@ bool train_job_chat(const train_jobs *t, int job)
 void train_job_objective(char *text, size_t room, const train_jobs *t, int job)
 {
     const osv_job *j = &t->job[job];
-    bool promote = false, suppress = false, negated = false;
-    for (int c = 0; c < j->completions; c++) {
-        promote |= j->sequence[c].kind == OSV_PROMOTE;
-        suppress |= j->sequence[c].kind != OSV_PROMOTE;
-        negated |= j->sequence[c].kind == OSV_NEGATED;
+    const osv_sequence *of[OSV_COMPLETION_KINDS] = {NULL};
+    int used = 0;
+    for (int c = 0; c < j->completions; c++) of[t->from[job][c].completion->kind] = &j->sequence[c];
+    for (int k = 0; k < OSV_COMPLETION_KINDS; k++) {
+        if (!of[k]) continue;
+        const char *how = k == OSV_COMPLETION_SUPPRESS
+                              ? of[k]->kind == OSV_NEGATED ? " negated" : " one-minus"
+                          : of[k]->reverse ? " reverse"
+                                           : "";
+        used += snprintf(text + used, room - (size_t)used, "%s%s%s", used ? " + " : "",
+                         osv_completion_lists[k].name, how);
     }
-    snprintf(text, room, "%s%s%s%s%s", promote ? "promote" : "", promote && suppress ? " + " : "",
-             !suppress ? ""
-             : negated ? "suppress negated"
-                       : "suppress one-minus",
-             j->options.satisfice ? ", satisfice" : "", j->options.length_norm ? ", length-norm" : "");
+    snprintf(text + used, room - (size_t)used, "%s%s", j->options.satisfice ? ", satisfice" : "",
+             j->options.length_norm ? ", length-norm" : "");
 }

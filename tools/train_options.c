@@ -17,8 +17,8 @@
 const osv_option train_option_table[] = {
     {"model", "DIR", NULL, "model folder as downloaded, or random:SHAPE (random: lists them)",
      OSV_OPTION_TEXT, FIELD(model), .group = "What is trained:"},
-    {"data", "FILE", NULL, "datapoints, JSON Lines: prompt, promote, suppress, ...", OSV_OPTION_TEXT,
-     FIELD(data)},
+    {"data", "FILE", NULL, "datapoints, JSON Lines: prompt, promote, suppress, match, anchor, ...",
+     OSV_OPTION_TEXT, FIELD(data)},
     {"layer", "L", NULL, "the vector enters block L: 12 | 10,12 | 8-14", OSV_OPTION_TEXT, FIELD(layer_text)},
     {"out", "DIR", NULL, "folder of the run: vectors/, trace.jsonl, run.json", OSV_OPTION_TEXT, FIELD(out)},
     {"force", NULL, NULL, "replace a run, or a dump, that is in the folder already", OSV_OPTION_FLAG,
@@ -73,6 +73,20 @@ const osv_option train_option_table[] = {
      FIELD(job.length_norm)},
     {"satisfice", NULL, NULL, "bring each loss to its target instead of as low as it goes", OSV_OPTION_FLAG,
      FIELD(job.satisfice)},
+
+    {"teacher", "FILE[:SCALE]", NULL,
+     "of \"match\": the model steered by this; or a run's folder; repeatable", OSV_OPTION_LIST,
+     FIELD(teacher.vector), .group = "Matching a teacher, and anchors:"},
+    {"teacher-apply", "FORM", NULL, "how its vectors enter (default: as the files say)", OSV_OPTION_TEXT,
+     FIELD(teacher.apply)},
+    {"match-tokens", "N", NULL, "tokens that the teacher writes where \"match\" is true", OSV_OPTION_INT,
+     FIELD(match_tokens), .low = 1, .high = 4096},
+    {"kl", "forward|reverse", "forward", "KL(teacher || steered), or the other way round", OSV_OPTION_CHOICE,
+     FIELD(kl)},
+    {"anchor-weight", "X", "1", "weight of KL(unsteered || steered) at anchors, mean over tokens",
+     OSV_OPTION_NUMBER, FIELD(anchor_weight), AT_LEAST(0)},
+    {"anchor-bound", "X", NULL, "in place of a weight: each anchor's KL stays below, nats", OSV_OPTION_NUMBER,
+     FIELD(anchor_bound), ABOVE(0)},
 
     {"target-loss", "X", NULL, "stop at this loss: nats, or as unsteered, or 0.75x that (default: do not)",
      OSV_OPTION_TARGET, FIELD(target), .group = "Stopping:"},
@@ -227,6 +241,12 @@ int train_options_resolve(train_options *o, osv_error *e)
     o->job.target_rule = o->target_rule == 1 ? OSV_TARGET_EACH : OSV_TARGET_SUM;
     o->job.schedule = (osv_lr_schedule)o->schedule;
     o->negated = o->suppress == 1;
+    o->reverse = o->kl == 1;
+    o->teacher.layer = -1;
+    o->teacher.teacher = true;
+    if (!isnan(o->anchor_bound)) /* until the loop has bounds */
+        return OSV_FAIL(e, OSV_USAGE, "--anchor-bound %g: not there yet; give --anchor-weight",
+                        o->anchor_bound);
     OSV_TRY(resolve_joint(o, e));
     return resolve_form(o, e);
 }
@@ -245,7 +265,7 @@ static int check_dump(const train_options *o, osv_error *e)
 
 int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
 {
-    *o = (train_options){.machine = TOOL_MACHINE_DEFAULT, .job = osv_job_defaults()};
+    *o = (train_options)TRAIN_OPTIONS_DEFAULT;
     OSV_TRY(osv_options_parse(train_option_table, argc, argv, o, e));
     if (o->help || o->version) return OSV_OK;
     OSV_TRY(check_required(o, e));

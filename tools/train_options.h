@@ -2,10 +2,13 @@
 #ifndef OSV_TOOLS_TRAIN_OPTIONS_H
 #define OSV_TOOLS_TRAIN_OPTIONS_H
 
+#include <math.h>
+
 #include "engine/config.h"
 #include "kernels/ops.h"
 #include "optim/job.h"
 #include "tools/options.h"
+#include "tools/steering.h"
 #include "tools/tool_model.h"
 
 enum { TRAIN_MOST_JOBS = 100000 };
@@ -18,12 +21,17 @@ typedef struct {
     int layers;
     osv_option_numbers lr, max_norm, init_norm; /* one job for each */
     osv_option_seeds seeds;
-    osv_job_options job; /* the first of each of those; the start vector comes from the file `init` */
-    osv_target target;   /* job.target_loss is NaN where it is relative */
-    osv_form form;       /* how vectors meet the residual stream */
-    bool joint;          /* one job steers at all of `layer`, */
-    bool apart;          /* with a vector for each */
-    const char *offset;  /* vector file; NULL: not given */
+    osv_job_options job;      /* the first of each of those; the start vector comes from the file `init` */
+    osv_target target;        /* job.target_loss is NaN where it is relative */
+    osv_form form;            /* how vectors meet the residual stream */
+    bool joint;               /* one job steers at all of `layer`, */
+    bool apart;               /* with a vector for each */
+    const char *offset;       /* vector file; NULL: not given */
+    steering_options teacher; /* of matches: vector and apply */
+    int match_tokens;         /* 0: not given */
+    bool reverse;             /* matches minimize KL(steered || teacher) */
+    double anchor_weight;
+    double anchor_bound; /* NaN: not given */
     bool negated;        /* suppress with +ln(P + eps) instead of -ln(1 - P + eps) */
     const char *positions;
     const char *chat;
@@ -34,9 +42,15 @@ typedef struct {
     bool plan, list, json, quiet, help, version;
 
     const char *layer_text, *betas, *apply, *joint_text; /* as given; read into the fields above */
-    int suppress, target_rule, rank, schedule;           /* likewise */
+    int suppress, target_rule, rank, schedule, kl;       /* likewise */
     double clamp;
 } train_options;
+
+/* What the options are before they get their defaults. */
+#define TRAIN_OPTIONS_DEFAULT                                                           \
+    {                                                                                   \
+        .machine = TOOL_MACHINE_DEFAULT, .job = osv_job_defaults(), .anchor_bound = NAN \
+    }
 
 extern const osv_option train_option_table[];
 

@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include "kernels/backend.h"
+#include "kernels/form.h"
 #include "kernels/host.h"
 #include "loader/file.h"
+#include "optim/form.h"
 #include "tools/program.h"
 #include "tools/text.h"
 #include "tools/train_bins.h"
@@ -107,6 +109,31 @@ static json_t *inits_sha256(const train_setup *s)
     return hex_digest(digest, good);
 }
 
+/* Of the vectors that steer teachers, as they do; null where there is no teacher. */
+static json_t *teachers_sha256(const train_setup *s)
+{
+    if (s->teachers.count == 0) return json_null();
+    EVP_MD_CTX *digest = begin_digest();
+    bool good = digest != NULL;
+    for (int i = 0; i < s->teachers.count; i++) {
+        const tool_steering *t = &s->teachers.steering[i];
+        for (int k = 0; good && k < t->vectors; k++) {
+            const steering_vector *v = &t->vector[k];
+            char form[OSV_FORM_ROOM];
+            osv_form_show(form, v->form);
+            good = EVP_DigestUpdate(digest, form, strlen(form) + 1) == 1 &&
+                   EVP_DigestUpdate(digest, v->positions, strlen(v->positions) + 1) == 1;
+            for (int j = v->first; good && j < v->first + v->count; j++) {
+                const osv_steering *one = &t->steering[j];
+                size_t numbers = (size_t)osv_form_params(one->form) * (size_t)t->D;
+                good = EVP_DigestUpdate(digest, &one->layer, sizeof one->layer) == 1 &&
+                       EVP_DigestUpdate(digest, one->p, numbers * sizeof *one->p) == 1;
+            }
+        }
+    }
+    return hex_digest(digest, good);
+}
+
 /* Of what is trained on in the end: names, token ids and which of them are steered, whatever made them:
  * tokenizer, chat template, options. */
 static json_t *jobs_sha256(const train_setup *s)
@@ -117,8 +144,10 @@ static json_t *jobs_sha256(const train_setup *s)
         const osv_sequence *q = &s->jobs.sequence[c];
         const osv_job *job = &s->jobs.job[q->job];
         const int head[] = {q->job, job->layer, q->count, q->prompt, (int)q->kind};
+        const int aim[] = {(int)s->jobs.source[c].completion->kind, q->reverse};
         size_t count = (size_t)q->count;
-        good = EVP_DigestUpdate(digest, job->name, strlen(job->name) + 1) == 1 &&
+        good = (!q->logp || EVP_DigestUpdate(digest, aim, sizeof aim) == 1) &&
+               EVP_DigestUpdate(digest, job->name, strlen(job->name) + 1) == 1 &&
                EVP_DigestUpdate(digest, head, sizeof head) == 1 &&
                EVP_DigestUpdate(digest, q->ids, count * sizeof *q->ids) == 1 &&
                EVP_DigestUpdate(digest, q->steer, count * sizeof *q->steer) == 1;
@@ -170,6 +199,7 @@ int train_run_json(json_t **out, const train_setup *s)
         {"data_sha256", file_sha256(s->options->data)},
         {"sweep_sha256", file_sha256(s->options->sweep)},
         {"init_sha256", inits_sha256(s)},
+        {"teacher_sha256", teachers_sha256(s)},
         {"jobs_sha256", jobs_sha256(s)},
         {"jobs", jobs_json(s)},
         {"memory", train_memory_json(&s->memory)},

@@ -32,7 +32,8 @@ static int read_data(train_setup *s)
                                          .V = s->m.config.V,
                                          .positions = s->m.config.positions,
                                          .default_positions = o->positions,
-                                         .boundary = (osv_boundary)o->boundary};
+                                         .boundary = (osv_boundary)o->boundary,
+                                         .match_tokens = o->match_tokens};
     return osv_dataset_read(&s->data, o->data, &options, s->error);
 }
 
@@ -103,6 +104,21 @@ static void find_longest(train_setup *s)
     }
 }
 
+static int make_jobs(train_setup *s)
+{
+    OSV_TRY(train_jobs_make(&s->jobs, s->data, &s->sweep, s->start, s->error));
+    return train_lessons_open(&s->lessons, &s->jobs, &s->teachers, s->m.config.V, s->error);
+}
+
+int train_setup_write(train_setup *s)
+{
+    if (!train_unwritten(s->data)) return OSV_OK;
+    OSV_TRY(train_teachers_write(&s->teachers, s->data, &s->m, s->options->match_tokens));
+    train_lessons_close(&s->lessons);
+    train_jobs_free(&s->jobs);
+    return make_jobs(s);
+}
+
 int train_setup_open(train_setup *s, const train_options *o, osv_error *e)
 {
     *s = (train_setup){.options = o, .error = e};
@@ -117,14 +133,17 @@ int train_setup_open(train_setup *s, const train_options *o, osv_error *e)
     OSV_TRY(check_layers(s));
     OSV_TRY(read_starts(s));
     OSV_TRY(read_data(s));
-    OSV_TRY(train_jobs_make(&s->jobs, s->data, &s->sweep, s->start, e));
+    OSV_TRY(train_teachers_open(&s->teachers, o, s->data, &s->m, e));
+    OSV_TRY(make_jobs(s));
     find_longest(s);
     return OSV_OK;
 }
 
 void train_setup_close(train_setup *s)
 {
+    train_lessons_close(&s->lessons);
     train_jobs_free(&s->jobs);
+    train_teachers_close(&s->teachers);
     tool_model_close(&s->m);
     if (s->data) osv_dataset_free(s->data);
     for (int k = 0; s->start && k < s->sweep.lines; k++) {

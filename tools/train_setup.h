@@ -6,6 +6,7 @@
 
 #include "tools/tool_model.h"
 #include "tools/train_jobs.h"
+#include "tools/train_lessons.h"
 #include "tools/train_memory.h"
 
 typedef struct {
@@ -15,12 +16,16 @@ typedef struct {
     osv_dataset *data;
     train_sweep sweep;
     train_start *start; /* [lines of the sweep] */
+    train_teachers teachers;
     train_jobs jobs;
+    train_lessons lessons;
     train_memory memory; /* found when the weights are there */
 } train_setup;
 
 /* All but the weights (tool_model_weights). */
 int train_setup_open(train_setup *s, const train_options *o, osv_error *e);
+/* With the weights: teachers write what is to be matched. */
+int train_setup_write(train_setup *s);
 void train_setup_close(train_setup *s);
 
 #endif
