@@ -24,6 +24,7 @@ static const struct {
     {"suppress_targets", "src_completions_target_losses"},
     {"promote_weights", NULL},
     {"suppress_weights", NULL},
+    {"promote_from_beam", NULL},
     {"match", NULL},
     {"match_targets", NULL},
     {"match_weights", NULL},

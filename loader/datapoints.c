@@ -102,11 +102,22 @@ static int add_given(reader *r, osv_completion *c, const json_t *value, const ch
     return status;
 }
 
+/* Zeros, for tokens that are not known yet. */
+static int add_zeros(reader *r, osv_completion *c, int count, const char *what, osv_error *e)
+{
+    const osv_ids *prompt = &r->prompt.ids;
+    OSV_TRY(check_length(r, prompt->count, count, what, e));
+    int *zeros = calloc((size_t)count, sizeof *zeros);
+    if (!zeros) return no_memory(r->where, e);
+    int status = osv_completion_fill(c, r->point, prompt->data, prompt->count, zeros, count, r->where, e);
+    free(zeros);
+    return status;
+}
+
 /* "match": true is what the teacher will write. "anchor": true is the prompt: nothing is computed at a last
  * token, so that one more stands behind it, whichever it is. */
 static int add_itself(reader *r, osv_completion *c, const char *what, osv_error *e)
 {
-    const osv_ids *prompt = &r->prompt.ids;
     bool written = c->kind == OSV_COMPLETION_MATCH;
     int count = written ? r->options->match_tokens : 1;
     if (count == 0)
@@ -114,15 +125,10 @@ static int add_itself(reader *r, osv_completion *c, const char *what, osv_error 
                         "%s: %s is true: the teacher writes what is matched; say how many tokens "
                         "(--match-tokens)",
                         r->where, what);
-    OSV_TRY(check_length(r, prompt->count, count, what, e));
-    int *zeros = calloc((size_t)count, sizeof *zeros);
-    int status =
-        zeros ? osv_completion_fill(c, r->point, prompt->data, prompt->count, zeros, count, r->where, e)
-              : no_memory(r->where, e);
-    free(zeros);
+    OSV_TRY(add_zeros(r, c, count, what, e));
     c->unwritten = written;
     if (!written) c->scored = 1;
-    return status;
+    return OSV_OK;
 }
 
 static int check_array(const reader *r, const json_t *list, const char *spelling, bool itself, osv_error *e)
@@ -210,6 +216,40 @@ static int read_list(reader *r, osv_completion_kind kind, const json_t *list, os
     return OSV_OK;
 }
 
+/* "promote_from_beam"; NULL: the datapoint wants nothing of a beam search. */
+static const json_t *beam_wish(const reader *r)
+{
+    static const char key[] = "promote_from_beam";
+    const json_t *value = json_object_get(r->json, key);
+    if (!value || json_is_null(value)) return r->options->beam ? json_true() : NULL;
+    return json_is_false(value) ? NULL : value;
+}
+
+static int copy_ids(osv_ids *to, const osv_ids *from, osv_error *e)
+{
+    for (int i = 0; i < from->count; i++) OSV_TRY(osv_ids_push(to, from->data[i], e));
+    return OSV_OK;
+}
+
+static int read_beam(reader *r, const json_t *value, osv_error *e)
+{
+    static const char what[] = "\"promote_from_beam\"";
+    int tokens = r->options->beam_tokens;
+    char *where;
+    osv_completion *c = &r->point->completion[r->point->completions++];
+    *c = (osv_completion){.kind = OSV_COMPLETION_PROMOTE, .weight = 1, .unwritten = true};
+    c->beam = calloc(1, sizeof *c->beam);
+    if (!c->beam) return no_memory(r->where, e);
+    OSV_TRY(add_zeros(r, c, tokens, what, e));
+    OSV_TRY(name_place(&where, r, what, e));
+    int status = osv_beam_wish_read(c->beam, &c->target, value, &r->text, where, e);
+    free(where);
+    if (!status && c->target.kind != OSV_TARGET_NONE) status = copy_ids(&c->under, &c->beam->prompt, e);
+    if (!status) status = check_length(r, c->beam->prompt.count, tokens, what, e);
+    if (!status) status = check_length(r, c->beam->minus.count, tokens, what, e);
+    return status;
+}
+
 static bool in_stage(osv_stage stage, int kind)
 {
     return stage == OSV_STAGE_ONLY || osv_completion_lists[kind].whole == (stage == OSV_STAGE_LATE);
@@ -229,8 +269,8 @@ static int no_completions(const char *where, osv_error *e)
 static int read_completions(reader *r, osv_error *e)
 {
     osv_stage stage = r->options->stage;
-    const json_t *list[OSV_COMPLETION_KINDS];
-    size_t all = 0, count = 0;
+    const json_t *list[OSV_COMPLETION_KINDS], *beam = beam_wish(r);
+    size_t all = beam ? 1 : 0, count = 0;
     for (int k = 0; k < OSV_COMPLETION_KINDS; k++) {
         const char *spelling;
         list[k] = osv_datapoint_value(r->json, osv_completion_lists[k].name, &spelling);
@@ -243,10 +283,13 @@ static int read_completions(reader *r, osv_error *e)
         list[OSV_COMPLETION_MATCH] = json_true();
     for (int k = 0; k < OSV_COMPLETION_KINDS; k++) count += in_stage(stage, k) ? entries(list[k]) : 0;
     if (count > INT_MAX) return no_memory(r->where, e);
-    r->point->completion = calloc(count + 1, sizeof *r->point->completion);
+    r->point->completion = calloc(count + 1, sizeof *r->point->completion); /* one may be the beam's */
     if (!r->point->completion) return no_memory(r->where, e);
-    for (int k = 0; k < OSV_COMPLETION_KINDS; k++)
-        if (in_stage(stage, k)) OSV_TRY(read_list(r, (osv_completion_kind)k, list[k], e));
+    for (int k = 0; k < OSV_COMPLETION_KINDS; k++) {
+        if (!in_stage(stage, k)) continue;
+        OSV_TRY(read_list(r, (osv_completion_kind)k, list[k], e));
+        if (k == OSV_COMPLETION_PROMOTE && beam) OSV_TRY(read_beam(r, beam, e));
+    }
     return OSV_OK;
 }
 
@@ -313,6 +356,8 @@ static void free_point(osv_datapoint *p)
         free(p->completion[c].steer);
         free(p->completion[c].text);
         osv_ids_free(&p->completion[c].under);
+        if (p->completion[c].beam) osv_beam_wish_free(p->completion[c].beam);
+        free(p->completion[c].beam);
     }
     free(p->completion);
     free(p->id);

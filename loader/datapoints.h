@@ -11,10 +11,10 @@
 
 #include "engine/config.h"
 #include "kernels/ops.h"
+#include "loader/beam_wish.h"
 #include "loader/boundary.h"
 #include "loader/chat.h"
 #include "loader/datapoint_keys.h"
-#include "loader/target.h"
 #include "loader/tokenizer.h"
 
 typedef struct {
@@ -24,10 +24,12 @@ typedef struct {
     double weight;     /* in what is optimized; 1 where none is given */
     int count, prompt; /* tokens of prompt + completion, tokens of the prompt */
     int scored;     /* the first token that is scored: `prompt`, or 1 where an anchor is the prompt itself */
-    bool unwritten; /* a teacher is to write it: zeros stand for its tokens, as many as there may be */
-    int *ids;       /* [count] */
-    signed char *steer; /* [count] +1, -1 or 0 */
-    char *text;         /* the completion as given, or decoded; NULL without a tokenizer */
+    bool unwritten; /* a teacher is to write it, or beam search: zeros stand for its tokens, as many as there
+                       may be */
+    osv_beam_wish *beam; /* what beam search is to find; NULL: it has no part in this one */
+    int *ids;            /* [count] */
+    signed char *steer;  /* [count] +1, -1 or 0 */
+    char *text;          /* the completion as given, or decoded; NULL without a tokenizer */
 } osv_completion;
 
 typedef struct {
@@ -67,6 +69,8 @@ typedef struct {
     const char *default_positions;  /* --positions, e.g. "all" */
     osv_boundary boundary;
     int match_tokens; /* that a teacher writes where "match" is true; 0: not given */
+    int beam_tokens;  /* of what beam search finds, at most */
+    bool beam;        /* datapoints without "promote_from_beam" have it */
     osv_stage stage;
 } osv_dataset_options;
 

@@ -16,37 +16,20 @@ bool osv_target_parse(osv_target *t, const char *text)
     return end > text && read == end && strcmp(end, "x") == 0 && isfinite(t->x) && t->x > 0;
 }
 
-static int check_keys(const json_t *value, const char *where, osv_error *e)
+int osv_target_times(osv_target *t, const json_t *object, const char *where, osv_error *e)
 {
-    static const char *const known[] = {"prompt", "messages", "prefill", "times"};
-    const char *key;
-    json_t *ignored;
-    json_object_foreach((json_t *)value, key, ignored)
-    {
-        bool found = false;
-        for (size_t i = 0; i < sizeof known / sizeof *known; i++) found |= strcmp(key, known[i]) == 0;
-        if (!found)
-            return OSV_FAIL(e, OSV_BAD_INPUT,
-                            "%s: unknown key \"%.80s\"; known are prompt, messages, prefill, times", where,
-                            key);
-    }
-    return OSV_OK;
+    *t = (osv_target){OSV_TARGET_UNSTEERED, 1};
+    OSV_TRY(osv_json_number(object, "times", false, &t->x, where, e));
+    if (t->x > 0) return OSV_OK;
+    return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"times\" is %g; it must be above 0", where, t->x);
 }
 
 static int read_under(osv_target *t, osv_ids *under, const json_t *value, const osv_prompt_options *options,
                       const char *where, osv_error *e)
 {
-    osv_prompt_line prompt = {0};
-    *t = (osv_target){OSV_TARGET_UNSTEERED, 1};
-    OSV_TRY(check_keys(value, where, e));
-    OSV_TRY(osv_json_number(value, "times", false, &t->x, where, e));
-    if (!(t->x > 0))
-        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"times\" is %g; it must be above 0", where, t->x);
-    int status = osv_prompt_read(&prompt, value, options, where, e);
-    *under = prompt.ids; /* the caller's from here */
-    prompt.ids = (osv_ids){0};
-    osv_prompt_line_free(&prompt);
-    return status;
+    OSV_TRY(osv_json_keys(value, "prompt, messages, prefill, times", where, e));
+    OSV_TRY(osv_target_times(t, value, where, e));
+    return osv_prompt_ids(under, value, options, where, e);
 }
 
 int osv_target_read(osv_target *t, osv_ids *under, const json_t *value, const osv_prompt_options *options,

@@ -20,4 +20,7 @@ bool osv_target_parse(osv_target *t, const char *text);
 int osv_target_read(osv_target *t, osv_ids *under, const json_t *value, const osv_prompt_options *options,
                     const char *where, osv_error *e);
 
+/* "times" of an object: that multiple, or the unsteered loss itself where there is none. */
+int osv_target_times(osv_target *t, const json_t *object, const char *where, osv_error *e);
+
 #endif

@@ -79,6 +79,7 @@ static const osv_dataset_options ids_only = {
     .V = 100,
     .positions = 8,
     .default_positions = "all",
+    .beam_tokens = 3,
 };
 
 static int read_text(osv_dataset **d, const char *text, const osv_dataset_options *options, osv_error *e)
@@ -162,6 +163,49 @@ Test(datapoints, targets, .init = temp_open, .fini = temp_close)
         cr_assert_eq(c->under.count, expected[i].count, "%d", i);
         for (int t = 0; t < c->under.count; t++) cr_expect_eq(c->under.data[t], expected[i].under[t]);
     }
+    osv_dataset_free(d);
+}
+
+/* ---- beam search ---- */
+
+Test(datapoints, completions_that_beam_search_is_to_find, .init = temp_open, .fini = temp_close)
+{
+    osv_error e = {0};
+    osv_dataset *d;
+    osv_dataset_options options = ids_only;
+    const char *text =
+        "{\"prompt\": {\"ids\": [1, 2]}, \"suppress\": [{\"ids\": [4]}], \"promote\": [{\"ids\": [5]}], "
+        "\"promote_from_beam\": {\"prompt\": {\"ids\": [8, 9, 10]}, \"minus\": {\"prompt\": {\"ids\": "
+        "[11]}}, "
+        "\"times\": 2}, \"positions\": \"all:1:\", \"negative\": true}\n"
+        "{\"prompt\": {\"ids\": [1]}, \"promote_from_beam\": true}\n"
+        "{\"prompt\": {\"ids\": [1]}, \"suppress\": [{\"ids\": [3]}]}\n"
+        "{\"prompt\": {\"ids\": [1]}, \"suppress\": [{\"ids\": [3]}], \"promote_from_beam\": false}";
+    cr_assert_eq(read_text(&d, text, &options, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(d->point[0].completions, 3);
+    const osv_completion *c = &d->point[0].completion[1]; /* behind what is promoted, before what is not */
+    cr_assert(c->kind == OSV_COMPLETION_PROMOTE && c->unwritten && c->beam && c->count == 5 &&
+              c->prompt == 2);
+    cr_expect(c->beam->prompt.count == 3 && c->beam->prompt.data[2] == 10);
+    cr_expect(c->beam->minus.count == 1 && c->beam->minus.data[0] == 11);
+    cr_expect(c->target.kind == OSV_TARGET_UNSTEERED && c->target.x == 2);
+    cr_expect(c->under.count == 3 && c->under.data[0] == 8);
+    const int found[] = {7, 6};
+    cr_assert_eq(osv_completion_fill(&d->point[0].completion[1], &d->point[0], c->ids, 2, found, 2, "f", &e),
+                 0);
+    const int ids[] = {1, 2, 7, 6};
+    const signed char steer[] = {0, -1, -1, -1};
+    cr_assert_eq(c->count, 4);
+    cr_expect_arr_eq(c->ids, ids, sizeof ids);
+    cr_expect_arr_eq(c->steer, steer, sizeof steer);
+    c = &d->point[1].completion[0];
+    cr_expect(c->unwritten && c->beam && c->beam->prompt.count == 0 && c->target.kind == OSV_TARGET_NONE);
+    cr_expect(d->point[2].completions == 1 && d->point[3].completions == 1);
+    osv_dataset_free(d);
+
+    options.beam = true; /* all that do not say otherwise */
+    cr_assert_eq(read_text(&d, text, &options, &e), OSV_OK, "%s", e.text);
+    cr_expect(d->point[2].completions == 2 && d->point[3].completions == 1);
     osv_dataset_free(d);
 }
 
@@ -286,6 +330,23 @@ static const struct {
      "\"promote_targets\"[0]: with the completion it makes 9 tokens, the model takes at most 8"},
     {LINE(", \"promote_targets\": [{\"prompt\": \"hello\"}]"),
      "\"promote_targets\"[0]: \"prompt\" is text, but"},
+    {LINE(", \"promote_from_beam\": null"), NULL},
+    {LINE(", \"promote_from_beam\": {}"), NULL},
+    {LINE(", \"promote_from_beam\": 5"), "\"promote_from_beam\" must be true, false or an object, not 5"},
+    {LINE(", \"promote_from_beam\": {\"width\": 5}"),
+     "\"promote_from_beam\": unknown key \"width\"; known are prompt, messages, prefill, minus, times"},
+    {LINE(", \"promote_from_beam\": {\"prompt\": {\"ids\": []}}"),
+     "\"promote_from_beam\": \"prompt\" has no tokens"},
+    {LINE(", \"promote_from_beam\": {\"prefill\": \"x\"}"), "\"prefill\" belongs to \"messages\""},
+    {LINE(", \"promote_from_beam\": {\"times\": -1}"),
+     "\"promote_from_beam\": \"times\" is -1; it must be above 0"},
+    {LINE(", \"promote_from_beam\": {\"minus\": \"x\"}"),
+     "\"promote_from_beam\": \"minus\" must be {\"prompt\": ..} or {\"messages\": ..}, not \"x\""},
+    {LINE(", \"promote_from_beam\": {\"minus\": {}}"),
+     "\"promote_from_beam\": \"minus\": \"prompt\" is missing"},
+    {LINE(", \"promote_from_beam\": {\"minus\": {\"times\": 1}}"), "\"minus\": unknown key \"times\""},
+    {LINE(", \"promote_from_beam\": {\"prompt\": {\"ids\": [1, 2, 3, 4, 5, 6]}}"),
+     "\"promote_from_beam\": 6 tokens of prompt and 3 of completion make 9, the model takes at most 8"},
     {LINE(", \"promote_weights\": [-1]"),
      "\"promote_weights\"[0] must be a number from 0 to 1e6, or null, not -1"},
     {LINE(", \"promote_weights\": [\"1\"]"), "\"promote_weights\"[0] must be a number"},

@@ -422,6 +422,39 @@ check 'relative targets in a sweep: each by its own coldness' awk -v a="$(target
 check 'relative targets in a sweep: met where they are the loss' says relative.run/trace.jsonl '"stopped": "target"'
 bad 'a multiple that is none' 2 '--target-loss 0.75y: must be a finite number, unsteered, or a multiple' --target-loss 0.75y
 
+# ---- beam search ----
+
+echo '{"prompt": {"ids": [5, 9, 200, 31]}, "promote_from_beam": true, "suppress": [{"ids": [7]}]}' >beam.jsonl
+run beam --data beam.jsonl --beam-width 3 --beam-tokens 4 --json
+check 'beam search: what it finds is promoted' ended 0
+check 'beam search: what it finds is said' says beam.err 'note: beam.jsonl:1: beam search found ['
+found=$(sed 's/.*"kind": "promote", "text": null, "ids": \(\[[^]]*\]\).*/\1/' beam.out)
+probability() { sed 's/.*"kind": "promote"[^}]*"probability_before": \([^,]*\),.*/\1/' "$1.out"; }
+check 'beam search: four ids' grep -qx '\[[0-9]*, [0-9]*, [0-9]*, [0-9]*\]' <<<"$found"
+echo "{\"prompt\": {\"ids\": [5, 9, 200, 31]}, \"promote\": [{\"ids\": $found}], \"suppress\": [{\"ids\": [7]}]}" >given.jsonl
+run given --data given.jsonl
+check 'beam search: as if it had been given' cmp beam.run/vectors/all.safetensors given.run/vectors/all.safetensors
+run beam --data beam.jsonl --beam-width 3 --beam-tokens 4 --json --resume
+check 'beam search: a run goes on' says beam.err 'this run is complete'
+run wider --data beam.jsonl --beam-width 30 --beam-tokens 4 --max-iters 0 --json
+check 'beam search: a wider one finds nothing less likely' awk -v a="$(probability beam)" -v b="$(probability wider)" 'BEGIN { exit !(b >= a * 0.999999) }'
+echo '{"prompt": {"ids": [5, 9]}, "promote_from_beam": {"prompt": {"ids": [3, 77]}, "minus": {"prompt": {"ids": [8]}}, "times": 2}}' >other.jsonl
+run relative --data other.jsonl --beam-tokens 3 --satisfice --max-iters 0 --json --force
+found=$(sed 's/.*"kind": "promote", "text": null, "ids": \(\[[^]]*\]\).*/\1/' relative.out)
+times=$(targets all | tail -n 1)
+echo "{\"prompt\": {\"ids\": [3, 77]}, \"promote\": [{\"ids\": $found}]}" >zero.jsonl
+run zero --data zero.jsonl --init-norm 0 --max-iters 0 --force
+check 'beam search: a multiple of the loss under its prompt is the target' close "$(awk -v a="$times" \
+    -v b="$(sed 's/.*"losses": \[\([^]]*\)\].*/\1/' zero.run/trace.jsonl)" 'BEGIN { OFMT = "%.12g"; print a; print 2 * b }')"
+run all-of-them --promote-from-beam --max-iters 0
+check '--promote-from-beam: for all datapoints' says all-of-them.out 'promote  [7, 8]' 'suppress [7, 9, 12]'
+check '--promote-from-beam: one completion more' test "$(grep -c '^    promote ' all-of-them.out)" = 2
+"$train" --model "$model" --data beam.jsonl --layer 1 --beam-tokens 6 --plan >plan.out 2>plan.err
+check 'beam search: --plan counts with what may be found' says plan.out 'scored tokens  7'
+bad 'a beam of no width' 2 '--beam-width 0: must be a whole number from 1' --beam-width 0
+echo '{"prompt": {"ids": [5]}, "promote_from_beam": {"minus": 3}}' >broken.jsonl
+bad 'a beam that is not understood' 3 'broken.jsonl:1: "promote_from_beam": "minus" must be' --data broken.jsonl
+
 # ---- models ----
 
 le64() { # a number as eight bytes, lowest first

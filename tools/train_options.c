@@ -74,6 +74,16 @@ const osv_option train_option_table[] = {
     {"satisfice", NULL, NULL, "bring each loss to its target instead of as low as it goes", OSV_OPTION_FLAG,
      FIELD(job.satisfice)},
 
+    {"promote-from-beam", NULL, NULL,
+     "promote the likeliest continuation of each prompt, found by beam search", OSV_OPTION_FLAG, FIELD(beam),
+     .group = "Beam search:"},
+    {"beam-width", "N", "5", "continuations that are followed", OSV_OPTION_INT, FIELD(beam_width), .low = 1,
+     .high = 1024},
+    {"beam-tokens", "N", "8", "tokens of what is found, at most", OSV_OPTION_INT, FIELD(beam_tokens),
+     .low = 1, .high = 1024},
+    {"beam-rank", "total|last", "total", "by the probability of all tokens, or of the last one alone",
+     OSV_OPTION_CHOICE, FIELD(beam_rank)},
+
     {"teacher", "FILE[:SCALE]", NULL,
      "of \"match\": the model steered by this; or a run's folder; repeatable", OSV_OPTION_LIST,
      FIELD(teacher.vector), .group = "Matching a teacher, and anchors:"},

@@ -33,6 +33,8 @@ typedef struct {
     double anchor_weight;
     double anchor_bound; /* NaN: not given */
     bool negated;        /* suppress with +ln(P + eps) instead of -ln(1 - P + eps) */
+    bool beam;           /* datapoints promote what beam search finds */
+    int beam_width, beam_tokens, beam_rank;
     const char *positions;
     const char *chat;
     int boundary; /* osv_boundary */

@@ -7,6 +7,7 @@
 #include "optim/dump.h"
 #include "optim/run_directory.h"
 #include "optim/vector_file.h"
+#include "tools/train_beams.h"
 
 static int check_layers(const train_setup *s)
 {
@@ -33,7 +34,9 @@ static int read_data(train_setup *s)
                                          .positions = s->m.config.positions,
                                          .default_positions = o->positions,
                                          .boundary = (osv_boundary)o->boundary,
-                                         .match_tokens = o->match_tokens};
+                                         .match_tokens = o->match_tokens,
+                                         .beam_tokens = o->beam_tokens,
+                                         .beam = o->beam};
     return osv_dataset_read(&s->data, o->data, &options, s->error);
 }
 
@@ -101,6 +104,9 @@ static void find_longest(train_setup *s)
         const osv_completion *k = s->jobs.source[i].completion;
         tool_model_longest(&s->m, k->count);
         tool_model_longest(&s->m, k->under.count + k->count - k->prompt);
+        if (!k->beam) continue;
+        tool_model_longest(&s->m, k->beam->prompt.count + k->count - k->prompt);
+        tool_model_longest(&s->m, k->beam->minus.count + k->count - k->prompt);
     }
 }
 
@@ -114,6 +120,7 @@ int train_setup_write(train_setup *s)
 {
     if (!train_unwritten(s->data)) return OSV_OK;
     OSV_TRY(train_teachers_write(&s->teachers, s->data, &s->m, s->options->match_tokens));
+    OSV_TRY(train_beams_find(s));
     train_lessons_close(&s->lessons);
     train_jobs_free(&s->jobs);
     return make_jobs(s);

@@ -24,7 +24,7 @@ typedef struct {
 
 /* All but the weights (tool_model_weights). */
 int train_setup_open(train_setup *s, const train_options *o, osv_error *e);
-/* With the weights: teachers write what is to be matched. */
+/* With the weights: teachers write what is to be matched, and beam search finds what is to be promoted. */
 int train_setup_write(train_setup *s);
 void train_setup_close(train_setup *s);
 
