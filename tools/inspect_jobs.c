@@ -9,9 +9,7 @@
 static int make_options(inspect_jobs *j, const inspect_options *o, osv_error *e)
 {
     osv_config config;
-    char *argv[] = {"osv-train", NULL};
-    j->train = (train_options)TRAIN_OPTIONS_DEFAULT;
-    OSV_TRY(osv_options_parse(train_option_table, 1, argv, &j->train, e));
+    OSV_TRY(train_options_default(&j->train, e));
     OSV_TRY(osv_config_read(&config, o->model, e));
     snprintf(j->layer, sizeof j->layer, "%d", config.N / 2);
     j->train.model = o->model;

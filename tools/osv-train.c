@@ -7,6 +7,7 @@
 #include "tools/train_dump.h"
 #include "tools/train_list.h"
 #include "tools/train_plan.h"
+#include "tools/train_reentrant.h"
 #include "tools/train_result.h"
 #include "tools/train_resume.h"
 #include "tools/train_targets.h"
@@ -21,6 +22,9 @@ static void print_notes(const train_setup *s)
     for (int i = 0; i < s->teachers.count; i++)
         for (int k = 0; k < s->teachers.steering[i].notes; k++)
             fprintf(stderr, "%s: note: %s\n", program, s->teachers.steering[i].note[k]);
+    if (s->options->stage != OSV_STAGE_ONLY)
+        fprintf(stderr, "%s: the %s run, in %s\n", program,
+                s->options->stage == OSV_STAGE_EARLY ? "early" : "late", s->options->out);
     fprintf(stderr, "%s: %s (%s, %d blocks of width %d), %d job%s, %d completion%s, backend %s\n", program,
             s->m.name, s->m.config.family, s->m.config.N, s->m.config.D, s->jobs.jobs,
             s->jobs.jobs == 1 ? "" : "s", s->jobs.completions, s->jobs.completions == 1 ? "" : "s",
@@ -132,8 +136,9 @@ static int train(const train_setup *s, train_report *r, double *before, double *
         fprintf(stderr, "%s: interrupted; with --resume the run goes on from here\n", program);
     if (!status) status = evaluate_outcomes(&training, r, after);
     if (!status) spread_outcomes(&training, r, after);
-    if (!status && s->options->json) status = train_result_json(r, before, after, e);
     if (!status && !s->options->json) train_result_print(r, before, after);
+    if (!status && s->options->json && s->options->stage != OSV_STAGE_EARLY)
+        status = train_result_json(r, before, after, e);
     if (!status) status = osv_program_flush(e);
     int closed = osv_run_close(&run, e);
     osv_saved_run_free(&saved, &shape);
@@ -179,6 +184,17 @@ static int run(const train_options *o, osv_error *e)
     return status;
 }
 
+/* --reentrant. */
+static int run_both(const train_options *o, osv_error *e)
+{
+    train_reentrant r;
+    int status = train_reentrant_make(&r, o, e);
+    if (!status && r.folder) status = run(&r.early, e);
+    if (!status) status = run(&r.late, e);
+    train_reentrant_free(&r);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     osv_error error = {0};
@@ -187,7 +203,10 @@ int main(int argc, char **argv)
     int status = train_options_parse(&options, argc, argv, &error);
     if (!status && options.help) train_options_help(stdout);
     if (!status && options.version) osv_program_print_version(stdout, program);
-    if (!status) status = options.help || options.version ? osv_program_flush(&error) : run(&options, &error);
+    if (!status)
+        status = options.help || options.version ? osv_program_flush(&error)
+                 : options.reentrant >= 0        ? run_both(&options, &error)
+                                                 : run(&options, &error);
     if (status == OSV_PIPE_CLOSED) return OSV_OK;
     return error.status ? osv_program_fail(program, &error) : status;
 }

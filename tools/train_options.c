@@ -98,6 +98,15 @@ const osv_option train_option_table[] = {
     {"anchor-bound", "X", NULL, "in place of a weight: each anchor's KL stays below, nats", OSV_OPTION_NUMBER,
      FIELD(anchor_bound), ABOVE(0)},
 
+    {"reentrant", "EARLY", NULL, "train a teacher first, a map of rank 1 at block EARLY: see below",
+     OSV_OPTION_INT, FIELD(reentrant), .low = 0, .high = OSV_MAX_BLOCKS - 1, .group = "Reentrant steering:"},
+    {"early-lr", "X", NULL, "learning rate of the map (default 0.1)", OSV_OPTION_NUMBER, FIELD(early_lr),
+     ABOVE(0)},
+    {"early-max-iters", "N", NULL, "steps of it at most (default 50)", OSV_OPTION_INT, FIELD(early_max_iters),
+     .low = 0, .high = INT_MAX},
+    {"early-target-loss", "X", NULL, "it is done after 20 iterations at this loss, nats (default 0.01)",
+     OSV_OPTION_NUMBER, FIELD(early_target_loss), .low = -INFINITY, .high = INFINITY},
+
     {"target-loss", "X", NULL, "stop at this loss: nats, or as unsteered, or 0.75x that (default: do not)",
      OSV_OPTION_TARGET, FIELD(target), .group = "Stopping:"},
     {"target-rule", "sum|each", "sum", "compare the sum of the losses, or each completion's",
@@ -273,15 +282,55 @@ static int check_dump(const train_options *o, osv_error *e)
     return OSV_FAIL(e, OSV_USAGE, "--dump %s: it trains nothing, so leave out --%s", o->dump, other);
 }
 
+static int check_reentrant(const train_options *o, osv_error *e)
+{
+    const char *early = !isnan(o->early_lr)            ? "lr"
+                        : !isnan(o->early_target_loss) ? "target-loss"
+                        : o->early_max_iters >= 0      ? "max-iters"
+                                                       : NULL;
+    if (o->reentrant < 0 && early)
+        return OSV_FAIL(e, OSV_USAGE, "--early-%s: only --reentrant has a use for it", early);
+    if (o->reentrant >= 0 && (o->teacher.vector.count || o->teacher.apply))
+        return OSV_FAIL(e, OSV_USAGE, "--reentrant %d trains the teacher: leave out --teacher", o->reentrant);
+    if (o->reentrant >= 0 && o->dump)
+        return OSV_FAIL(e, OSV_USAGE,
+                        "--reentrant %d: a dump is of one run; train the map, then dump with --teacher",
+                        o->reentrant);
+    if (o->teacher.apply && o->teacher.vector.count == 0)
+        return OSV_FAIL(e, OSV_USAGE, "--teacher-apply %s: there is no teacher; give --teacher",
+                        o->teacher.apply);
+    return OSV_OK;
+}
+
+/* Before the table's defaults. */
+static train_options nothing(void)
+{
+    return (train_options){.machine = TOOL_MACHINE_DEFAULT,
+                           .job = osv_job_defaults(),
+                           .anchor_bound = NAN,
+                           .reentrant = -1,
+                           .early_lr = NAN,
+                           .early_target_loss = NAN,
+                           .early_max_iters = -1};
+}
+
+int train_options_default(train_options *o, osv_error *e)
+{
+    char program[] = "osv-train", *argv[] = {program, NULL};
+    *o = nothing();
+    return osv_options_parse(train_option_table, 1, argv, o, e);
+}
+
 int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
 {
-    *o = (train_options)TRAIN_OPTIONS_DEFAULT;
+    *o = nothing();
     OSV_TRY(osv_options_parse(train_option_table, argc, argv, o, e));
     if (o->help || o->version) return OSV_OK;
     OSV_TRY(check_required(o, e));
     OSV_TRY(train_options_resolve(o, e));
     OSV_TRY(osv_positions_check(o->positions, "--positions", e));
     OSV_TRY(check_dump(o, e));
+    OSV_TRY(check_reentrant(o, e));
     if (o->profile > 0 && o->job.max_iters < OSV_PROFILE_WARM + 2 * o->profile)
         return OSV_FAIL(e, OSV_USAGE,
                         "--profile %d needs --max-iters %d or more: %d to warm up, and twice %d", o->profile,
@@ -317,6 +366,13 @@ void train_options_help(FILE *out)
         "  clamp     x - proj(x) + C v, proj(x) the component along v; with --offset also + proj(offset)\n"
         "  ablate    x - proj(x)\n"
         "  affine    x + left^T right x + v, of rank --rank; --max-norm 0: the map alone\n"
+        "\n--reentrant EARLY trains twice on the same data: first a map alone, as they say, in OUT/early; "
+        "then the\n"
+        "vectors at --layer, on the first --match-tokens tokens (default 10) that the model writes under the "
+        "map:\n"
+        "each predicts what the map does. The parts are --apply affine --max-norm 0 --init-norm 0, "
+        "osv-generate,\n"
+        "and --teacher OUT/early with \"match\": true in the data.\n"
         "\n--dump goes instead of --out, --plan, --list and --profile; scripts/first_wrong_block.py "
         "compares\n"
         "what it writes with transformers.\n"

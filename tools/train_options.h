@@ -2,10 +2,9 @@
 #ifndef OSV_TOOLS_TRAIN_OPTIONS_H
 #define OSV_TOOLS_TRAIN_OPTIONS_H
 
-#include <math.h>
-
 #include "engine/config.h"
 #include "kernels/ops.h"
+#include "loader/datapoints.h"
 #include "optim/job.h"
 #include "tools/options.h"
 #include "tools/steering.h"
@@ -21,12 +20,16 @@ typedef struct {
     int layers;
     osv_option_numbers lr, max_norm, init_norm; /* one job for each */
     osv_option_seeds seeds;
-    osv_job_options job;      /* the first of each of those; the start vector comes from the file `init` */
-    osv_target target;        /* job.target_loss is NaN where it is relative */
-    osv_form form;            /* how vectors meet the residual stream */
-    bool joint;               /* one job steers at all of `layer`, */
-    bool apart;               /* with a vector for each */
-    const char *offset;       /* vector file; NULL: not given */
+    osv_job_options job; /* the first of each of those; the start vector comes from the file `init` */
+    osv_target target;   /* job.target_loss is NaN where it is relative */
+    osv_form form;       /* how vectors meet the residual stream */
+    bool joint;          /* one job steers at all of `layer`, */
+    bool apart;          /* with a vector for each */
+    const char *offset;  /* vector file; NULL: not given */
+    int reentrant;       /* block of the map that is trained first; -1: not given */
+    double early_lr, early_target_loss; /* of it; NaN: not given */
+    int early_max_iters;                /* likewise; -1: not given */
+    osv_stage stage;
     steering_options teacher; /* of matches: vector and apply */
     int match_tokens;         /* 0: not given */
     bool reverse;             /* matches minimize KL(steered || teacher) */
@@ -48,14 +51,10 @@ typedef struct {
     double clamp;
 } train_options;
 
-/* What the options are before they get their defaults. */
-#define TRAIN_OPTIONS_DEFAULT                                                           \
-    {                                                                                   \
-        .machine = TOOL_MACHINE_DEFAULT, .job = osv_job_defaults(), .anchor_bound = NAN \
-    }
-
 extern const osv_option train_option_table[];
 
+/* What osv-train has without any option. */
+int train_options_default(train_options *o, osv_error *e);
 /* Reads argv and checks all that can be checked without the model and the data. With --help or --version
  * nothing else is asked for. */
 int train_options_parse(train_options *o, int argc, char **argv, osv_error *e);

@@ -87,12 +87,9 @@ static const char *show(const json_t *value, char *text, size_t room)
 /* A run of an older version lacks the options that came later: it had what is their default now. */
 static json_t *default_arguments(void)
 {
-    train_options o = TRAIN_OPTIONS_DEFAULT;
-    char program[] = "osv-train", *argv[] = {program, NULL};
+    train_options o;
     osv_error ignored = {0};
-    return osv_options_parse(train_option_table, 1, argv, &o, &ignored)
-               ? NULL
-               : osv_options_json(train_option_table, &o);
+    return train_options_default(&o, &ignored) ? NULL : osv_options_json(train_option_table, &o);
 }
 
 static int compare_options(const train_setup *s, const json_t *was, json_t *is)

@@ -36,7 +36,8 @@ static int read_data(train_setup *s)
                                          .boundary = (osv_boundary)o->boundary,
                                          .match_tokens = o->match_tokens,
                                          .beam_tokens = o->beam_tokens,
-                                         .beam = o->beam};
+                                         .beam = o->beam,
+                                         .stage = o->stage};
     return osv_dataset_read(&s->data, o->data, &options, s->error);
 }
 
