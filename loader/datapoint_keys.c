@@ -4,10 +4,12 @@
 #include <string.h>
 
 const osv_completion_list osv_completion_lists[OSV_COMPLETION_KINDS] = {
-    [OSV_COMPLETION_PROMOTE] = {"promote", "promote_targets", "promote_weights", false, false},
-    [OSV_COMPLETION_SUPPRESS] = {"suppress", "suppress_targets", "suppress_weights", false, false},
-    [OSV_COMPLETION_MATCH] = {"match", "match_targets", "match_weights", true, true},
-    [OSV_COMPLETION_ANCHOR] = {"anchor", NULL, "anchor_weights", true, true},
+    [OSV_COMPLETION_PROMOTE] = {"promote", "promote_targets", "promote_weights", false, false, false},
+    [OSV_COMPLETION_SUPPRESS] = {"suppress", "suppress_targets", "suppress_weights", false, false, false},
+    [OSV_COMPLETION_MATCH] = {"match", "match_targets", "match_weights", true, true, false},
+    [OSV_COMPLETION_ANCHOR] = {"anchor", NULL, "anchor_weights", true, true, false},
+    [OSV_COMPLETION_CHOSEN] = {"chosen", NULL, NULL, false, false, true},
+    [OSV_COMPLETION_REJECTED] = {"rejected", NULL, NULL, false, false, true},
 };
 
 static const struct {
@@ -30,6 +32,7 @@ static const struct {
     {"match_weights", NULL},
     {"anchor", NULL},
     {"anchor_weights", NULL},
+    {"prefer", NULL},
     {"positions", NULL},
     {"negative", "is_negative"},
 };

@@ -1,6 +1,7 @@
 #include "loader/datapoints.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -250,6 +251,49 @@ static int read_beam(reader *r, const json_t *value, osv_error *e)
     return status;
 }
 
+/* ---- pairs ---- */
+
+static int add_paired(reader *r, const json_t *pair, osv_completion_kind kind, size_t i, osv_error *e)
+{
+    const char *name = osv_completion_lists[kind].name;
+    const json_t *value = json_object_get(pair, name), *weight = json_object_get(pair, "weight");
+    osv_completion *c = &r->point->completion[r->point->completions++];
+    char what[64];
+    *c = (osv_completion){.kind = kind, .weight = 1};
+    snprintf(what, sizeof what, "\"prefer\"[%zu]", i);
+    if (!value) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: %s: \"%s\" is missing", r->where, what, name);
+    snprintf(what, sizeof what, "\"prefer\"[%zu].\"%s\"", i, name);
+    OSV_TRY(add_given(r, c, value, what, e));
+    snprintf(what, sizeof what, "\"prefer\"[%zu].\"weight\"", i);
+    OSV_TRY(read_weight(c, json_is_null(weight) ? NULL : weight, what, r->where, e));
+    c->opposite = malloc((size_t)c->count * sizeof *c->opposite);
+    if (!c->opposite) return no_memory(r->where, e);
+    for (int t = 0; t < c->count; t++) c->opposite[t] = (signed char)-c->steer[t];
+    return OSV_OK;
+}
+
+static int read_pair(reader *r, const json_t *pair, size_t i, osv_error *e)
+{
+    char what[64], shown[64], *where;
+    double beta = NAN;
+    snprintf(what, sizeof what, "\"prefer\"[%zu]", i);
+    if (!json_is_object(pair))
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: %s must be {\"chosen\": .., \"rejected\": ..}, not %s",
+                        r->where, what, osv_json_show(pair, shown, sizeof shown));
+    OSV_TRY(name_place(&where, r, what, e));
+    int status = osv_json_keys(pair, "chosen, rejected, beta, weight", where, e);
+    if (!status) status = osv_json_number(pair, "beta", false, &beta, where, e);
+    if (!status && beta <= 0)
+        status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"beta\" is %g; it must be above 0", where, beta);
+    free(where);
+    OSV_TRY(status);
+    for (int k = OSV_COMPLETION_CHOSEN; k <= OSV_COMPLETION_REJECTED; k++) {
+        OSV_TRY(add_paired(r, pair, (osv_completion_kind)k, i, e));
+        r->point->completion[r->point->completions - 1].beta = beta;
+    }
+    return OSV_OK;
+}
+
 static bool in_stage(osv_stage stage, int kind)
 {
     return stage == OSV_STAGE_ONLY || osv_completion_lists[kind].whole == (stage == OSV_STAGE_LATE);
@@ -260,19 +304,23 @@ static int no_completions(const char *where, osv_error *e)
     char names[256] = "";
     for (int k = 0; k < OSV_COMPLETION_KINDS; k++) {
         size_t used = strlen(names);
+        if (osv_completion_lists[k].paired) continue;
         snprintf(names + used, sizeof names - used, "%s\"%s\"", k == 0 ? "" : ", ",
                  osv_completion_lists[k].name);
     }
-    return OSV_FAIL(e, OSV_BAD_INPUT, "%s: none of %s has a completion", where, names);
+    return OSV_FAIL(e, OSV_BAD_INPUT, "%s: none of %s, \"prefer\" has a completion", where, names);
 }
 
 static int read_completions(reader *r, osv_error *e)
 {
     osv_stage stage = r->options->stage;
-    const json_t *list[OSV_COMPLETION_KINDS], *beam = beam_wish(r);
-    size_t all = beam ? 1 : 0, count = 0;
+    const json_t *list[OSV_COMPLETION_KINDS] = {NULL}, *beam = beam_wish(r);
+    const char *spelling;
+    const json_t *pairs = osv_datapoint_value(r->json, "prefer", &spelling);
+    OSV_TRY(check_array(r, pairs, spelling, false, e));
+    size_t all = 2 * json_array_size(pairs) + (beam ? 1 : 0), count = all;
     for (int k = 0; k < OSV_COMPLETION_KINDS; k++) {
-        const char *spelling;
+        if (osv_completion_lists[k].paired) continue;
         list[k] = osv_datapoint_value(r->json, osv_completion_lists[k].name, &spelling);
         OSV_TRY(check_array(r, list[k], spelling, osv_completion_lists[k].itself, e));
         all += entries(list[k]);
@@ -283,13 +331,15 @@ static int read_completions(reader *r, osv_error *e)
         list[OSV_COMPLETION_MATCH] = json_true();
     for (int k = 0; k < OSV_COMPLETION_KINDS; k++) count += in_stage(stage, k) ? entries(list[k]) : 0;
     if (count > INT_MAX) return no_memory(r->where, e);
-    r->point->completion = calloc(count + 1, sizeof *r->point->completion); /* one may be the beam's */
+    r->point->completion = calloc(count + 1, sizeof *r->point->completion);
     if (!r->point->completion) return no_memory(r->where, e);
     for (int k = 0; k < OSV_COMPLETION_KINDS; k++) {
         if (!in_stage(stage, k)) continue;
         OSV_TRY(read_list(r, (osv_completion_kind)k, list[k], e));
         if (k == OSV_COMPLETION_PROMOTE && beam) OSV_TRY(read_beam(r, beam, e));
     }
+    for (size_t i = 0; i < json_array_size(pairs) && in_stage(stage, OSV_COMPLETION_CHOSEN); i++)
+        OSV_TRY(read_pair(r, json_array_get(pairs, i), i, e));
     return OSV_OK;
 }
 
@@ -354,6 +404,7 @@ static void free_point(osv_datapoint *p)
     for (int c = 0; c < p->completions; c++) {
         free(p->completion[c].ids);
         free(p->completion[c].steer);
+        free(p->completion[c].opposite);
         free(p->completion[c].text);
         osv_ids_free(&p->completion[c].under);
         if (p->completion[c].beam) osv_beam_wish_free(p->completion[c].beam);

@@ -26,10 +26,12 @@ typedef struct {
     int scored;     /* the first token that is scored: `prompt`, or 1 where an anchor is the prompt itself */
     bool unwritten; /* a teacher is to write it, or beam search: zeros stand for its tokens, as many as there
                        may be */
-    osv_beam_wish *beam; /* what beam search is to find; NULL: it has no part in this one */
-    int *ids;            /* [count] */
-    signed char *steer;  /* [count] +1, -1 or 0 */
-    char *text;          /* the completion as given, or decoded; NULL without a tokenizer */
+    osv_beam_wish *beam;   /* what beam search is to find; NULL: it has no part in this one */
+    double beta;           /* of a pair; NaN: none given */
+    int *ids;              /* [count] */
+    signed char *steer;    /* [count] +1, -1 or 0 */
+    signed char *opposite; /* [count] the same with the other sign, of pairs alone */
+    char *text;            /* the completion as given, or decoded; NULL without a tokenizer */
 } osv_completion;
 
 typedef struct {
@@ -41,7 +43,8 @@ typedef struct {
     bool chat;       /* from messages, rendered by the chat format */
     bool negative;
     int completions;
-    osv_completion *completion; /* by kind, those of a kind in file order */
+    osv_completion *completion; /* by kind, those of a kind in file order; last the pairs, each as chosen and
+                                   rejected */
 } osv_datapoint;
 
 typedef struct {

@@ -49,6 +49,8 @@ plateau-eps 1 0.5
 plateau-iters 1 0 2
 positions 3 all prompt completion prompt:-2: all:1:3
 promote-from-beam 1
+beta 1 0.5
+preference-signs 1 both
 beam-width 1 1 3
 beam-tokens 1 1 2
 beam-rank 1 last
@@ -67,6 +69,7 @@ data() { # one file a line: name, then its lines after a slash each
         "$p, \"suppress\": [{\"ids\": [3, 8]}], \"negative\": true}" >targets.jsonl
     printf '%s\n' "$p, \"promote_from_beam\": {\"prompt\": {\"ids\": [3, 6]}, \"minus\": {\"prompt\": {\"ids\": [4]}}, \"times\": 2}}" \
         "$p, \"promote\": [{\"ids\": [3]}], \"promote_targets\": [{\"prompt\": {\"ids\": [1, 2]}}]}" >relative.jsonl
+    printf '%s\n' "$p, \"prefer\": [{\"chosen\": {\"ids\": [7, 8]}, \"rejected\": {\"ids\": [3]}}, {\"chosen\": {\"ids\": [1]}, \"rejected\": {\"ids\": [7]}, \"beta\": 2}], \"suppress\": [{\"ids\": [2]}]}" >prefer.jsonl
     printf '%s\n' "${p/{/\{\"job\": \"a\", }, \"promote\": [{\"ids\": [7, 8]}]}" \
         "${p/{/\{\"job\": \"b\", }, \"suppress\": [{\"ids\": [1]}], \"positions\": \"prompt:-1\"}" >jobs.jsonl
 }
@@ -76,7 +79,7 @@ draw_arguments() {
     local name often line values
     pick "${models[@]}"
     arguments=(--model "$root/tests/golden/models/$picked")
-    pick promote mixed targets relative jobs
+    pick promote mixed targets relative prefer jobs
     arguments+=(--data "$picked.jsonl" --threads 1 --quiet)
     while read -r name often line; do
         draw 10

@@ -1,5 +1,7 @@
 #include "loader/datapoints.h"
 
+#include <math.h>
+
 #include "files.h"
 
 /* ---- positions ---- */
@@ -209,9 +211,46 @@ Test(datapoints, completions_that_beam_search_is_to_find, .init = temp_open, .fi
     osv_dataset_free(d);
 }
 
+/* ---- preferences ---- */
+
+Test(datapoints, pairs, .init = temp_open, .fini = temp_close)
+{
+    osv_error e = {0};
+    osv_dataset *d;
+    cr_assert_eq(
+        read_text(
+            &d,
+            "{\"prompt\": {\"ids\": [1, 2]}, \"prefer\": [{\"chosen\": {\"ids\": [4]}, \"rejected\": "
+            "{\"ids\": [5, 6]}}, {\"rejected\": {\"ids\": [7]}, \"chosen\": {\"ids\": [8]}, \"beta\": 2, "
+            "\"weight\": 0.5}], \"promote\": [{\"ids\": [3]}], \"positions\": \"all:1:\"}",
+            &ids_only, &e),
+        OSV_OK, "%s", e.text);
+    static const struct {
+        osv_completion_kind kind;
+        int count, last;
+        double beta, weight;
+    } expected[] = {
+        {OSV_COMPLETION_PROMOTE, 3, 3, 0, 1},    {OSV_COMPLETION_CHOSEN, 3, 4, NAN, 1},
+        {OSV_COMPLETION_REJECTED, 4, 6, NAN, 1}, {OSV_COMPLETION_CHOSEN, 3, 8, 2, 0.5},
+        {OSV_COMPLETION_REJECTED, 3, 7, 2, 0.5},
+    };
+    cr_assert_eq(d->point[0].completions, 5);
+    for (int i = 0; i < 5; i++) {
+        const osv_completion *c = &d->point[0].completion[i];
+        cr_assert(c->kind == expected[i].kind && c->count == expected[i].count, "%d", i);
+        cr_expect(c->ids[c->count - 1] == expected[i].last && c->weight == expected[i].weight, "%d", i);
+        cr_expect_eq(c->opposite != NULL, i > 0, "%d", i);
+        if (i == 0) continue;
+        cr_expect(isnan(expected[i].beta) ? isnan(c->beta) : c->beta == expected[i].beta, "%d", i);
+        for (int t = 0; t < c->count; t++) cr_expect(c->steer[t] == (t > 0) && c->opposite[t] == -(t > 0));
+    }
+    osv_dataset_free(d);
+}
+
 #define LINE(more) "{\"prompt\": {\"ids\": [1, 2]}, \"promote\": [{\"ids\": [3]}]" more "}"
 #define PROMPT(p)  "{\"prompt\": " p ", \"promote\": [{\"ids\": [3]}]}"
 #define PROMOTE(c) "{\"prompt\": {\"ids\": [1, 2]}, \"promote\": " c "}"
+#define PAIR       "{\"chosen\": {\"ids\": [3]}, \"rejected\": {\"ids\": [4]}, \"weight\": null, \"beta\": null}"
 #define TEN        "0123456789"
 #define SIXTY      TEN TEN TEN TEN TEN TEN
 
@@ -286,9 +325,10 @@ static const struct {
      "\"prompt\" is text, but there is no tokenizer (model/tokenizer.json: no such file)"},
 
     {"{\"prompt\": {\"ids\": [1]}}",
-     "none of \"promote\", \"suppress\", \"match\", \"anchor\" has a completion"},
-    {PROMOTE("[]"), "none of \"promote\", \"suppress\", \"match\", \"anchor\" has a completion"},
-    {PROMOTE("null"), "none of \"promote\", \"suppress\", \"match\", \"anchor\" has a completion"},
+     "none of \"promote\", \"suppress\", \"match\", \"anchor\", \"prefer\" has a completion"},
+    {PROMOTE("[]"), "none of \"promote\", \"suppress\", \"match\", \"anchor\", \"prefer\" has a completion"},
+    {PROMOTE("null"),
+     "none of \"promote\", \"suppress\", \"match\", \"anchor\", \"prefer\" has a completion"},
     {PROMOTE("\"hi\""), "\"promote\" must be an array, not \"hi\""},
     {PROMOTE("{\"ids\": [3]}"), "\"promote\" must be an array"},
     {PROMOTE("[\"hi\"]"), "\"promote\"[0] is text, but there is no tokenizer"},
@@ -347,6 +387,27 @@ static const struct {
     {LINE(", \"promote_from_beam\": {\"minus\": {\"times\": 1}}"), "\"minus\": unknown key \"times\""},
     {LINE(", \"promote_from_beam\": {\"prompt\": {\"ids\": [1, 2, 3, 4, 5, 6]}}"),
      "\"promote_from_beam\": 6 tokens of prompt and 3 of completion make 9, the model takes at most 8"},
+    {LINE(", \"prefer\": []"), NULL},
+    {LINE(", \"prefer\": [" PAIR "]"), NULL},
+    {LINE(", \"prefer\": " PAIR), "\"prefer\" must be an array, not {"},
+    {LINE(", \"prefer\": [3]"), "\"prefer\"[0] must be {\"chosen\": .., \"rejected\": ..}, not 3"},
+    {LINE(", \"prefer\": [" PAIR ", {\"chosen\": {\"ids\": [3]}}]"),
+     "\"prefer\"[1]: \"rejected\" is missing"},
+    {LINE(", \"prefer\": [{\"rejected\": {\"ids\": [3]}}]"), "\"prefer\"[0]: \"chosen\" is missing"},
+    {LINE(", \"prefer\": [{\"chosen\": {\"ids\": []}, \"rejected\": {\"ids\": [3]}}]"),
+     "\"prefer\"[0].\"chosen\" tokenizes to nothing"},
+    {LINE(", \"prefer\": [{\"chosen\": {\"ids\": [3]}, \"rejected\": {\"ids\": [100]}}]"),
+     "\"prefer\"[0].\"rejected\": id 100 at index 0"},
+    {LINE(", \"prefer\": [{\"chosen\": {\"ids\": [3]}, \"rejected\": \"x\"}]"),
+     "\"prefer\"[0].\"rejected\" is text, but"},
+    {LINE(", \"prefer\": [{\"chosen\": {\"ids\": [3]}, \"rejected\": {\"ids\": [4]}, \"better\": 1}]"),
+     "\"prefer\"[0]: unknown key \"better\"; known are chosen, rejected, beta, weight"},
+    {LINE(", \"prefer\": [{\"chosen\": {\"ids\": [3]}, \"rejected\": {\"ids\": [4]}, \"beta\": 0}]"),
+     "\"prefer\"[0]: \"beta\" is 0; it must be above 0"},
+    {LINE(", \"prefer\": [{\"chosen\": {\"ids\": [3]}, \"rejected\": {\"ids\": [4]}, \"beta\": \"x\"}]"),
+     "\"prefer\"[0]: \"beta\" must be a number"},
+    {LINE(", \"prefer\": [{\"chosen\": {\"ids\": [3]}, \"rejected\": {\"ids\": [4]}, \"weight\": -1}]"),
+     "\"prefer\"[0].\"weight\" must be a number from 0 to 1e6"},
     {LINE(", \"promote_weights\": [-1]"),
      "\"promote_weights\"[0] must be a number from 0 to 1e6, or null, not -1"},
     {LINE(", \"promote_weights\": [\"1\"]"), "\"promote_weights\"[0] must be a number"},

@@ -137,6 +137,12 @@ static const struct {
     {"--apply affine --rank 0", "--rank 0: must be a whole number from 1"},
     {"--joint both", "--joint both: must be shared or per-layer"},
     {"--layer x", "--layer x: must be block numbers"},
+    {"--beta 0", "--beta 0: must be a finite number above 0"},
+    {"--preference-signs minus", "--preference-signs minus: must be one of plus|both|random"},
+    {"--preference-signs random", "--preference-signs random: signs cannot be drawn yet"},
+    {"--beam-width 0", "--beam-width 0: must be a whole number from 1"},
+    {"--beam-tokens 0", "--beam-tokens 0: must be a whole number from 1"},
+    {"--beam-rank best", "--beam-rank best: must be one of total|last"},
 };
 
 Test(tool_options, refused)

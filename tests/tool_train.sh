@@ -455,6 +455,52 @@ bad 'a beam of no width' 2 '--beam-width 0: must be a whole number from 1' --bea
 echo '{"prompt": {"ids": [5]}, "promote_from_beam": {"minus": 3}}' >broken.jsonl
 bad 'a beam that is not understood' 3 'broken.jsonl:1: "promote_from_beam": "minus" must be' --data broken.jsonl
 
+# ---- preferences ----
+
+pair='{"prompt": {"ids": [5, 9, 200, 31]}, "prefer": [{"chosen": {"ids": [7, 8]}, "rejected": {"ids": [7, 9, 12]}}]}'
+echo "$pair" >prefer.jsonl
+echo '{"prompt": {"ids": [5, 9, 200, 31]}, "promote": [{"ids": [7, 8]}, {"ids": [7, 9, 12]}]}' >plain.jsonl
+# at_start NAME: the loss and the losses of its first measurement
+at_start() { head -n 1 "$1.run/trace.jsonl" | sed 's/.*"loss": \([^,]*\),.*"losses": \[\([^]]*\)\].*/\1 \2/' | tr -d ','; }
+run zero --data plain.jsonl --init-norm 0 --max-iters 0 --force
+read -r _ chosen rejected <<<"$(at_start zero)"
+run prefer --data prefer.jsonl --init-norm 0 --max-iters 0
+check 'a preference of the unsteered model: ln 2, and the plain losses' close "$(at_start prefer | tr ' ' '\n' |
+    paste -d '\n' - <(awk -v a="$chosen" -v b="$rejected" 'BEGIN { OFMT = "%.12g"; print log(2); print a; print b }'))"
+run prefer --data prefer.jsonl --init-norm 2 --max-iters 0 --force --beta 0.4
+check 'a preference: -ln sigmoid of what the losses differ' close "$(read -r loss a b <<<"$(at_start prefer)" && awk -v loss="$loss" \
+    -v a="$a" -v b="$b" -v c="$chosen" -v r="$rejected" 'BEGIN { OFMT = "%.12g"; print loss; print log(1 + exp(-0.4 * (c - a - r + b))) }')"
+echo "${pair/\}\}]/\}, \"beta\": 0.4\}]}" >beta.jsonl
+run own-beta --data beta.jsonl --init-norm 2 --max-iters 0
+check 'a pair with a beta of its own' test "$(at_start own-beta)" = "$(at_start prefer)"
+run prefer --data prefer.jsonl --lr 0.1 --max-iters 40 --force --json
+p_of() { tr '{' '\n' <prefer.out | grep "\"kind\": \"$1\"" | sed "s/.*\"probability_$2\": \([^,}]*\).*/\1/"; }
+check 'what is chosen gains on what is rejected' awk -v a="$(p_of chosen before)" -v b="$(p_of chosen after)" \
+    -v c="$(p_of rejected before)" -v d="$(p_of rejected after)" 'BEGIN { exit !(b / d > 2 * a / c) }'
+check 'the objective is recorded' says prefer.run/vectors/all.safetensors '"objective":"chosen + rejected"'
+run prefer --data prefer.jsonl --lr 0.1 --max-iters 40 --force --target-loss 0.9x --target-rule each
+check 'a target for preferences: a multiple of ln 2' says prefer.err 'note: all: targets 0.623832 nats'
+check 'a target for preferences is met' says prefer.out '(target)'
+run both --data prefer.jsonl --preference-signs both --lr 0.1 --max-iters 20
+check 'both signs: each pair is there twice' says both.out 'chosen   [7, 9, 12]' '(the other sign)'
+# With -v in place of v, and what is chosen for what is rejected, both signs come to the same sum.
+swapped='{"prompt": {"ids": [5, 9, 200, 31]}, "prefer": [{"rejected": {"ids": [7, 8]}, "chosen": {"ids": [7, 9, 12]}}], "negative": true}'
+echo "$swapped" >swapped.jsonl
+run swapped --data swapped.jsonl --preference-signs both --lr 0.1 --max-iters 20
+last_loss() { tail -n 1 "$1.run/trace.jsonl" | sed 's/.*"loss": \([^,]*\),.*/\1/'; }
+check 'both signs: the same from either side' close "$(last_loss both && last_loss swapped)"
+echo '{"beta": 0.2}
+{"preference-signs": "both"}' >prefer-sweep.jsonl
+run prefer-sweep --data prefer.jsonl --sweep prefer-sweep.jsonl --max-iters 1
+check 'preferences in a sweep' test "$(cd prefer-sweep.run/vectors && echo *)" = \
+    'all.beta0.1.signs-both.safetensors all.beta0.2.signs-plus.safetensors'
+bad 'preferences and --satisfice' 2 '--satisfice: the loss of a preference has no target' --data prefer.jsonl --satisfice --target-loss 1
+bad '--beta without a preference' 2 '--beta: no datapoint in good.jsonl has "prefer"' --beta 0.2
+bad '--preference-signs without a preference' 2 '--preference-signs: no datapoint' --preference-signs both
+bad 'signs that are drawn' 2 'signs cannot be drawn yet' --data prefer.jsonl --preference-signs random
+echo '{"prompt": {"ids": [5]}, "prefer": [{"chosen": {"ids": [7]}}]}' >broken.jsonl
+bad 'half a pair' 3 'broken.jsonl:1: "prefer"[0]: "rejected" is missing' --data broken.jsonl
+
 # ---- models ----
 
 le64() { # a number as eight bytes, lowest first

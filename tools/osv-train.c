@@ -10,7 +10,7 @@
 #include "tools/train_reentrant.h"
 #include "tools/train_result.h"
 #include "tools/train_resume.h"
-#include "tools/train_targets.h"
+#include "tools/train_unsteered.h"
 
 static const char program[] = "osv-train";
 
@@ -155,7 +155,7 @@ static int open_weights(train_setup *s)
                               &s->m.model, s->m.ops));
     if (train_resume_wanted(s->options)) OSV_TRY(train_resume_check(s)); /* once more, with the weights */
     OSV_TRY(osv_teacher_learn(teacher, s->m.ops, s->m.comm, &s->m.model));
-    OSV_TRY(train_targets_resolve(s));
+    OSV_TRY(train_unsteered_measure(s));
     if (!s->options->quiet) train_targets_print(&s->jobs);
     return OSV_OK;
 }

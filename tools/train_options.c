@@ -74,6 +74,12 @@ const osv_option train_option_table[] = {
     {"satisfice", NULL, NULL, "bring each loss to its target instead of as low as it goes", OSV_OPTION_FLAG,
      FIELD(job.satisfice)},
 
+    {"beta", "X", "0.1", "of \"prefer\": weight of a log-probability against the unsteered one",
+     OSV_OPTION_NUMBER, FIELD(beta), ABOVE(0), .group = "Preferences:"},
+    {"preference-signs", "plus|both|random", "plus",
+     "+v prefers what is chosen, and -v what is rejected; or one, drawn", OSV_OPTION_CHOICE,
+     FIELD(preference_signs)},
+
     {"promote-from-beam", NULL, NULL,
      "promote the likeliest continuation of each prompt, found by beam search", OSV_OPTION_FLAG, FIELD(beam),
      .group = "Beam search:"},
@@ -260,6 +266,11 @@ int train_options_resolve(train_options *o, osv_error *e)
     o->job.target_rule = o->target_rule == 1 ? OSV_TARGET_EACH : OSV_TARGET_SUM;
     o->job.schedule = (osv_lr_schedule)o->schedule;
     o->negated = o->suppress == 1;
+    o->signs = (train_signs)o->preference_signs;
+    if (o->signs == TRAIN_SIGNS_RANDOM)
+        return OSV_FAIL(e, OSV_USAGE,
+                        "--preference-signs random: signs cannot be drawn yet; both is what they come to on "
+                        "average");
     o->reverse = o->kl == 1;
     o->teacher.layer = -1;
     o->teacher.teacher = true;

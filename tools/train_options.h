@@ -12,6 +12,11 @@
 
 enum { TRAIN_MOST_JOBS = 100000 };
 
+/* Of preferences: the default of --beta; and that +v prefers what is chosen; and that -v prefers what is
+ * rejected, both in every iteration or one of them drawn for each. */
+static const double TRAIN_BETA = 0.1;
+typedef enum { TRAIN_SIGNS_PLUS, TRAIN_SIGNS_BOTH, TRAIN_SIGNS_RANDOM } train_signs;
+
 typedef struct {
     const char *model, *data, *out, *init, *sweep, *dump; /* NULL: not given */
     bool force, resume;
@@ -36,7 +41,9 @@ typedef struct {
     double anchor_weight;
     double anchor_bound; /* NaN: not given */
     bool negated;        /* suppress with +ln(P + eps) instead of -ln(1 - P + eps) */
-    bool beam;           /* datapoints promote what beam search finds */
+    double beta;         /* of preferences */
+    train_signs signs;
+    bool beam; /* datapoints promote what beam search finds */
     int beam_width, beam_tokens, beam_rank;
     const char *positions;
     const char *chat;
@@ -47,7 +54,7 @@ typedef struct {
     bool plan, list, json, quiet, help, version;
 
     const char *layer_text, *betas, *apply, *joint_text; /* as given; read into the fields above */
-    int suppress, target_rule, rank, schedule, kl;       /* likewise */
+    int suppress, target_rule, rank, schedule, kl, preference_signs; /* likewise */
     double clamp;
 } train_options;
 

@@ -37,6 +37,8 @@ static int make_early(train_reentrant *r, const train_options *o, osv_error *e)
     early->chat = o->chat;
     early->boundary = o->boundary;
     early->suppress = o->suppress;
+    early->beta = o->beta;
+    early->preference_signs = o->preference_signs;
     early->beam = o->beam;
     early->beam_width = o->beam_width;
     early->beam_tokens = o->beam_tokens;

@@ -15,7 +15,7 @@
 #include "tools/train_list.h"
 #include "tools/train_memory.h"
 #include "tools/train_result.h"
-#include "tools/train_targets.h"
+#include "tools/train_unsteered.h"
 
 /* ---- run.json ---- */
 

@@ -25,6 +25,7 @@ static void check_dataset(const osv_dataset *d)
                 MUST(c->ids[t] >= 0 && c->ids[t] < V);
                 MUST(c->steer[t] == 0 || c->steer[t] == (p->negative ? -1 : 1));
             }
+            for (int t = 0; t < c->count && c->opposite; t++) MUST(c->opposite[t] == -c->steer[t]);
             check_ids(&c->under, c->count - c->prompt);
             if (!c->beam) continue;
             check_ids(&c->beam->prompt, c->count - c->prompt);

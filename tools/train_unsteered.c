@@ -1,4 +1,4 @@
-#include "tools/train_targets.h"
+#include "tools/train_unsteered.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -18,6 +18,14 @@ static bool is_relative(const train_jobs *t, int job)
     for (int c = 0; c < t->job[job].completions; c++)
         if (t->from[job][c].completion->target.kind == OSV_TARGET_UNSTEERED) return true;
     return false;
+}
+
+/* A job that something is measured for. */
+static bool is_measured(const train_jobs *t, int job)
+{
+    for (int c = 0; c < t->job[job].completions; c++)
+        if (t->job[job].goal[c].partner >= 0) return true;
+    return is_relative(t, job);
 }
 
 /* ---- measuring ---- */
@@ -40,7 +48,7 @@ static int allocate(measuring *m)
     const train_jobs *t = &m->s->jobs;
     int longest = 1;
     for (int j = 0; j < t->jobs; j++) {
-        if (!is_relative(t, j)) continue;
+        if (!is_measured(t, j)) continue;
         m->jobs++;
         for (int c = 0; c < t->job[j].completions; c++) {
             const osv_completion *k = t->from[j][c].completion;
@@ -58,7 +66,7 @@ static int allocate(measuring *m)
     m->id = calloc((size_t)m->ids + 1, sizeof *m->id);
     m->steer = malloc((size_t)longest);
     if (!m->job || !m->of || !m->sequence || !m->loss || !m->id || !m->steer)
-        return OSV_FAIL(m->s->error, OSV_DEVICE, "out of memory for targets");
+        return OSV_FAIL(m->s->error, OSV_DEVICE, "out of memory for the unsteered losses");
     memset(m->steer, 1, (size_t)longest);
     return OSV_OK;
 }
@@ -80,7 +88,7 @@ static void make_jobs(measuring *m)
     osv_sequence *next = m->sequence;
     int *id = m->id;
     for (int j = 0, i = 0; j < t->jobs; j++) {
-        if (!is_relative(t, j)) continue;
+        if (!is_measured(t, j)) continue;
         const osv_job *job = &t->job[j];
         osv_job *own = &m->job[i];
         m->of[i++] = j;
@@ -100,27 +108,27 @@ static void make_jobs(measuring *m)
     }
 }
 
-/* ---- targets ---- */
+/* ---- targets and references ---- */
 
 /* loss: of the completions of the job, then of those under other prompts. */
 static void resolve(const train_jobs *t, int j, const double *loss)
 {
     osv_job *job = &t->job[j];
+    osv_goal *goal = t->goal + (job->goal - t->goal);
     const osv_target *of_line = line_target(t, j);
     const double *under = loss + job->completions;
-    double sum = 0;
+    for (int c = 0; c < job->completions; c++) goal[c].reference = loss[c];
     for (int c = 0; c < job->completions; c++) {
         const osv_completion *k = t->from[j][c].completion;
         const osv_target *target = k->target.kind == OSV_TARGET_NONE ? of_line : &k->target;
-        double unsteered = k->under.count ? *under++ : loss[c];
-        if (target->kind == OSV_TARGET_UNSTEERED)
-            t->goal[job->goal - t->goal + c].target = target->x * unsteered;
-        sum += loss[c];
+        double unsteered = k->under.count ? *under++ : osv_job_term(job, c, loss);
+        if (target->kind == OSV_TARGET_UNSTEERED) goal[c].target = target->x * unsteered;
     }
-    if (of_line->kind == OSV_TARGET_UNSTEERED) job->options.target_loss = of_line->x * sum;
+    if (of_line->kind == OSV_TARGET_UNSTEERED)
+        job->options.target_loss = of_line->x * osv_job_loss(job, loss);
 }
 
-int train_targets_resolve(train_setup *s)
+int train_unsteered_measure(train_setup *s)
 {
     measuring m = {.s = s};
     int status = allocate(&m);
@@ -166,9 +174,11 @@ static void print_job(const osv_job *job)
     char name[512];
     fprintf(stderr, "osv-train: note: %s:", osv_show_name(name, sizeof name, job->name));
     if (o->satisfice || o->target_rule == OSV_TARGET_EACH) {
-        for (int c = 0; c < job->completions && c < TARGETS; c++)
-            fprintf(stderr, "%s %.6g", c > 0 ? "," : " targets", osv_job_target(job, c));
-        fprintf(stderr, "%s nats", job->completions > TARGETS ? ", ..." : "");
+        int shown = 0;
+        for (int c = 0; c < job->completions; c++)
+            if (osv_job_counts(job, c) && shown++ < TARGETS)
+                fprintf(stderr, "%s %.6g", shown > 1 ? "," : " targets", osv_job_target(job, c));
+        fprintf(stderr, "%s nats", shown > TARGETS ? ", ..." : "");
     }
     if (o->target_rule == OSV_TARGET_SUM && !isnan(o->target_loss))
         fprintf(stderr, "%s --target-loss is %.6g nats", o->satisfice ? ";" : "", o->target_loss);
