@@ -9,6 +9,13 @@
 
 typedef enum { OSV_TARGET_SUM, OSV_TARGET_EACH } osv_target_rule;
 
+/* What the published reference implementation does otherwise, to be had by name (docs/parity.md); flags. */
+typedef enum {
+    OSV_PARITY_EXTRA_STEP = 1 << 0,        /* max_iters + 1 steps */
+    OSV_PARITY_STEP_AFTER_TARGET = 1 << 1, /* what is kept has gone on for a step after it met the target */
+    OSV_PARITY_PLATEAU_TOTAL = 1 << 2,     /* changes below plateau_eps count in all, not in a row */
+} osv_parity;
+
 /* How the learning rate goes from lr to 0 over max_iters steps. */
 typedef enum { OSV_LR_CONSTANT, OSV_LR_LINEAR, OSV_LR_COSINE } osv_lr_schedule;
 
@@ -32,6 +39,7 @@ typedef struct {
     int target_iters; /* consecutive iterations that must meet the target */
     double plateau_eps;
     int plateau_iters; /* consecutive changes below plateau_eps; 0: no plateau stop */
+    unsigned parity;   /* osv_parity */
 } osv_job_options;
 
 /* The defaults of the brief: lr 0.01, 100 iterations, coldness 0.7, eps 1e-6, ... */

@@ -9,6 +9,7 @@
 #include "optim/form.h"
 #include "optim/profile.h"
 #include "optim/vector_file.h"
+#include "tools/train_parity.h"
 
 #define FIELD(name) .offset = offsetof(train_options, name)
 #define AT_LEAST(x) .low = (x), .high = INFINITY
@@ -123,6 +124,8 @@ const osv_option train_option_table[] = {
      FIELD(job.plateau_eps), AT_LEAST(0)},
     {"plateau-iters", "N", "1", "stop after so many such changes in a row; 0: never", OSV_OPTION_INT,
      FIELD(job.plateau_iters), .low = 0, .high = INT_MAX},
+    {"parity", "reference|LIST", NULL,
+     "train as the published implementation does, quirks and all: see below", OSV_OPTION_TEXT, FIELD(parity)},
 
     {"positions", "SPEC", "all", "steered: all | prompt | completion, or a slice such as prompt:-20:",
      OSV_OPTION_TEXT, FIELD(positions), .group = "Tokens:"},
@@ -130,6 +133,13 @@ const osv_option train_option_table[] = {
      OSV_OPTION_TEXT, FIELD(chat)},
     {"boundary", "auto|joint|apart", "auto", "how text is split between prompt and completion",
      OSV_OPTION_CHOICE, FIELD(boundary)},
+
+    {"scan", NULL, NULL, "print what each block offers and suggest some; with --out train there",
+     OSV_OPTION_FLAG, FIELD(scan), .group = "Where to steer:"},
+    {"scan-norm", "X", "0.1", "the step that is judged, in lengths of the residual stream", OSV_OPTION_NUMBER,
+     FIELD(scan_norm), ABOVE(0)},
+    {"scan-positions", NULL, NULL, "print each token at each block as well", OSV_OPTION_FLAG,
+     FIELD(scan_positions)},
 
     TOOL_MACHINE_OPTIONS,
     {"memory", "SIZE", NULL, "memory for all of it, such as 20G (default: what is free)", OSV_OPTION_BYTES,
@@ -244,8 +254,8 @@ static int check_required(const train_options *o, osv_error *e)
     } required[] = {
         {o->model, "model", "the folder of the model"},
         {o->data, "data", "the file of datapoints"},
-        {o->sweep ? "" : o->layer_text, "layer", "the block that the vector enters"},
-        {o->plan || o->list || o->dump ? "" : o->out, "out", "the folder of the run"},
+        {o->sweep || o->scan ? "" : o->layer_text, "layer", "the block that the vector enters"},
+        {o->plan || o->list || o->dump || o->scan ? "" : o->out, "out", "the folder of the run"},
     };
     for (size_t i = 0; i < sizeof required / sizeof *required; i++)
         if (!required[i].value)
@@ -278,7 +288,8 @@ int train_options_resolve(train_options *o, osv_error *e)
         return OSV_FAIL(e, OSV_USAGE, "--anchor-bound %g: not there yet; give --anchor-weight",
                         o->anchor_bound);
     OSV_TRY(resolve_joint(o, e));
-    return resolve_form(o, e);
+    OSV_TRY(resolve_form(o, e));
+    return train_parity_resolve(o, e);
 }
 
 static int check_dump(const train_options *o, osv_error *e)
@@ -291,6 +302,22 @@ static int check_dump(const train_options *o, osv_error *e)
                                          : NULL;
     if (!o->dump || !other) return OSV_OK;
     return OSV_FAIL(e, OSV_USAGE, "--dump %s: it trains nothing, so leave out --%s", o->dump, other);
+}
+
+static int check_scan(const train_options *o, osv_error *e)
+{
+    const char *only = o->scan_positions ? "scan-positions" : o->scan_norm != 0.1 ? "scan-norm" : NULL;
+    if (!o->scan) return only ? OSV_FAIL(e, OSV_USAGE, "--%s: only --scan has a use for it", only) : OSV_OK;
+    const char *other = o->plan             ? "plan"
+                        : o->list           ? "list"
+                        : o->dump           ? "dump"
+                        : o->sweep          ? "sweep"
+                        : o->reentrant >= 0 ? "reentrant"
+                                            : NULL;
+    if (other) return OSV_FAIL(e, OSV_USAGE, "--scan and --%s: one of them at a time", other);
+    other = o->out ? NULL : o->resume ? "resume" : o->profile > 0 ? "profile" : NULL;
+    if (!other) return OSV_OK;
+    return OSV_FAIL(e, OSV_USAGE, "--scan: without --out it trains nothing, so leave out --%s", other);
 }
 
 static int check_reentrant(const train_options *o, osv_error *e)
@@ -341,6 +368,7 @@ int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
     OSV_TRY(train_options_resolve(o, e));
     OSV_TRY(osv_positions_check(o->positions, "--positions", e));
     OSV_TRY(check_dump(o, e));
+    OSV_TRY(check_scan(o, e));
     OSV_TRY(check_reentrant(o, e));
     if (o->profile > 0 && o->job.max_iters < OSV_PROFILE_WARM + 2 * o->profile)
         return OSV_FAIL(e, OSV_USAGE,
@@ -377,6 +405,17 @@ void train_options_help(FILE *out)
         "  clamp     x - proj(x) + C v, proj(x) the component along v; with --offset also + proj(offset)\n"
         "  ablate    x - proj(x)\n"
         "  affine    x + left^T right x + v, of rank --rank; --max-norm 0: the map alone\n"
+        "\n--parity, all of them or some with commas between (docs/parity.md):\n"
+        "  extra-step         --max-iters N takes N + 1 steps\n"
+        "  step-after-target  the vector goes on for a step after it met the target\n"
+        "  plateau            changes below --eps count in all, not in a row; --target-iters of them end it\n"
+        "  constant-norm      of --apply clamp: |v|^2 is a constant for the gradient\n"
+        "  cut                of --joint: no gradient goes on below where a row is steered again\n"
+        "  one-minus          --suppress-loss negated does nothing\n"
+        "\n--scan takes one forward and one reverse pass of the unsteered model, for each \"job\" of the "
+        "data; "
+        "it\nlooks at the blocks of --layer (default: all). With --out each is then trained at the layers "
+        "suggested\nfor it. It goes instead of --plan, --list, --dump and --sweep.\n"
         "\n--reentrant EARLY trains twice on the same data: first a map alone, as they say, in OUT/early; "
         "then the\n"
         "vectors at --layer, on the first --match-tokens tokens (default 10) that the model writes under the "

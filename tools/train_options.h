@@ -31,6 +31,7 @@ typedef struct {
     bool joint;          /* one job steers at all of `layer`, */
     bool apart;          /* with a vector for each */
     const char *offset;  /* vector file; NULL: not given */
+    const char *parity;  /* NULL: not given */
     int reentrant;       /* block of the map that is trained first; -1: not given */
     double early_lr, early_target_loss; /* of it; NaN: not given */
     int early_max_iters;                /* likewise; -1: not given */
@@ -51,6 +52,8 @@ typedef struct {
     osv_machine machine;
     size_t memory; /* 0: not given */
     int profile;
+    bool scan, scan_positions;
+    double scan_norm; /* of its step, in lengths of the residual stream */
     bool plan, list, json, quiet, help, version;
 
     const char *layer_text, *betas, *apply, *joint_text; /* as given; read into the fields above */

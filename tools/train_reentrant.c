@@ -43,6 +43,7 @@ static int make_early(train_reentrant *r, const train_options *o, osv_error *e)
     early->beam_width = o->beam_width;
     early->beam_tokens = o->beam_tokens;
     early->beam_rank = o->beam_rank;
+    early->parity = o->parity;
     early->seeds = o->seeds;
     osv_option_one_seed(&early->seeds, 0);
     early->job.coldness = o->job.coldness;

@@ -133,13 +133,9 @@ int train_unsteered_measure(train_setup *s)
     measuring m = {.s = s};
     int status = allocate(&m);
     if (!status && m.jobs > 0) {
-        const osv_training t = {.ops = s->m.ops,
-                                .comm = s->m.comm,
-                                .model = &s->m.model,
-                                .on = osv_all_on,
-                                .job = m.job,
-                                .jobs = m.jobs,
-                                .memory = s->memory.bin};
+        osv_training t = train_setup_training(s);
+        t.job = m.job;
+        t.jobs = m.jobs;
         make_jobs(&m);
         status = osv_evaluate_losses(&t, NULL, m.loss);
         const double *loss = m.loss;
