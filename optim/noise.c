@@ -17,7 +17,7 @@ osv_noise osv_noise_of(const osv_job *job, int row, int steps)
     n.scale = (osv_real)job->options.noise;
     n.row = (unsigned)row;
     n.place = steps * n.draws;
-    osv_random_noise(&n, job->options.seed, job->start ? job->start : job->name);
+    osv_random_noise(&n, job->options.seed, osv_job_draws(job));
     return n;
 }
 

@@ -86,6 +86,22 @@ const osv_option train_option_table[] = {
     {"group-sparsity", "W", "0", "of --joint per-layer: W times the sum of the vectors' norms, likewise",
      OSV_OPTION_NUMBER, FIELD(job.group_sparsity), AT_LEAST(0)},
 
+    {"beta", "X", "0.1", "of \"prefer\": weight of a log-probability against the unsteered one",
+     OSV_OPTION_NUMBER, FIELD(beta), ABOVE(0), .group = "Preferences:"},
+    {"preference-signs", "plus|both|random", "plus",
+     "+v prefers what is chosen, and -v what is rejected; or one, drawn", OSV_OPTION_CHOICE,
+     FIELD(preference_signs)},
+
+    {"promote-from-beam", NULL, NULL,
+     "promote the likeliest continuation of each prompt, found by beam search", OSV_OPTION_FLAG, FIELD(beam),
+     .group = "Beam search:"},
+    {"beam-width", "N", "5", "continuations that are followed", OSV_OPTION_INT, FIELD(beam_width), .low = 1,
+     .high = 1024},
+    {"beam-tokens", "N", "8", "tokens of what is found, at most", OSV_OPTION_INT, FIELD(beam_tokens),
+     .low = 1, .high = 1024},
+    {"beam-rank", "total|last", "total", "by the probability of all tokens, or of the last one alone",
+     OSV_OPTION_CHOICE, FIELD(beam_rank)},
+
     {"teacher", "FILE[:SCALE]", NULL,
      "of \"match\": the model steered by this; or a run's folder; repeatable", OSV_OPTION_LIST,
      FIELD(teacher.vector), .group = "Matching a teacher, and anchors:"},
@@ -109,8 +125,8 @@ const osv_option train_option_table[] = {
     {"early-target-loss", "X", NULL, "it is done after 20 iterations at this loss, nats (default 0.01)",
      OSV_OPTION_NUMBER, FIELD(early_target_loss), .low = -INFINITY, .high = INFINITY},
 
-    {"target-loss", "X", NULL, "stop at this loss, nats (default: do not)", OSV_OPTION_NUMBER,
-     FIELD(job.target_loss), .low = -INFINITY, .high = INFINITY, .group = "Stopping:"},
+    {"target-loss", "X", NULL, "stop at this loss: nats, or as unsteered, or 0.75x that (default: do not)",
+     OSV_OPTION_TARGET, FIELD(target), .group = "Stopping:"},
     {"target-rule", "sum|each", "sum", "compare the sum of the losses, or each completion's",
      OSV_OPTION_CHOICE, FIELD(target_rule)},
     {"target-iters", "N", "1", "iterations in a row that have to meet the target", OSV_OPTION_INT,
@@ -277,9 +293,15 @@ int train_options_resolve(train_options *o, osv_error *e)
     o->job.init_norm = o->init_norm.value[0];
     o->job.max_norm = o->max_norm.count ? o->max_norm.value[0] : -1;
     o->job.seed = osv_option_seed(&o->seeds, 0);
+    o->job.target_loss = o->target.kind == OSV_TARGET_NATS ? o->target.x : NAN;
     o->job.target_rule = o->target_rule == 1 ? OSV_TARGET_EACH : OSV_TARGET_SUM;
     o->job.schedule = (osv_lr_schedule)o->schedule;
     o->negated = o->suppress == 1;
+    o->signs = (train_signs)o->preference_signs;
+    if (o->signs == TRAIN_SIGNS_RANDOM)
+        return OSV_FAIL(e, OSV_USAGE,
+                        "--preference-signs random: signs cannot be drawn yet; both is what they come to on "
+                        "average");
     o->reverse = o->kl == 1;
     o->teacher.layer = -1;
     o->teacher.teacher = true;

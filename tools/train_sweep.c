@@ -30,6 +30,8 @@ const train_job_option train_job_options[] = {
     {"coldness", "coldness"},
     {"eps", "eps"},
     {"suppress-loss", ""},
+    {"beta", "beta"},
+    {"preference-signs", "signs-"},
     {"length-norm", "length-norm"},
     {"kl", ""},
     {"anchor-weight", "anchor"},
