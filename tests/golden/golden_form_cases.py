@@ -87,6 +87,16 @@ class Maker:
             out.append({**c, "target_logits": rows.float()})
         return out + [self.make(p, self.ids(2), where=where, weight=0.1)]
 
+    def anchor(self, weight):
+        """Neutral text on which the distributions are to stay what they are without a vector."""
+        return self.make(self.ids(1), self.ids(5), "anchor", weight=weight)
+
+    def anchored(self, where="all"):
+        return self.promote(where) + [self.anchor(8.0)]
+
+    def anchored_targets(self, where="all"):
+        return self.targets(where) + [self.anchor(20.0)]
+
     def pairs(self, where="all"):
         """Chosen and rejected under two prompts; the references are filled in by whoever knows the losses."""
         p, q = self.ids(7), self.ids(6)
@@ -135,6 +145,9 @@ def table(N):
         ("affine3-distributions-apart", "distributions", "prompt", {"layers": two, **affine3, **apart, "lr": 0.03}),
         ("affine1-targets", "targets", "all", {"layers": [N - 1], **affine1, "satisfice": True, "max_norm": 2.0,
                                                "lr": 0.03}),
+        ("add-anchored", "anchored", "all", {"layers": one, "coldness": 0.8}),
+        ("clamp-anchored-shared", "anchored_targets", "prompt", {"layers": [0, 1], "apply": "clamp:0.8",
+                                                                "satisfice": True, "lr": 0.03}),
         ("affine3-weighted-shared", "weighted", "completion", {"layers": [1, 2], **affine3}),
     ]
 

@@ -54,12 +54,12 @@ def divergences(logits, target, coldness, reverse):
 
 def completion_loss(case, c, logits):
     rows, ids = logits[len(c["prompt"]) - 1:-1], c["completion"]  # the row before a token predicts it
-    if c["kind"].startswith("match"):
+    if "target_logits" in c:
         losses = divergences(rows, c["target_logits"].to(rows.dtype), case["coldness"], c["kind"] == "match-reverse")
     else:
         losses = token_losses(rows, ids, c["kind"] == "one-minus", case["coldness"], case["eps"])
     total = -losses.sum() if c["kind"] == "negated" else losses.sum()
-    return total / len(ids) if case["length_norm"] else total
+    return total / len(ids) if case["length_norm"] or c["kind"] == "anchor" else total
 
 
 def measure(model, case, rows):
@@ -82,7 +82,7 @@ def objective(case, losses):
             margin = margin + other["beta"] * (other["reference"] - losses[c["partner"]])
             if i < c["partner"]:  # once for both
                 total = total + weight * torch.nn.functional.softplus(-margin)
-        elif case["satisfice"]:
+        elif case["satisfice"] and c["kind"] != "anchor":
             total = total + weight * (loss - c.get("target", case["target_loss"])) ** 2
         else:
             total = total + weight * loss
