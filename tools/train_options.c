@@ -74,6 +74,10 @@ const osv_option train_option_table[] = {
      FIELD(job.length_norm)},
     {"satisfice", NULL, NULL, "bring each loss to its target instead of as low as it goes", OSV_OPTION_FLAG,
      FIELD(job.satisfice)},
+    {"l1", "W", "0", "optimize W |v|_1 as well, which makes components 0; not part of the loss",
+     OSV_OPTION_NUMBER, FIELD(job.l1), AT_LEAST(0)},
+    {"group-sparsity", "W", "0", "of --joint per-layer: W times the sum of the vectors' norms, likewise",
+     OSV_OPTION_NUMBER, FIELD(job.group_sparsity), AT_LEAST(0)},
 
     {"teacher", "FILE[:SCALE]", NULL,
      "of \"match\": the model steered by this; or a run's folder; repeatable", OSV_OPTION_LIST,
@@ -231,6 +235,16 @@ static int resolve_joint(train_options *o, osv_error *e)
     return OSV_OK;
 }
 
+static int check_penalties(const train_options *o, osv_error *e)
+{
+    if (o->job.group_sparsity == 0 || (o->joint && o->apart)) return OSV_OK;
+    return OSV_FAIL(
+        e, OSV_USAGE,
+        "--group-sparsity %g: chooses between the vectors of --joint per-layer; one vector alone is "
+        "kept short by --max-norm, its components sparse by --l1",
+        o->job.group_sparsity);
+}
+
 static int check_required(const train_options *o, osv_error *e)
 {
     const struct {
@@ -266,6 +280,7 @@ int train_options_resolve(train_options *o, osv_error *e)
         return OSV_FAIL(e, OSV_USAGE, "--anchor-bound %g: not there yet; give --anchor-weight",
                         o->anchor_bound);
     OSV_TRY(resolve_joint(o, e));
+    OSV_TRY(check_penalties(o, e));
     OSV_TRY(resolve_form(o, e));
     return train_parity_resolve(o, e);
 }

@@ -35,6 +35,8 @@ const train_job_option train_job_options[] = {
     {"anchor-weight", "anchor"},
     {"anchor-bound", "anchor-bound"},
     {"satisfice", "satisfice"},
+    {"l1", "l1-"},
+    {"group-sparsity", "group-"},
     {"target-loss", "target-loss"},
     {"target-rule", ""},
     {"target-iters", "target-iters"},
