@@ -95,7 +95,8 @@ static void read_completion(golden_form *f, const golden_model *g, const json_t 
                             .bound = NAN,
                             .partner = (int)number_or(from, "partner", -1),
                             .beta = number_or(from, "beta", 0),
-                            .reference = number_or(from, "reference", 0)};
+                            .reference = number_or(from, "reference", 0),
+                            .sign = (int)number_or(from, "sign", 0)};
 }
 
 static void learn_anchors(golden_form *f, golden_model *g)
@@ -132,6 +133,8 @@ static void read_options(osv_job_options *o, const golden_model *g, const json_t
     o->max_affine_norm = number_or(golden_case, "max_affine_norm", -1);
     o->length_norm = flag(golden_case, "length_norm");
     o->satisfice = flag(golden_case, "satisfice");
+    o->l1 = number_or(golden_case, "l1", 0);
+    o->group_sparsity = number_or(golden_case, "group", 0);
     o->target_loss = golden_number(golden_case, "target_loss");
     o->target_iters = o->max_iters + 2;
     o->plateau_iters = 0;

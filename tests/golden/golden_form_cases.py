@@ -6,7 +6,8 @@ from golden_models import rng
 from golden_train import positions
 
 PLAIN = {"apply": "add", "rank": 0, "offset": False, "layers": None, "apart": False, "coldness": 1.0, "eps": 1e-6,
-         "length_norm": False, "satisfice": False, "target_loss": None, "lr": 0.1, "adam_eps": 1e-8,
+         "length_norm": False, "satisfice": False, "target_loss": None, "l1": 0.0, "group": 0.0,
+         "lr": 0.1, "adam_eps": 1e-8,
          "schedule": "constant", "warmup": 0, "max_iters": 20, "max_norm": None, "max_affine_norm": None}
 
 
@@ -109,6 +110,17 @@ class Maker:
                                  partner=first))
         return out
 
+    def drawn_pairs(self, where="all"):
+        """One pair, in each step under the vector or, turned round, under minus the vector."""
+        p, chosen = self.ids(7), self.ids(3)
+        rejected, out = self.greedy(p, 2), []
+        for sign in (1, -1):
+            first = len(out)
+            for completion, beta, partner in ((chosen, 0.4, first + 1), (rejected, -0.4, first)):
+                out.append(self.make(p, completion, where=where, sign=sign, beta=sign * beta, partner=partner))
+                out[-1]["sign"] = sign
+        return out
+
 
 def table(N):
     """(name, completions, positions, settings that are not plain)."""
@@ -148,6 +160,10 @@ def table(N):
         ("add-anchored", "anchored", "all", {"layers": one, "coldness": 0.8}),
         ("clamp-anchored-shared", "anchored_targets", "prompt", {"layers": [0, 1], "apply": "clamp:0.8",
                                                                 "satisfice": True, "lr": 0.03}),
+        ("add-drawn-pairs", "drawn_pairs", "all", {"layers": one}),
+        ("clamp-drawn-pairs-shared", "drawn_pairs", "prompt", {"layers": two, "apply": "clamp"}),
+        ("add-sparse-apart", "promote", "all", {"layers": all_blocks, **apart, "l1": 0.05, "group": 0.1}),
+        ("affine1-sparse", "one_minus", "all", {"layers": one, **affine1, "l1": 0.02, "group": 0.2}),
         ("affine3-weighted-shared", "weighted", "completion", {"layers": [1, 2], **affine3}),
     ]
 

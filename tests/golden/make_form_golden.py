@@ -61,6 +61,9 @@ def forgotten(case, start):
         yield of("parameters of their own", start[:site], apart=False)
     if case["length_norm"]:
         yield of("the division by lengths", length_norm=False)
+    for key in ("l1", "group"):
+        if case[key]:
+            yield of(key, **{key: 0.0})
     if case["satisfice"]:
         yield of("the square", satisfice=False)
         yield of("the job's target", target_loss=7.5)
@@ -71,6 +74,8 @@ def forgotten(case, start):
     for key, other in (("weight", 1.0), ("target", 8.0), ("beta", 0.3), ("reference", 9.0)):
         if any(key in c for c in all_of):
             yield each(key, lambda c: {**c, key: other} if key in c else c)
+    if any("sign" in c for c in all_of):
+        yield each("drawn signs", lambda c: {**c, "sign": -c["sign"]})
     for kind, other in (("one-minus", "negated"), ("negated", "promote"), ("match-reverse", "match")):
         if any(c["kind"] == kind for c in all_of):
             yield each(kind, lambda c: {**c, "kind": other} if c["kind"] == kind else c)
@@ -112,7 +117,7 @@ def make_case(name, case, models, tensors, limits):
     limits.check("gradient, transformers in fp32 - oracle", relative(d32, d), 1e-4, where)
 
     u, h = d / d.norm(), 1e-5
-    up, down = (objective(case, measure(oracle, case, rows)) for rows in (start + h * u, start - h * u))
+    up, down = (objective(case, measure(oracle, case, rows), rows, 0) for rows in (start + h * u, start - h * u))
     limits.check("gradient, oracle - difference quotient", relative((up - down) / (2 * h), d.norm()), 1e-6, where)
     for row, role in zip(d, roles(case)):
         if role != "offset" and not row.norm() > 1e-3 * d.norm():
