@@ -152,14 +152,16 @@ typedef struct {
  *               x - (v.(x - mu) / |v|^2) v + clamp s v; clamp 0 ablates
  *     affine    x + (x right^T) left + s v; left, then right [rank, D] (rank rows each)
  * A v of zeros has no direction: clamp changes nothing then, and neither does add_norm where a length is 0.
- */
+ * Two flags change the gradient alone, to what others compute (docs/parity.md). */
 typedef enum { OSV_FORM_ADD, OSV_FORM_ADD_NORM, OSV_FORM_CLAMP, OSV_FORM_AFFINE } osv_form_kind;
 
 typedef struct {
     osv_form_kind kind;
-    double clamp; /* clamp */
-    bool offset;  /* clamp */
-    int rank;     /* affine */
+    double clamp;       /* clamp */
+    bool offset;        /* clamp */
+    int rank;           /* affine */
+    bool constant_norm; /* clamp: |v|^2 is a constant in dv */
+    bool cut;           /* dx of a steered row is zero */
 } osv_form;
 
 /* Consecutive rows of x that jobs meet in one form at one block. Rows of a job are consecutive. */

@@ -9,6 +9,13 @@
 
 typedef enum { OSV_TARGET_SUM, OSV_TARGET_EACH } osv_target_rule;
 
+/* What the published reference implementation does otherwise, to be had by name (docs/parity.md); flags. */
+typedef enum {
+    OSV_PARITY_EXTRA_STEP = 1 << 0,        /* max_iters + 1 steps */
+    OSV_PARITY_STEP_AFTER_TARGET = 1 << 1, /* what is kept has gone on for a step after it met the target */
+    OSV_PARITY_PLATEAU_TOTAL = 1 << 2,     /* changes below plateau_eps count in all, not in a row */
+} osv_parity;
+
 /* How the learning rate goes from lr to 0 over max_iters steps. */
 typedef enum { OSV_LR_CONSTANT, OSV_LR_LINEAR, OSV_LR_COSINE } osv_lr_schedule;
 
@@ -35,6 +42,7 @@ typedef struct {
     int target_iters; /* consecutive iterations that must meet the target */
     double plateau_eps;
     int plateau_iters; /* consecutive changes below plateau_eps; 0: no plateau stop */
+    unsigned parity;   /* osv_parity */
 } osv_job_options;
 
 /* The defaults of the brief: lr 0.01, 100 iterations, coldness 0.7, eps 1e-6, ... */
@@ -44,9 +52,10 @@ osv_job_options osv_job_defaults(void);
 typedef struct {
     double target;    /* nats; NaN: options.target_loss */
     double weight;    /* in what is optimized */
-    double bound;     /* nats; its loss is held at or below this (osv_multiplier), instead of made small; NaN:
+    bool mean;        /* the loss is that of a token on average */
+    double bound;     /* nats; the loss is held at or below this (osv_multiplier), instead of made small; NaN:
                          none */
-    bool aside;       /* it is measured, but is no part of the job's loss, target and plateau */
+    bool aside;       /* measured and listed, but no part of the job's loss: not of its target or plateau */
     int partner;      /* preferences: the other completion of the pair; -1: none */
     double beta;      /* of those with a partner: > 0 chosen, < 0 rejected */
     double reference; /* likewise: the loss of the unsteered model */

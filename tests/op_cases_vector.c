@@ -326,6 +326,10 @@ const op_case op_vector_cases[] = {
     SITE(.T = 9, .row = 2, .jobs = 2, .per_job = 3, .J = 2, .D = 1, CLAMP(.clamp = 2)),
     SITE(.T = 7, .row = 7, .jobs = 0, .J = 3, .D = 48, CLAMP(.clamp = 1)),
     SITE(.T = 40, .row = 3, .jobs = 3, .per_job = 9, .J = 4, .D = 100, CLAMP(.clamp = 1, .offset = true)),
+    SITE(.T = 40, .row = 3, .jobs = 3, .per_job = 9, .J = 4, .D = 100,
+         CLAMP(.clamp = 1, .constant_norm = true)),
+    SITE(.T = 40, .row = 3, .jobs = 3, .per_job = 9, .J = 4, .D = 100, CLAMP(.clamp = 1, .cut = true)),
+    SITE(.T = 65, .row = 5, .jobs = 4, .per_job = 7, .J = 6, .D = 48, .form = {.cut = true}),
     IN_PLACE(.T = 65, .row = 5, .jobs = 4, .per_job = 7, .J = 6, .D = 48, CLAMP(.clamp = -0.5)),
     IN_PLACE(.T = 20, .row = 5, .jobs = 2, .per_job = 6, .J = 3, .D = 52, CLAMP(.clamp = 2, .offset = true)),
 

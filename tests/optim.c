@@ -115,6 +115,35 @@ Test(optim, target_each_and_consecutive_iterations)
     cr_assert_eq(osv_stop_check(&s, &job, 3, 1.1001, met, false), OSV_STOP_TARGET);
 }
 
+Test(optim, parity_goes_on_for_a_step_after_the_target)
+{
+    osv_job job = {.options = osv_job_defaults(), .completions = 1};
+    job.options.target_loss = 1;
+    job.options.max_iters = 3;
+    job.options.parity = OSV_PARITY_STEP_AFTER_TARGET | OSV_PARITY_EXTRA_STEP;
+    osv_stop_state s = {0};
+    const double loss = 0; /* of the completion; the sum is what counts */
+    cr_assert_eq(osv_stop_check(&s, &job, 0, 2, &loss, false), OSV_RUNNING);
+    cr_assert_eq(osv_stop_check(&s, &job, 1, 0.9, &loss, false), OSV_RUNNING);
+    cr_assert_eq(osv_stop_check(&s, &job, 2, 1.5, &loss, false), OSV_STOP_TARGET);
+    s = (osv_stop_state){0};
+    cr_assert_eq(osv_stop_check(&s, &job, 2, 1.5, &loss, false), OSV_RUNNING);
+    cr_assert_eq(osv_stop_check(&s, &job, 3, 1.4, &loss, false), OSV_RUNNING);
+    cr_assert_eq(osv_stop_check(&s, &job, 4, 0.9, &loss, false), OSV_STOP_MAX_ITERS);
+}
+
+Test(optim, parity_counts_small_changes_in_all)
+{
+    osv_job job = {.options = osv_job_defaults(), .completions = 0};
+    job.options.plateau_eps = 0.1;
+    job.options.plateau_iters = 2;
+    job.options.parity = OSV_PARITY_PLATEAU_TOTAL;
+    osv_stop_state s = {0};
+    const double loss[] = {5, 4.95, 4, 3.95};
+    for (int i = 0; i < 3; i++) cr_assert_eq(osv_stop_check(&s, &job, i, loss[i], loss, false), OSV_RUNNING);
+    cr_assert_eq(osv_stop_check(&s, &job, 3, loss[3], loss, false), OSV_STOP_PLATEAU);
+}
+
 Test(optim, plateau_counter_starts_again)
 {
     osv_job job = {.options = osv_job_defaults(), .completions = 0};

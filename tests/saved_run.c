@@ -145,7 +145,7 @@ static char *sample_bytes(size_t *bytes)
 static const struct {
     const char *was, *is, *piece;
 } edits[] = {
-    {"osv-checkpoint/2", "osv-checkpoint/2", "format \"osv-checkpoint/2\" is not known"},
+    {"osv-checkpoint/2", "osv-checkpoint/3", "format \"osv-checkpoint/3\" is not known"},
     {"\"format\"", "\"farmat\"", "format \"\" is not known"},
     {"\"begun\":\"3\"", "\"begun\":\"4\"", "tensor \"job.stopped\" has not"},
     {"\"begun\":\"3\"", "\"begun\":\"9\"", "do not fit together"},

@@ -18,6 +18,7 @@ static int check_targets(const osv_dataset *data, const train_line *line, osv_er
         const osv_datapoint *p = &data->point[i];
         if (line->job && strcmp(line->job, p->job) != 0) continue;
         for (int c = 0; c < p->completions; c++) {
+            if (p->completion[c].kind == OSV_COMPLETION_ANCHOR) continue; /* it has no part in the loss */
             bool own = !isnan(p->completion[c].target);
             if (o->job.satisfice && !own && !have_target)
                 return OSV_FAIL(
@@ -132,10 +133,26 @@ static int allocate(train_jobs *t, const grouping *g, osv_error *e)
     return OSV_OK;
 }
 
-static osv_score_kind score_kind(const osv_completion *c, const train_options *o)
+/* Matches and anchors get their distributions later: train_lessons_open. */
+static osv_sequence make_sequence(const osv_completion *c, const train_options *o, int job)
 {
-    if (c->kind == OSV_COMPLETION_PROMOTE) return OSV_PROMOTE;
-    return o->negated ? OSV_NEGATED : OSV_ONE_MINUS;
+    osv_sequence s = {.job = job, .count = c->count, .prompt = c->scored, .ids = c->ids, .steer = c->steer};
+    if (c->kind == OSV_COMPLETION_SUPPRESS) s.kind = o->negated ? OSV_NEGATED : OSV_ONE_MINUS;
+    s.reverse = c->kind == OSV_COMPLETION_MATCH && o->reverse;
+    return s;
+}
+
+static osv_goal make_goal(const osv_completion *c, const train_options *o)
+{
+    osv_goal g = osv_goal_plain;
+    g.target = c->target;
+    g.weight = c->weight;
+    if (c->kind == OSV_COMPLETION_ANCHOR) {
+        g.weight *= o->anchor_weight;
+        g.bound = o->anchor_bound;
+        g.mean = g.aside = true;
+    }
+    return g;
 }
 
 /* The i-th job that the line makes of the group. */
@@ -158,16 +175,8 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
         for (int c = 0; c < p->completions; c++, t->completions++) {
             const osv_completion *one = &p->completion[c];
             t->source[t->completions] = (train_source){p, one};
-            osv_goal *goal = &t->goal[t->completions];
-            *goal = osv_goal_plain;
-            goal->target = one->target;
-            goal->weight = one->weight;
-            t->sequence[t->completions] = (osv_sequence){.job = index,
-                                                         .count = one->count,
-                                                         .prompt = one->prompt,
-                                                         .ids = one->ids,
-                                                         .steer = one->steer,
-                                                         .kind = score_kind(one, &o)};
+            t->goal[t->completions] = make_goal(one, &o);
+            t->sequence[t->completions] = make_sequence(one, &o, index);
         }
     }
     t->from[index] = t->source + at;
@@ -299,18 +308,20 @@ const char *train_job_objective(char text[TRAIN_OBJECTIVE_ROOM], const train_job
 {
     const osv_job *j = &t->job[job];
     const osv_job_options *o = &j->options;
-    bool promote = false, suppress = false, negated = false;
-    for (int c = 0; c < j->completions; c++) {
-        promote |= j->sequence[c].kind == OSV_PROMOTE;
-        suppress |= j->sequence[c].kind != OSV_PROMOTE;
-        negated |= j->sequence[c].kind == OSV_NEGATED;
+    const osv_sequence *of[OSV_COMPLETION_KINDS] = {NULL};
+    int used = 0;
+    for (int c = 0; c < j->completions; c++) of[t->from[job][c].completion->kind] = &j->sequence[c];
+    for (int k = 0; k < OSV_COMPLETION_KINDS; k++) {
+        if (!of[k]) continue;
+        const char *how = k == OSV_COMPLETION_SUPPRESS
+                              ? of[k]->kind == OSV_NEGATED ? " negated" : " one-minus"
+                          : of[k]->reverse ? " reverse"
+                                           : "";
+        used += snprintf(text + used, (size_t)(TRAIN_OBJECTIVE_ROOM - used), "%s%s%s", used ? " + " : "",
+                         osv_completion_lists[k].name, how);
     }
-    int used = snprintf(text, TRAIN_OBJECTIVE_ROOM, "%s%s%s%s%s", promote ? "promote" : "",
-                        promote && suppress ? " + " : "",
-                        !suppress ? ""
-                        : negated ? "suppress negated"
-                                  : "suppress one-minus",
-                        o->satisfice ? ", satisfice" : "", o->length_norm ? ", length-norm" : "");
+    used += snprintf(text + used, (size_t)(TRAIN_OBJECTIVE_ROOM - used), "%s%s",
+                     o->satisfice ? ", satisfice" : "", o->length_norm ? ", length-norm" : "");
     used = add_number(text, used, "l1", o->l1);
     add_number(text, used, "group-sparsity", o->group_sparsity);
     return text;
