@@ -21,6 +21,7 @@ osv_job_options osv_job_defaults(void)
         .max_norm = -1,
         .init_affine_norm = 1,
         .max_affine_norm = 2,
+        .bound_lr = 0.1,
         .target_loss = NAN,
         .target_rule = OSV_TARGET_SUM,
         .target_iters = 1,
@@ -48,6 +49,14 @@ double osv_job_target(const osv_job *job, int completion)
 {
     double own = osv_job_goal(job, completion).target;
     return isnan(own) ? job->options.target_loss : own;
+}
+
+double osv_job_loss(const osv_job *job, const double *losses)
+{
+    double sum = 0;
+    for (int c = 0; c < job->completions; c++)
+        if (!osv_job_goal(job, c).aside) sum += losses[c];
+    return sum;
 }
 
 osv_row_role osv_job_role(const osv_job *job, int row)

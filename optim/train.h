@@ -17,7 +17,7 @@
 typedef struct {
     int job;          /* index */
     int iter;         /* steps taken before the measurement */
-    double loss;      /* sum over completions, nats */
+    double loss;      /* sum over completions that are not aside, nats */
     double norm;      /* of the vector; of several, one a block, the root of the summed squares */
     double grad_norm; /* of d objective / d vector, likewise; NaN in a final report */
     int completions;
