@@ -32,6 +32,7 @@ struct osv_bin {
     osv_objective objective;
     osv_penalties penalties;
     osv_noisy noisy;
+    bool bounded; /* any of the completions */
 
     /* host, one set for even and one for odd iterations: the device may be an iteration ahead */
     osv_turn host_turn[2];
@@ -139,6 +140,7 @@ static void copy_states(osv_bin *b, osv_direction direction)
 {
     osv_ops *o = b->t->ops;
     size_t all = (size_t)b->batch->P * (size_t)b->D;
+    bool up = direction == OSV_TO_DEVICE;
     for (int i = 0; i < b->J; i++) {
         const osv_job_state *state = b->state[i];
         size_t at = (size_t)b->batch->job_param[i] * (size_t)b->D;
@@ -148,9 +150,11 @@ static void copy_states(osv_bin *b, osv_direction direction)
             osv_real *device = h < OSV_HISTORY    ? b->p + (size_t)h * all + at
                                : h == OSV_HISTORY ? b->m + at
                                                   : b->s + at;
-            bool up = direction == OSV_TO_DEVICE;
             OP(copy, up ? device : host, up ? host : device, numbers * sizeof *host, direction);
         }
+        osv_multiplier *host = state->multiplier, *device = b->objective.multiplier + b->first[i];
+        OP(copy, up ? device : host, up ? host : device,
+           (size_t)(b->first[i + 1] - b->first[i]) * sizeof *host, direction);
     }
 }
 
@@ -198,6 +202,7 @@ static void iterate(osv_bin *b, int parity)
     OP(copy, b->host_grad_norm[parity], b->grad_norm, (size_t)P * sizeof(osv_real), OSV_TO_HOST);
     for (int h = OSV_HISTORY - 1; h > 0; h--)
         OP(copy, b->p + (size_t)h * all, b->p + (size_t)(h - 1) * all, all * sizeof(osv_real), OSV_ON_DEVICE);
+    if (b->bounded) OP(multipliers, b->completion, &b->objective, b->turn.bound);
     OP(adam, b->p, b->m, b->s, dp, b->turn.params, b->D, P);
 }
 
@@ -241,6 +246,8 @@ int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, in
         b->state[i] = &state[job[i]];
         b->first[i] = b->C;
         b->C += t->job[job[i]].completions;
+        for (int c = 0; c < t->job[job[i]].completions; c++)
+            b->bounded |= !isnan(osv_job_goal(&t->job[job[i]], c).bound);
     }
     b->first[J] = b->C;
 

@@ -1,5 +1,6 @@
 #include "optim/state.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,10 +9,12 @@ int osv_job_state_open(osv_job_state *s, size_t numbers, int completions, osv_er
     *s = (osv_job_state){0};
     s->vector = calloc(numbers * (OSV_HISTORY + 2), sizeof *s->vector);
     s->losses = calloc((size_t)completions + 1, sizeof *s->losses);
-    if (!s->vector || !s->losses) {
+    s->multiplier = calloc((size_t)completions + 1, sizeof *s->multiplier);
+    if (!s->vector || !s->losses || !s->multiplier) {
         osv_job_state_close(s);
         return OSV_FAIL(e, OSV_DEVICE, "out of memory");
     }
+    for (int c = 0; c < completions; c++) s->multiplier[c].slack = (osv_real)NAN;
     s->m = s->vector + numbers * OSV_HISTORY;
     s->s = s->m + numbers;
     return OSV_OK;
@@ -25,8 +28,10 @@ void osv_job_state_copy(osv_job_state *to, const osv_job_state *from, size_t num
     to->m = own.m;
     to->s = own.s;
     to->losses = own.losses;
+    to->multiplier = own.multiplier;
     memcpy(to->vector, from->vector, numbers * (OSV_HISTORY + 2) * sizeof *to->vector);
     memcpy(to->losses, from->losses, (size_t)completions * sizeof *to->losses);
+    memcpy(to->multiplier, from->multiplier, (size_t)completions * sizeof *to->multiplier);
 }
 
 /* What is known without them stays: the job's verdict. */
@@ -34,6 +39,8 @@ void osv_job_state_close(osv_job_state *s)
 {
     free(s->vector);
     free(s->losses);
+    free(s->multiplier);
     s->vector = s->m = s->s = NULL;
     s->losses = NULL;
+    s->multiplier = NULL;
 }

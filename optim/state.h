@@ -5,8 +5,7 @@
 
 #include <stddef.h>
 
-#include "kernels/error.h"
-#include "kernels/real.h"
+#include "kernels/ops.h"
 #include "optim/stop.h"
 
 /* v and the vectors before it: a stop is noticed one or two iterations late and takes an older one. */
@@ -17,7 +16,8 @@ typedef struct {
     osv_real *vector; /* [OSV_HISTORY, rows, D] parameters, and what they were before the last step, the step
                          before that, ... */
     osv_real *m, *s;  /* [rows, D] Adam's moments, right behind them */
-    int steps;        /* taken (or enqueued) so far */
+    osv_multiplier *multiplier; /* [completions] */
+    int steps;                  /* taken (or enqueued) so far */
     osv_stop_state stop;
     osv_stop stopped;
     int stopped_at; /* iteration of the bin whose measurement ended it */
@@ -27,7 +27,7 @@ typedef struct {
     double *losses; /* [completions] */
 } osv_job_state;
 
-/* Zeros; `numbers`: rows x D. */
+/* Zeros, and multipliers that have not begun; `numbers`: rows x D. */
 int osv_job_state_open(osv_job_state *s, size_t numbers, int completions, osv_error *e);
 /* Everything from `from`, which has the same sizes, into the memory of `to`. */
 void osv_job_state_copy(osv_job_state *to, const osv_job_state *from, size_t numbers, int completions);

@@ -107,7 +107,7 @@ static int on_save(void *context, const osv_training_state *state, osv_error *e)
  * vector overflows. */
 static void make_jobs(subject *s)
 {
-    static osv_goal drawn[MOST_COMPLETIONS];
+    static osv_goal drawn[MOST_COMPLETIONS], bounded[MOST_COMPLETIONS];
     static const signed char steer[IDS] = {0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     static const char *const name[JOBS] = {"a", "b", "c", "d", "e", "f", "g",
                                            "h", "i", "j", "k", "l", "m", "n"};
@@ -137,7 +137,10 @@ static void make_jobs(subject *s)
     for (int c = 0; c < MOST_COMPLETIONS; c++) {
         drawn[c] = osv_goal_plain;
         drawn[c].sign = c % 2 ? -1 : 1;
+        bounded[c] = osv_goal_plain;
+        if (c == 1) bounded[c].bound = 3;
     }
+    s->job[13].goal = bounded;
     s->job[11].goal = drawn;
     s->job[6].options.l1 = 0.02;
     s->job[8].options.max_norm = 1.2;

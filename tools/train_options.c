@@ -298,16 +298,9 @@ int train_options_resolve(train_options *o, osv_error *e)
     o->job.schedule = (osv_lr_schedule)o->schedule;
     o->negated = o->suppress == 1;
     o->signs = (train_signs)o->preference_signs;
-    if (o->signs == TRAIN_SIGNS_RANDOM)
-        return OSV_FAIL(e, OSV_USAGE,
-                        "--preference-signs random: signs cannot be drawn yet; both is what they come to on "
-                        "average");
     o->reverse = o->kl == 1;
     o->teacher.layer = -1;
     o->teacher.teacher = true;
-    if (!isnan(o->anchor_bound)) /* until the loop has bounds */
-        return OSV_FAIL(e, OSV_USAGE, "--anchor-bound %g: not there yet; give --anchor-weight",
-                        o->anchor_bound);
     OSV_TRY(resolve_joint(o, e));
     o->job.noise_kind = (osv_noise_kind)o->noise_kind;
     if (o->job.noise == 0 && (o->noise_kind != 0 || o->job.noise_draws != 1))
