@@ -3,8 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "tools/train_bins.h"
-
 /* The options of osv-train: its defaults, and what osv-inspect was given. */
 static int make_options(inspect_jobs *j, const inspect_options *o, osv_error *e)
 {
@@ -22,8 +20,8 @@ static int make_options(inspect_jobs *j, const inspect_options *o, osv_error *e)
     j->train.memory = o->memory;
     j->train.plan = true;
     /* Completions with and without targets are both fine: nothing is trained here. */
-    j->train.job.satisfice = true;
-    j->train.job.target_loss = 0;
+    j->train.target_rule = 1; /* each */
+    j->train.target = (osv_target){.kind = OSV_TARGET_NATS};
     return train_options_resolve(&j->train, e);
 }
 
@@ -116,7 +114,7 @@ int inspect_memory_json(json_t **out, const inspect_jobs *j, osv_error *e)
     sum s = {0};
     const train_memory *m = &j->memory;
     const osv_footprint *f = &j->setup.m.footprint;
-    OSV_TRY(train_bins_each(&j->training, add_bin, &s));
+    OSV_TRY(osv_pack_each(&j->training, add_bin, &s));
     *out = json_pack("{s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I}", "backend", f->backend, "dtype",
                      f->dtype == OSV_DTYPE_BF16 ? "bf16" : "f32", "layer", j->train.layer_text, "vectors",
                      j->training.jobs, "bins", s.bins, "weights_bytes", (json_int_t)m->weights,

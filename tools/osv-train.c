@@ -10,6 +10,8 @@
 #include "tools/train_reentrant.h"
 #include "tools/train_result.h"
 #include "tools/train_resume.h"
+#include "tools/train_scan.h"
+#include "tools/train_unsteered.h"
 
 static const char program[] = "osv-train";
 
@@ -104,20 +106,14 @@ static int check_outcomes(const train_report *r, osv_error *e)
                                           : OSV_OK;
 }
 
-static int train(const train_setup *s, train_report *r, double *before, double *after)
+static int train_and_report(const train_setup *s, train_report *r, double *before, double *after)
 {
     osv_error *e = s->error;
-    osv_training training = {.ops = s->m.ops,
-                             .comm = s->m.comm,
-                             .model = &s->m.model,
-                             .on = osv_all_on,
-                             .job = s->jobs.job,
-                             .jobs = s->jobs.jobs,
-                             .memory = s->memory.bin,
-                             .observer = {r, train_report_observe, train_report_save},
-                             .interrupted = &osv_program_signal,
-                             .profile = s->options->profile,
-                             .save_every = s->options->checkpoint_every};
+    osv_training training = train_setup_training(s);
+    training.observer = (osv_observer){r, train_report_observe, train_report_save};
+    training.interrupted = &osv_program_signal;
+    training.profile = s->options->profile;
+    training.save_every = s->options->checkpoint_every;
     const osv_saved_shape shape = train_resume_shape(s);
     osv_run_directory run;
     osv_saved_run saved = {0};
@@ -145,37 +141,61 @@ static int train(const train_setup *s, train_report *r, double *before, double *
     return status;
 }
 
-static int open_weights(train_setup *s)
+static int train(const train_setup *s)
 {
-    osv_teacher *teacher = &s->lessons.teacher;
+    train_report report = {0};
+    double *logprob = calloc(2 * (size_t)s->jobs.completions + 1, sizeof *logprob); /* before, after */
+    int status = logprob ? train_and_report(s, &report, logprob, logprob + s->jobs.completions)
+                         : OSV_FAIL(s->error, OSV_DEVICE, "out of memory");
+    train_report_close(&report);
+    free(logprob);
+    return status;
+}
+
+/* With --out and --resume, against the run that is there, if there is one. */
+static int check_resumed(train_setup *s)
+{
+    return train_resume_wanted(s->options) ? train_resume_check(s) : OSV_OK;
+}
+
+/* What matches and anchors aim at, relative targets, and what preferences are compared with. */
+static int learn(train_setup *s)
+{
+    OSV_TRY(osv_teacher_learn(&s->lessons.teacher, s->m.ops, s->m.comm, &s->m.model));
+    OSV_TRY(train_unsteered_measure(s));
+    if (!s->options->quiet) train_targets_print(&s->jobs);
+    return OSV_OK;
+}
+
+/* All that needs no weights has been done. */
+static int compute(train_setup *s)
+{
+    const train_options *o = s->options;
+    if (!o->scan) OSV_TRY(check_resumed(s)); /* a scan has yet to find the jobs */
+    print_notes(s);
     OSV_TRY(tool_model_weights(&s->m));
     OSV_TRY(train_setup_write(s));
-    OSV_TRY(train_memory_find(&s->memory, s->options->memory, osv_teacher_bytes(teacher), &s->m.footprint,
+    OSV_TRY(train_memory_find(&s->memory, o->memory, osv_teacher_bytes(&s->lessons.teacher), &s->m.footprint,
                               &s->m.model, s->m.ops));
-    if (train_resume_wanted(s->options)) OSV_TRY(train_resume_check(s)); /* once more, with the weights */
-    return osv_teacher_learn(teacher, s->m.ops, s->m.comm, &s->m.model);
+    if (!o->scan) OSV_TRY(check_resumed(s)); /* once more, with the weights */
+    OSV_TRY(learn(s));
+    if (o->dump) return train_dump(s);
+    if (!o->scan) return train(s);
+    OSV_TRY(train_scan(s));
+    if (!o->out) return OSV_OK;
+    OSV_TRY(check_resumed(s));
+    OSV_TRY(learn(s)); /* these are other jobs */
+    return train(s);
 }
 
 static int run(const train_options *o, osv_error *e)
 {
-    bool computes = !o->plan && !o->list;
     train_setup s;
-    train_report report = {0};
     int status = train_setup_open(&s, o, e);
-    double *logprob = calloc(2 * (size_t)s.jobs.completions + 1, sizeof *logprob); /* before, after */
-    if (!logprob) status = OSV_FAIL(e, OSV_DEVICE, "out of memory");
-    if (!status && computes && train_resume_wanted(o)) status = train_resume_check(&s);
-    if (!status && computes) print_notes(&s);
-    if (!status && o->plan) {
-        status = train_plan_print(&s);
-        if (!status) status = osv_program_flush(e);
-    } else if (!status && o->list) {
-        status = train_list_print(&s.jobs, o->json, e);
-    } else if (!status && !(status = open_weights(&s))) {
-        status = o->dump ? train_dump(&s) : train(&s, &report, logprob, logprob + s.jobs.completions);
-    }
-    train_report_close(&report);
-    free(logprob);
+    if (!status)
+        status = o->plan   ? train_plan_print(&s)
+                 : o->list ? train_list_print(&s.jobs, o->json, e)
+                           : compute(&s);
     train_setup_close(&s);
     return status;
 }

@@ -7,9 +7,9 @@
 #include "engine/cost.h"
 #include "kernels/rates.h"
 #include "optim/bin.h"
+#include "optim/pack.h"
 #include "tools/program.h"
 #include "tools/text.h"
-#include "tools/train_bins.h"
 
 /* A bin as it would be if no job ended before the others of it. */
 typedef struct {
@@ -94,7 +94,7 @@ static int make(work_plan *p, const train_setup *s)
     for (int c = 0; c < s->jobs.completions; c++) p->asked += s->jobs.sequence[c].count - 1;
     p->bin = calloc((size_t)s->jobs.jobs + 1, sizeof *p->bin);
     if (!p->bin) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
-    return train_bins_each(&p->training, add_bin, p);
+    return osv_pack_each(&p->training, add_bin, p);
 }
 
 static size_t peak(const work_plan *p)
@@ -183,5 +183,5 @@ int train_plan_print(train_setup *s)
     if (!status && !s->options->json) print_text(&p);
     osv_model_free(&p.shapes);
     free(p.bin);
-    return status;
+    return status ? status : osv_program_flush(s->error);
 }

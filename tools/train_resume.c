@@ -30,6 +30,8 @@ static const char *const free_options[] = {
     "quiet",
     "help",
     "version",
+    "scan-norm",
+    "scan-positions",
 };
 
 static bool is_free(const char *option)

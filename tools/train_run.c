@@ -9,12 +9,13 @@
 #include "kernels/host.h"
 #include "loader/file.h"
 #include "optim/form.h"
+#include "optim/pack.h"
 #include "tools/program.h"
 #include "tools/text.h"
-#include "tools/train_bins.h"
 #include "tools/train_list.h"
 #include "tools/train_memory.h"
 #include "tools/train_result.h"
+#include "tools/train_unsteered.h"
 
 /* ---- run.json ---- */
 
@@ -157,20 +158,39 @@ static json_t *jobs_sha256(const train_setup *s)
 static json_t *jobs_json(const train_setup *s)
 {
     json_t *jobs = json_array();
-    for (int j = 0; j < s->jobs.jobs; j++) json_array_append_new(jobs, train_job_json(&s->jobs, j, false));
+    for (int j = 0; j < s->jobs.jobs; j++) {
+        json_t *job = train_job_json(&s->jobs, j, false), *targets = train_targets_json(&s->jobs, j);
+        json_object_update(job, targets);
+        json_decref(targets);
+        json_array_append_new(jobs, job);
+    }
     return jobs;
 }
 
-/* Null as long as there are no weights, and so no memory that is left beside them. */
+typedef struct {
+    const osv_training *t;
+    json_t *bins; /* [["a", "b"], ["c"]] */
+} names;
+
+static int add_names(void *context, const int *job, const osv_bin_size *size)
+{
+    names *n = context;
+    json_t *bin = json_array();
+    for (int i = 0; i < size->jobs; i++) json_array_append_new(bin, json_string(n->t->job[job[i]].name));
+    json_array_append_new(n->bins, bin);
+    return OSV_OK;
+}
+
+/* Which jobs are trained together if none ends before the others of its bin. Null as long as there are no
+ * weights, and so no memory that is left beside them. */
 static json_t *bins_json(const train_setup *s)
 {
-    const osv_training t = {.ops = s->m.ops,
-                            .model = &s->m.model,
-                            .on = osv_all_on,
-                            .job = s->jobs.job,
-                            .jobs = s->jobs.jobs,
-                            .memory = s->memory.bin};
-    return s->memory.bin > 0 ? train_bins_json(&t) : json_null();
+    const osv_training t = train_setup_training(s);
+    if (s->memory.bin == 0) return json_null();
+    names n = {&t, json_array()};
+    if (!osv_pack_each(&t, add_names, &n)) return n.bins;
+    json_decref(n.bins);
+    return NULL;
 }
 
 int train_run_json(json_t **out, const train_setup *s)
