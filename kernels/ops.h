@@ -182,6 +182,33 @@ typedef struct {
     osv_real max_norm;                 /* < 0: none */
 } osv_adam_params;
 
+/* Noise around one row of parameters, at which its gradient is taken instead (a flatter place of the loss is
+ * found). Each draw n is standard normal times `scale`, a function of seed, name, row and place alone
+ * (kernels/noise.h); with the gradient g at the row itself,
+ *     tangent   n - (n.g / |g|^2) g: the loss is the same, to first order
+ *     no_gain   likewise, but only where n.g < 0, that is where n would lower the loss
+ *     anti      n less the draw before it (anticorrelated: Orvieto et al. 2022) */
+typedef enum { OSV_NOISE_PLAIN, OSV_NOISE_TANGENT, OSV_NOISE_NO_GAIN, OSV_NOISE_ANTI } osv_noise_kind;
+
+typedef struct {
+    int draws; /* 0: no noise */
+    osv_noise_kind kind;
+    osv_real scale;
+    unsigned seed[2], name[2], row;
+    int place; /* number of the first draw; the k-th is number place + k */
+} osv_noise;
+
+/* What the parameters of one job cost by themselves, whatever they do to the model:
+ *     l1 (sum of |v|_1) + group (sum of |v|_2) + norm (root of the sum of |v|_2^2 + that of |left^T
+ * right|_F^2) sums over the blocks at which it has parameters of its own. */
+typedef struct {
+    int row;          /* its first row of parameters */
+    int blocks, step; /* rows of parameters of each block: first v */
+    int rank;         /* rows of left, then of right, behind v; 0: none */
+    int gram;         /* where its 2 rank^2 numbers a block begin in the op's scratch */
+    osv_real l1, group, norm;
+} osv_penalty;
+
 typedef enum { OSV_TO_DEVICE, OSV_TO_HOST, OSV_ON_DEVICE } osv_direction;
 
 /* f32: weights as in the file, all arithmetic fp32. bf16: weights and the inputs of products are bf16. */
@@ -336,6 +363,19 @@ struct osv_ops {
                  const osv_adam_params *params, int D, int J);
     /* out[j] = |v[j]| */
     void (*norm)(osv_ops *o, osv_real *out, const osv_real *v, int D, int J);
+    /* cost[j] = what penalty[j] says, and dp += its gradient: 0 where a length or a component is 0. All of a
+     * call have at most `rows` rows; gram is scratch. p, dp [*, D]; penalty, cost [J] */
+    void (*penalty)(osv_ops *o, osv_real *dp, osv_real *cost, const osv_real *p, const osv_penalty *penalty,
+                    osv_real *gram, int rows, int D, int J);
+
+    /* q[j] = p[j] + the k-th draw of noise[j]; p[j] itself where it has no such draw. dp: the gradient at p.
+     * q, p, dp [J, D] */
+    void (*noise)(osv_ops *o, osv_real *q, const osv_real *p, const osv_real *dp, const osv_noise *noise,
+                  int k, int D, int J);
+    /* mean[j] = (0 for the first draw, then mean[j]) + dq[j] / draws; as it is where there is no k-th draw.
+     */
+    void (*noise_mean)(osv_ops *o, osv_real *mean, const osv_real *dq, const osv_noise *noise, int k, int D,
+                       int J);
 
     /* ---- memory ---- */
 

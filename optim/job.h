@@ -34,12 +34,17 @@ typedef struct {
     const float *offset;                      /* [D] of a clamp with form.offset */
     bool length_norm;                         /* a completion's loss is divided by its token count */
     bool satisfice;                           /* optimize (loss - target)^2 */
+    double l1;                                /* times |v|_1 is optimized too, but is no part of the loss; */
+    double group_sparsity;                    /* times the sum of |v|_2 over the blocks of a job: apart */
     double target_loss;                       /* nats; NaN: no target stop */
     osv_target_rule target_rule;
     int target_iters; /* consecutive iterations that must meet the target */
     double plateau_eps;
     int plateau_iters; /* consecutive changes below plateau_eps; 0: no plateau stop */
     unsigned parity;   /* osv_parity */
+    double noise;      /* scale of the noise around v at which gradients are taken */
+    int noise_draws;   /* gradients that a step is the mean of; only with noise > 0 */
+    osv_noise_kind noise_kind;
 } osv_job_options;
 
 /* The defaults of the brief: lr 0.01, 100 iterations, coldness 0.7, eps 1e-6, ... */
@@ -55,14 +60,14 @@ typedef struct {
     int partner;      /* preferences: the other completion of the pair; -1: none */
     double beta;      /* of those with a partner: > 0 chosen, < 0 rejected */
     double reference; /* likewise: the loss of the unsteered model */
-    int sign; /* +1 or -1: takes part, with twice its weight, in the iterations whose draw it is; 0: in
-                 all of them */
+    int sign; /* 0; +1 or -1: it takes part, with twice its weight, in the steps for which this is drawn
+                 for the job, and in the others not */
 } osv_goal;
 extern const osv_goal osv_goal_plain;
 
 typedef struct {
     const char *name;  /* a file name: no slash */
-    const char *start; /* what the random start vector is drawn by, with the seed; NULL: the name */
+    const char *start; /* what the start vector and all else is drawn by, with the seed; NULL: the name */
     osv_form form;
     int layer;        /* the vector meets the input of this block, 0-based, */
     int laters;       /* and of so many blocks above, */
@@ -73,6 +78,9 @@ typedef struct {
     const osv_sequence *sequence; /* [completions]; the field `job` is ignored here */
     const osv_goal *goal;         /* [completions]; NULL: plain ones */
 } osv_job;
+
+/* What random numbers of the job are drawn by, with its seed. */
+const char *osv_job_draws(const osv_job *job);
 
 /* Rows of parameters: for each block that has its own v, then what else the form has (kernels/ops.h). */
 int osv_job_rows(const osv_job *job);

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "optim/random.h"
+
 osv_terms osv_terms_of(const osv_job *job, int c)
 {
     const osv_job_options *o = &job->options;
@@ -15,6 +17,14 @@ osv_terms osv_terms_of(const osv_job *job, int c)
                        .partner = g.partner,
                        .beta = g.beta,
                        .reference = g.reference};
+}
+
+double osv_weight_of(const osv_job *job, int c, int steps)
+{
+    osv_goal g = osv_job_goal(job, c);
+    if (g.sign == 0) return g.weight;
+    int drawn = osv_random_sign(job->options.seed, osv_job_draws(job), (unsigned)steps);
+    return drawn == g.sign ? 2 * g.weight : 0;
 }
 
 enum { ARRAYS = 5 }; /* of numbers: scale, weight, target, beta, reference */

@@ -47,10 +47,16 @@ target-rule 2 sum each
 target-iters 1 2
 plateau-eps 1 0.5
 plateau-iters 1 0 2
+noise 2 0.1
+noise-draws 1 2
+noise-kind 1 tangent no-gain anti
+l1 1 0.1
+group-sparsity 1 0.1
+parity 2 reference extra-step,cut
 positions 3 all prompt completion prompt:-2: all:1:3
 promote-from-beam 1
 beta 1 0.5
-preference-signs 1 both
+preference-signs 1 both random
 beam-width 1 1 3
 beam-tokens 1 1 2
 beam-rank 1 last

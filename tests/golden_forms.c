@@ -25,15 +25,6 @@ TEST_GPU(golden_forms)
 static const char *const models[] = {"llama-tiny", "gemma2-tiny"};
 enum { MODELS = 2, LEAST_CASES = 25 };
 
-/* An f32 filling and a model, as one number: Criterion's parameters are bytes. */
-static struct criterion_test_params fillings_by_models(void)
-{
-    int *number = cr_malloc((size_t)op_fillings_here() * MODELS * sizeof *number), n = 0;
-    for (int i = 0; i < op_fillings_here() * MODELS; i++)
-        if (op_fillings[i / MODELS].dtype == OSV_DTYPE_F32) number[n++] = i;
-    return cr_make_param_array(int, number, (size_t)n, NULL);
-}
-
 /* ---- at the start parameters ---- */
 
 typedef struct {
@@ -129,7 +120,7 @@ static void check_trace(golden_model *g, const char *who, const json_t *golden, 
 
 ParameterizedTestParameters(golden_forms, cases)
 {
-    return fillings_by_models();
+    return op_filling_numbers_f32(MODELS);
 }
 
 ParameterizedTest(const int *number, golden_forms, cases, .timeout = 600)

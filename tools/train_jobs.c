@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/text.h"
 #include "tools/train_names.h"
 
 /* A target that nothing would read is a mistake on the command line, as is satisficing towards nothing. */
@@ -316,6 +317,7 @@ void train_job_options_of(train_options *o, const train_jobs *t, int job)
 /* An option of another form than the job's. */
 static bool has_no_say(const train_options *o, const char *option)
 {
+    if (strcmp(option, "noise-draws") == 0 || strcmp(option, "noise-kind") == 0) return o->job.noise == 0;
     if (strcmp(option, "rank") == 0) return o->form.kind != OSV_FORM_AFFINE;
     return strcmp(option, "clamp") == 0 && strcmp(o->apply, "clamp") != 0;
 }
@@ -360,9 +362,19 @@ bool train_job_chat(const train_jobs *t, int job)
     return false;
 }
 
-void train_job_objective(char *text, size_t room, const train_jobs *t, int job)
+/* What is optimized besides, where it is not 0; returns where the text ends. */
+static int add_number(char *text, int used, const char *name, double x)
+{
+    char shown[OSV_NUMBER_ROOM];
+    if (x == 0) return used;
+    return used + snprintf(text + used, (size_t)(TRAIN_OBJECTIVE_ROOM - used), ", %s %s", name,
+                           osv_show_number(shown, x));
+}
+
+const char *train_job_objective(char text[TRAIN_OBJECTIVE_ROOM], const train_jobs *t, int job)
 {
     const osv_job *j = &t->job[job];
+    const osv_job_options *o = &j->options;
     const osv_sequence *of[OSV_COMPLETION_KINDS] = {NULL};
     int used = 0;
     for (int c = 0; c < j->completions; c++) of[t->from[job][c].completion->kind] = &j->sequence[c];
@@ -372,9 +384,12 @@ void train_job_objective(char *text, size_t room, const train_jobs *t, int job)
                               ? of[k]->kind == OSV_NEGATED ? " negated" : " one-minus"
                           : of[k]->reverse ? " reverse"
                                            : "";
-        used += snprintf(text + used, room - (size_t)used, "%s%s%s", used ? " + " : "",
+        used += snprintf(text + used, (size_t)(TRAIN_OBJECTIVE_ROOM - used), "%s%s%s", used ? " + " : "",
                          osv_completion_lists[k].name, how);
     }
-    snprintf(text + used, room - (size_t)used, "%s%s", j->options.satisfice ? ", satisfice" : "",
-             j->options.length_norm ? ", length-norm" : "");
+    used += snprintf(text + used, (size_t)(TRAIN_OBJECTIVE_ROOM - used), "%s%s",
+                     o->satisfice ? ", satisfice" : "", o->length_norm ? ", length-norm" : "");
+    used = add_number(text, used, "l1", o->l1);
+    add_number(text, used, "group-sparsity", o->group_sparsity);
+    return text;
 }

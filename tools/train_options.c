@@ -64,6 +64,13 @@ const osv_option train_option_table[] = {
     {"max-affine-norm", "X", "2", "longest row of the map's factors; scaled back after each step",
      OSV_OPTION_NUMBER, FIELD(job.max_affine_norm), AT_LEAST(0)},
 
+    {"noise", "X", "0", "take gradients at v + noise, each component normal of this deviation",
+     OSV_OPTION_NUMBER, FIELD(job.noise), AT_LEAST(0)},
+    {"noise-draws", "N", "1", "draws of it a step, whose gradients are averaged", OSV_OPTION_INT,
+     FIELD(job.noise_draws), .low = 1, .high = 1000},
+    {"noise-kind", "plain|tangent|no-gain|anti", "plain", "what is left of a draw: see below",
+     OSV_OPTION_CHOICE, FIELD(noise_kind)},
+
     {"coldness", "X", "0.7", "c in P = softmax(c x logits)", OSV_OPTION_NUMBER, FIELD(job.coldness), ABOVE(0),
      .group = "Loss, in nats:"},
     {"eps", "X", "1e-6", "inside the logarithms; also the slack of --satisfice", OSV_OPTION_NUMBER,
@@ -74,6 +81,10 @@ const osv_option train_option_table[] = {
      FIELD(job.length_norm)},
     {"satisfice", NULL, NULL, "bring each loss to its target instead of as low as it goes", OSV_OPTION_FLAG,
      FIELD(job.satisfice)},
+    {"l1", "W", "0", "optimize W |v|_1 as well, which makes components 0; not part of the loss",
+     OSV_OPTION_NUMBER, FIELD(job.l1), AT_LEAST(0)},
+    {"group-sparsity", "W", "0", "of --joint per-layer: W times the sum of the vectors' norms, likewise",
+     OSV_OPTION_NUMBER, FIELD(job.group_sparsity), AT_LEAST(0)},
 
     {"beta", "X", "0.1", "of \"prefer\": weight of a log-probability against the unsteered one",
      OSV_OPTION_NUMBER, FIELD(beta), ABOVE(0), .group = "Preferences:"},
@@ -247,6 +258,16 @@ static int resolve_joint(train_options *o, osv_error *e)
     return OSV_OK;
 }
 
+static int check_penalties(const train_options *o, osv_error *e)
+{
+    if (o->job.group_sparsity == 0 || (o->joint && o->apart)) return OSV_OK;
+    return OSV_FAIL(
+        e, OSV_USAGE,
+        "--group-sparsity %g: chooses between the vectors of --joint per-layer; one vector alone is "
+        "kept short by --max-norm, its components sparse by --l1",
+        o->job.group_sparsity);
+}
+
 static int check_required(const train_options *o, osv_error *e)
 {
     const struct {
@@ -288,6 +309,11 @@ int train_options_resolve(train_options *o, osv_error *e)
         return OSV_FAIL(e, OSV_USAGE, "--anchor-bound %g: not there yet; give --anchor-weight",
                         o->anchor_bound);
     OSV_TRY(resolve_joint(o, e));
+    o->job.noise_kind = (osv_noise_kind)o->noise_kind;
+    if (o->job.noise == 0 && (o->noise_kind != 0 || o->job.noise_draws != 1))
+        return OSV_FAIL(e, OSV_USAGE, "--noise-%s: there is no noise; give --noise",
+                        o->noise_kind != 0 ? "kind" : "draws");
+    OSV_TRY(check_penalties(o, e));
     OSV_TRY(resolve_form(o, e));
     return train_parity_resolve(o, e);
 }
@@ -405,6 +431,11 @@ void train_options_help(FILE *out)
         "  clamp     x - proj(x) + C v, proj(x) the component along v; with --offset also + proj(offset)\n"
         "  ablate    x - proj(x)\n"
         "  affine    x + left^T right x + v, of rank --rank; --max-norm 0: the map alone\n"
+        "\n--noise-kind, of a draw n where the loss has the gradient g:\n"
+        "  plain     n\n"
+        "  tangent   n without its part along g, which would change the loss\n"
+        "  no-gain   likewise, but only where that part would lower the loss\n"
+        "  anti      n less the draw before it\n"
         "\n--parity, all of them or some with commas between (docs/parity.md):\n"
         "  extra-step         --max-iters N takes N + 1 steps\n"
         "  step-after-target  the vector goes on for a step after it met the target\n"

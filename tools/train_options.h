@@ -39,6 +39,7 @@ typedef struct {
     steering_options teacher; /* of matches: vector and apply */
     int match_tokens;         /* 0: not given */
     bool reverse;             /* matches minimize KL(steered || teacher) */
+    int noise_kind;           /* osv_noise_kind */
     double anchor_weight;
     double anchor_bound; /* NaN: not given */
     bool negated;        /* suppress with +ln(P + eps) instead of -ln(1 - P + eps) */
