@@ -43,6 +43,8 @@ suppress-loss 3 one-minus negated
 length-norm 3
 satisfice 2
 l1 2 0.1
+min-norm 2 3
+min-norm-lr 1 0.2
 group-sparsity 1 0.5
 target-loss 3 2 20
 target-rule 2 sum each
