@@ -79,7 +79,7 @@ osv_job osv_phase_job(const osv_job *job, const osv_job_state *state, osv_goal *
     o->schedule = OSV_LR_CONSTANT;
     o->warmup = 0;
     o->adamax = true;
-    o->l1 = o->group_sparsity = 0;
+    o->l1 = o->group_sparsity = o->noise = 0;
     o->norm_weight = 1;
     return second;
 }

@@ -69,6 +69,9 @@ static void make_problem(problem *p, int N, int V, unsigned seed)
         job->options.min_norm_iters = MOST_SECOND * below(&s, 2);
 #endif
         for (int c = 0; c < job->completions; c++) make_completion(p, j, c, V, &s);
+        job->options.noise = below(&s, 3) == 0 ? 0.2 : 0;
+        job->options.noise_draws = 1 + below(&s, 3);
+        job->options.noise_kind = (osv_noise_kind)below(&s, 4);
     }
 }
 

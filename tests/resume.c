@@ -147,6 +147,9 @@ static void make_jobs(subject *s)
     s->job[11].goal = drawn;
     s->job[6].options.l1 = 0.02;
     s->job[8].options.max_norm = 1.2;
+    s->job[8].options.noise = 0.1;
+    s->job[8].options.noise_draws = 2;
+    s->job[8].options.noise_kind = OSV_NOISE_ANTI;
 }
 
 static void open_subject(subject *s, const char *backend)

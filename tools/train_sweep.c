@@ -30,6 +30,8 @@ const train_job_option train_job_options[] = {
     {"coldness", "coldness"},
     {"eps", "eps"},
     {"suppress-loss", ""},
+    {"beta", "beta"},
+    {"preference-signs", "signs-"},
     {"length-norm", "length-norm"},
     {"kl", ""},
     {"anchor-weight", "anchor"},
@@ -44,6 +46,9 @@ const train_job_option train_job_options[] = {
     {"min-norm-lr", "min-norm-lr"},
     {"plateau-eps", "plateau-eps"},
     {"plateau-iters", "plateau-iters"},
+    {"noise", "noise"},
+    {"noise-draws", "noise-draws"},
+    {"noise-kind", ""},
     {NULL, NULL},
 };
 _Static_assert(sizeof train_job_options / sizeof *train_job_options == TRAIN_JOB_OPTIONS + 1,
