@@ -193,6 +193,7 @@ typedef struct {
     osv_real beta1, beta2, eps;
     osv_real correction1, correction2; /* 1 - beta^t */
     osv_real max_norm;                 /* < 0: none */
+    int adamax;                        /* 1: the infinity norm of past gradients, not their second moment */
 } osv_adam_params;
 
 /* Noise around one row of parameters, at which its gradient is taken instead (a flatter place of the loss is
@@ -375,8 +376,8 @@ struct osv_ops {
     void (*apply_dx)(osv_ops *o, osv_real *dx, const osv_real *x0, const osv_real *p, const osv_site *site,
                      osv_real *coef, int D);
 
-    /* Adam (Kingma & Ba 2015, algorithm 1), then v is scaled back to max_norm if it is longer. v, m, s, dv
-     * [J, D] */
+    /* Adam (Kingma & Ba 2015, algorithm 1; Adamax: 7.1), then v is scaled back to max_norm if it is longer.
+     * v, m, s, dv [J, D] */
     void (*adam)(osv_ops *o, osv_real *v, osv_real *m, osv_real *s, const osv_real *dv,
                  const osv_adam_params *params, int D, int J);
     /* out[j] = |v[j]| */

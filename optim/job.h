@@ -35,9 +35,13 @@ typedef struct {
     bool length_norm;                         /* a completion's loss is divided by its token count */
     bool satisfice;                           /* optimize (loss - target)^2 */
     double l1;                                /* times |v|_1 is optimized too, but is no part of the loss; */
-    double bound_lr;       /* learning rate of the multipliers and slacks of goals with a bound */
-    double group_sparsity; /* times the sum of |v|_2 over the blocks of a job: apart */
-    double target_loss;    /* nats; NaN: no target stop */
+    double group_sparsity;                    /* times the sum of |v|_2 over the blocks of a job: apart */
+    bool adamax;                              /* Adamax instead of Adam */
+    double norm_weight;                       /* times |v| + |left^T right|_F is optimized too */
+    int min_norm_iters;                       /* of the second phase (optim/phase.h); 0: there is none */
+    double min_norm_lr;                       /* of it; < 0: lr */
+    double bound_lr;    /* learning rate of the multipliers and slacks of goals with a bound */
+    double target_loss; /* nats; NaN: no target stop */
     osv_target_rule target_rule;
     int target_iters; /* consecutive iterations that must meet the target */
     double plateau_eps;
