@@ -11,8 +11,8 @@
  *
  * Dims, for the whole project:
  *   T packed tokens   D model width   F ffn width   H query heads   K kv heads   E head dim   V vocabulary N
- * blocks S scores (loss terms)   R rows of logits (distinct scored positions)   C completions   J jobs
- * (vectors trained together) */
+ * blocks S scores (loss terms)   R rows of logits (distinct scored positions)   M distances   C completions
+ * J jobs (vectors trained together) */
 #ifndef OSV_KERNELS_OPS_H
 #define OSV_KERNELS_OPS_H
 
@@ -110,6 +110,14 @@ typedef struct {
     const osv_real *coldness; /* [rows] P = softmax(coldness z) */
     double softcap;           /* as in osv_scores */
 } osv_distributions;
+
+/* Rows of the residual stream that are to go far away from where they are without a vector: MELBO (Mack &
+ * Turner 2024). */
+typedef struct {
+    int M;
+    const int *row;        /* [M] of x, none twice */
+    const osv_real *power; /* [M] at least 1 */
+} osv_distances;
 
 /* How the scores of a completion become one loss L[c] = scale[c] (sum of its losses), and what is optimized:
  * the sum over completions of weight[c] f(L[c]),
@@ -298,6 +306,14 @@ struct osv_ops {
     /* dz[r] = sum over the distributions of row[r] of w[k] dloss[k]/dz. dz [d.rows, V] is not z; w [K] */
     void (*kl_dx)(osv_ops *o, osv_real *dz, const osv_real *z, const osv_real *max, const osv_real *sum,
                   const osv_real *w, const osv_distributions *d, int V);
+
+    /* loss[m] = -|x[row[m]] - x0[m]|^power[m]. x [*, D], x0 [M, D], loss [M] */
+    void (*distance)(osv_ops *o, osv_real *loss, const osv_real *x, const osv_real *x0,
+                     const osv_distances *distances, int D);
+    /* dx[m] = w[m] dloss[m]/dx[row[m]]; 0 where x is x0, at which the distance has no gradient. dx [M, D] is
+     * not x; w [M] */
+    void (*distance_dx)(osv_ops *o, osv_real *dx, const osv_real *x, const osv_real *x0, const osv_real *w,
+                        const osv_distances *distances, int D);
 
     /* completion[c] = L[c]; w[s] = d objective / d loss[s] for s < S. loss [*] [S live ones first, then
      * constant ones]. A loss may belong to several completions. */

@@ -4,8 +4,8 @@
 #include "kernels/form.h"
 #include "tests/op_cases.h"
 
-const op_case *const op_case_lists[] = {op_block_cases, op_attention_cases, op_head_cases,
-                                        op_kl_cases,    op_vector_cases,    NULL};
+const op_case *const op_case_lists[] = {op_block_cases,    op_attention_cases, op_head_cases, op_kl_cases,
+                                        op_distance_cases, op_vector_cases,    NULL};
 
 static size_t area(int rows, int cols)
 {

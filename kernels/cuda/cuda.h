@@ -110,6 +110,10 @@ void osv_cuda_kl_sum(osv_ops *o, float *sum, const float *z, const float *max, c
 void osv_cuda_kl(osv_ops *o, float *loss, const float *sum, const osv_distributions *d);
 void osv_cuda_kl_dx(osv_ops *o, float *dz, const float *z, const float *max, const float *sum, const float *w,
                     const osv_distributions *d, int V);
+void osv_cuda_distance(osv_ops *o, float *loss, const float *x, const float *x0,
+                       const osv_distances *distances, int D);
+void osv_cuda_distance_dx(osv_ops *o, float *dx, const float *x, const float *x0, const float *w,
+                          const osv_distances *distances, int D);
 void osv_cuda_objective(osv_ops *o, float *w, float *completion, const float *loss,
                         const osv_objective *objective, int S);
 void osv_cuda_sample(osv_ops *o, int *id, float *logprob, const float *z, const osv_sampling *how, int R,

@@ -76,6 +76,10 @@ void osv_ref_kl_sum(osv_ops *o, osv_real *sum, const osv_real *z, const osv_real
 void osv_ref_kl(osv_ops *o, osv_real *loss, const osv_real *sum, const osv_distributions *d);
 void osv_ref_kl_dx(osv_ops *o, osv_real *dz, const osv_real *z, const osv_real *max, const osv_real *sum,
                    const osv_real *w, const osv_distributions *d, int V);
+void osv_ref_distance(osv_ops *o, osv_real *loss, const osv_real *x, const osv_real *x0,
+                      const osv_distances *distances, int D);
+void osv_ref_distance_dx(osv_ops *o, osv_real *dx, const osv_real *x, const osv_real *x0, const osv_real *w,
+                         const osv_distances *distances, int D);
 void osv_ref_objective(osv_ops *o, osv_real *w, osv_real *completion, const osv_real *loss,
                        const osv_objective *objective, int S);
 void osv_ref_sample(osv_ops *o, int *id, osv_real *logprob, const osv_real *z, const osv_sampling *how, int R,
