@@ -131,7 +131,7 @@ typedef struct {
     int C;
     const int *first;          /* [C + 1] */
     const int *score;          /* [first[C]] indexes of loss[], completion by completion, in token order */
-    const osv_real *scale;     /* [C] 1, or 1 / token count (length norm) */
+    const osv_real *scale;     /* [C] 1, or 1 / number of losses: length norm, distances */
     const osv_real *weight;    /* [C] */
     const osv_real *target;    /* [C] NaN: none */
     const int *partner;        /* [C] -1: none */

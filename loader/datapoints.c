@@ -115,7 +115,6 @@ static int check_tokens(const reader *r, const osv_joined *j, const char *what, 
 {
     const osv_dataset_options *o = r->options;
     int completion = j->ids.count - j->prompt;
-    if (completion <= 0) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: %s tokenizes to nothing", r->where, what);
     if (j->ids.count > o->positions)
         return OSV_FAIL(
             e, OSV_BAD_INPUT,
@@ -147,6 +146,8 @@ static int fill_completion(osv_completion *c, const reader *r, const osv_joined 
 static int add_joined(reader *r, osv_completion *c, osv_joined *j, const char *text, const char *what,
                       osv_error *e)
 {
+    if (j->ids.count <= j->prompt)
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: %s tokenizes to nothing", r->where, what);
     OSV_TRY(check_tokens(r, j, what, e));
     if (j->warning) OSV_TRY(keep_warning(r->dataset, &j->warning, r->where, e));
     OSV_TRY(fill_completion(c, r, j, e));
@@ -176,6 +177,16 @@ static int add_completion(reader *r, const json_t *value, bool suppress, double 
     osv_ids_free(&ids);
     free(where);
     return status;
+}
+
+/* The prompt with nothing behind it. */
+static int add_prompt(reader *r, osv_error *e)
+{
+    const osv_joined alone = {.ids = r->prompt.ids, .prompt = r->prompt.ids.count};
+    osv_completion *c = &r->point->completion[r->point->completions++];
+    *c = (osv_completion){.target = NAN, .weight = 1};
+    OSV_TRY(check_tokens(r, &alone, "the prompt", e));
+    return fill_completion(c, r, &alone, e);
 }
 
 /* Number i of a list that stands beside the completions; what is not there, or null, leaves *x as it is. */
@@ -244,6 +255,7 @@ static int read_completions(reader *r, osv_error *e)
     if (!r->point->completion) return no_memory(r->where, e);
     OSV_TRY(read_list(r, false, e));
     OSV_TRY(read_list(r, true, e));
+    if (count == 0 && r->options->prompt_alone) return add_prompt(r, e);
     if (count == 0)
         return OSV_FAIL(e, OSV_BAD_INPUT, "%s: neither \"promote\" nor \"suppress\" has a completion",
                         r->where);

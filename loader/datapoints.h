@@ -55,6 +55,7 @@ typedef struct {
     int positions;                  /* longest prompt + completion */
     const char *default_positions;  /* --positions, e.g. "all" */
     osv_boundary boundary;
+    bool prompt_alone; /* a prompt with nothing behind it is a datapoint: one completion of no tokens */
 } osv_dataset_options;
 
 int osv_dataset_read(osv_dataset **out, const char *path, const osv_dataset_options *options, osv_error *e);

@@ -55,7 +55,8 @@ int osv_bin_batch(osv_batch **batch, const osv_training *t, const int *job, int 
                                        .apart = j->apart,
                                        .form = j->form,
                                        .coldness = j->options.coldness,
-                                       .eps = as_probability ? 0 : j->options.eps};
+                                       .eps = as_probability ? 0 : j->options.eps,
+                                       .power = j->options.power};
         for (int k = 0; k < j->completions; k++, c++) {
             sequence[c] = j->sequence[k];
             sequence[c].job = i;

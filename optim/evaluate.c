@@ -1,5 +1,6 @@
 #include "optim/evaluate.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "optim/bin.h"
@@ -35,11 +36,12 @@ static int evaluate_bin(const osv_training *t, const int *job, int J, const osv_
     o->copy(o, loss, step->buffer.loss, (size_t)scores * sizeof *loss, OSV_TO_HOST);
     o->sync(o, 0);
     if ((status = osv_ops_status(o))) goto done;
-    for (int c = 0; c < batch->C; c++) {
-        logprob[c] = 0;
-        for (int i = batch->completion_first[c]; i < batch->completion_first[c + 1]; i++)
-            logprob[c] -= (double)loss[batch->completion_score[i]];
-    }
+    for (int i = 0, c = 0; i < J; i++)
+        for (int k = 0; k < t->job[job[i]].completions; k++, c++) {
+            logprob[c] = t->job[job[i]].sequence[k].target_layer > 0 ? NAN : 0;
+            for (int s = batch->completion_first[c]; s < batch->completion_first[c + 1]; s++)
+                logprob[c] -= (double)loss[batch->completion_score[s]];
+        }
 done:
     if (p) o->free(o, p);
     free(loss);

@@ -17,6 +17,7 @@ osv_job_options osv_job_defaults(void)
         .max_iters = 100,
         .coldness = 0.7,
         .eps = 1e-6,
+        .power = 1,
         .init_norm = 1,
         .max_norm = -1,
         .init_affine_norm = 1,

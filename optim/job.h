@@ -19,15 +19,16 @@ typedef struct {
     int max_iters;   /* exactly this many steps at most */
     double coldness; /* P = softmax(coldness z) */
     double eps;      /* inside the logarithms; slack of satisficing */
+    double power;    /* of the distances of sequences with a target layer, at least 1 */
     unsigned long long seed;
     double init_norm;  /* of the random start vector */
     const float *init; /* [rows, D] start parameters, taken as they are; NULL: random */
     double max_norm;   /* of v; < 0: none */
     double init_affine_norm, max_affine_norm; /* of each row of left and right, likewise */
     const float *offset;                      /* [D] of a clamp with form.offset */
-    bool length_norm;                         /* a completion's loss is divided by its token count */
-    bool satisfice;                           /* optimize (loss - target)^2 */
-    double target_loss;                       /* nats; NaN: no target stop */
+    bool length_norm;   /* a completion's loss is divided by its token count; distances are a mean anyway */
+    bool satisfice;     /* optimize (loss - target)^2 */
+    double target_loss; /* nats; NaN: no target stop */
     osv_target_rule target_rule;
     int target_iters; /* consecutive iterations that must meet the target */
     double plateau_eps;

@@ -8,7 +8,7 @@
  * only fall with it. */
 static int least_recompute(const osv_training *t, const osv_batch *batch, int J, size_t memory, size_t *bytes)
 {
-    int low = 0, high = batch->N - batch->first_block;
+    int low = 0, high = batch->end_block - batch->first_block;
     *bytes = osv_bin_bytes(t, batch, J, low);
     if (memory == 0 || *bytes <= memory) return low;
     *bytes = osv_bin_bytes(t, batch, J, high);
@@ -33,7 +33,7 @@ int osv_pack_measure(osv_bin_size *size, bool *fits, const osv_training *t, cons
         .jobs = J, .rows = batch->live.T, .frozen = batch->frozen, .scored = batch->completion_tokens};
     int recompute = least_recompute(t, batch, J, memory, &size->bytes);
     *fits = recompute >= 0;
-    size->recompute = *fits ? recompute : batch->N - batch->first_block;
+    size->recompute = *fits ? recompute : batch->end_block - batch->first_block;
     osv_batch_free(batch);
     return osv_ops_status(t->ops);
 }

@@ -42,6 +42,30 @@ static int check_targets(const osv_dataset *data, const train_line *line, osv_er
     return OSV_OK;
 }
 
+/* Without completions only --melbo has something to do, and it has nothing to suppress. */
+static int check_completions(const osv_dataset *data, const train_line *line, osv_error *e)
+{
+    const train_options *o = &line->options;
+    for (int i = 0; i < data->count; i++) {
+        const osv_datapoint *p = &data->point[i];
+        if (line->job && strcmp(line->job, p->job) != 0) continue;
+        for (int c = 0; c < p->completions; c++) {
+            const osv_completion *one = &p->completion[c];
+            if (!o->melbo && one->count == one->prompt)
+                return OSV_FAIL(e, OSV_USAGE,
+                                "%s:%d: neither \"promote\" nor \"suppress\" has a completion, which only "
+                                "--melbo can do without",
+                                o->data, p->line);
+            if (o->melbo && one->suppress)
+                return OSV_FAIL(e, OSV_USAGE,
+                                "%s:%d: --melbo suppresses nothing: it takes prompts, and under \"promote\" "
+                                "what they go on with",
+                                o->data, p->line);
+        }
+    }
+    return OSV_OK;
+}
+
 /* ---- the data's jobs ---- */
 
 /* Datapoints with the same "job". */
@@ -161,7 +185,8 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
                                                          .prompt = one->prompt,
                                                          .ids = one->ids,
                                                          .steer = one->steer,
-                                                         .kind = one->suppress ? suppress : OSV_PROMOTE};
+                                                         .kind = one->suppress ? suppress : OSV_PROMOTE,
+                                                         .target_layer = o.melbo};
         }
     }
     t->from[index] = t->source + at;
@@ -186,7 +211,8 @@ static int make(train_jobs *t, const grouping *g, const train_start *start, osv_
     const train_sweep *sweep = t->sweep;
     for (int l = 0; l < sweep->lines; l++) {
         osv_error cause = {0};
-        if (check_targets(t->data, &sweep->line[l], &cause))
+        if (check_completions(t->data, &sweep->line[l], &cause) ||
+            check_targets(t->data, &sweep->line[l], &cause))
             return train_line_fail(sweep, &sweep->line[l], &cause, e);
     }
     OSV_TRY(allocate(t, g, e));
@@ -233,10 +259,11 @@ void train_job_options_of(train_options *o, const train_jobs *t, int job)
     train_line_job(o, &t->origin[job].line->options, t->origin[job].index);
 }
 
-/* An option of another form than the job's. */
+/* An option of another form or loss than the job's. */
 static bool has_no_say(const train_options *o, const char *option)
 {
     if (strcmp(option, "rank") == 0) return o->form.kind != OSV_FORM_AFFINE;
+    if (strcmp(option, "melbo-power") == 0) return !o->melbo;
     return strcmp(option, "clamp") == 0 && strcmp(o->apply, "clamp") != 0;
 }
 
@@ -284,10 +311,18 @@ void train_job_objective(char *text, size_t room, const train_jobs *t, int job)
 {
     const osv_job *j = &t->job[job];
     bool promote = false, suppress = false, negated = false;
+    int melbo = 0;
     for (int c = 0; c < j->completions; c++) {
+        melbo = j->sequence[c].target_layer;
         promote |= j->sequence[c].kind == OSV_PROMOTE;
         suppress |= j->sequence[c].kind != OSV_PROMOTE;
         negated |= j->sequence[c].kind == OSV_NEGATED;
+    }
+    if (melbo) {
+        char power[32] = "";
+        if (j->options.power != 1) snprintf(power, sizeof power, ", power %g", j->options.power);
+        snprintf(text, room, "melbo:%d%s%s", melbo, power, j->options.satisfice ? ", satisfice" : "");
+        return;
     }
     snprintf(text, room, "%s%s%s%s%s", promote ? "promote" : "", promote && suppress ? " + " : "",
              !suppress ? ""

@@ -24,6 +24,7 @@ typedef struct {
     bool apart;          /* with a vector for each */
     const char *offset;  /* vector file; NULL: not given */
     bool negated;        /* suppress with +ln(P + eps) instead of -ln(1 - P + eps) */
+    int melbo;           /* block; 0: not given */
     const char *positions;
     const char *chat;
     int boundary; /* osv_boundary */

@@ -8,9 +8,16 @@
 
 enum { PROMPT_CHARACTERS = 72, COMPLETION_CHARACTERS = 40, IDS_SHOWN = 12, SHOWN_ROOM = 512 };
 
-static const char *kind_of(const train_source *from)
+static const char *kind_of(const train_source *from, const osv_sequence *s)
 {
-    return from->completion->suppress ? "suppress" : "promote";
+    return s->target_layer > 0 ? "melbo" : from->completion->suppress ? "suppress" : "promote";
+}
+
+static bool scores_tokens(const osv_job *job)
+{
+    for (int c = 0; c < job->completions; c++)
+        if (job->sequence[c].target_layer == 0) return true;
+    return false;
 }
 
 /* NaN: the jobs have several. */
@@ -35,15 +42,20 @@ static void print_datapoint(const osv_datapoint *p, const osv_completion *k)
            p->negative ? "  (steered with -v)" : "");
 }
 
-static void print_completion(const train_source *from, double before, double after, double loss)
+static void print_completion(const train_source *from, const osv_sequence *s, double before, double after,
+                             double loss)
 {
     const osv_completion *k = from->completion;
     char shown[SHOWN_ROOM];
-    if (k->text)
+    if (k->count == k->prompt)
+        snprintf(shown, sizeof shown, "the prompt alone");
+    else if (k->text)
         osv_show_text(shown, sizeof shown, k->text, COMPLETION_CHARACTERS, OSV_KEEP_HEAD);
     else
         osv_show_ids(shown, sizeof shown, k->ids + k->prompt, k->count - k->prompt, IDS_SHOWN);
-    printf("    %-9s%s  P %.3g -> %.3g  loss %.4g\n", kind_of(from), shown, exp(before), exp(after), loss);
+    printf("    %-9s%s  ", kind_of(from, s), shown);
+    if (s->target_layer == 0) printf("P %.3g -> %.3g  ", exp(before), exp(after));
+    printf("loss %.4g\n", loss);
 }
 
 void train_result_print(const train_report *r, const double *before, const double *after)
@@ -60,14 +72,15 @@ void train_result_print(const train_report *r, const double *before, const doubl
             c += job->completions;
             continue;
         }
-        printf("stopped after %d iterations (%s), loss %.4g -> %.4g nats, norm %.4g\n", out->iterations,
-               osv_stop_name(out->stopped), out->loss_start, out->loss, out->norm);
+        printf("stopped after %d iterations (%s), loss %.4g -> %.4g%s, norm %.4g\n", out->iterations,
+               osv_stop_name(out->stopped), out->loss_start, out->loss, scores_tokens(job) ? " nats" : "",
+               out->norm);
         const osv_datapoint *shown = NULL;
         for (int i = 0; i < job->completions; i++, c++) {
             const train_source *from = &s->jobs.from[j][i];
             if (from->point != shown) print_datapoint(from->point, from->completion);
             shown = from->point;
-            print_completion(from, before[c], after[c], out->losses[i]);
+            print_completion(from, &job->sequence[i], before[c], after[c], out->losses[i]);
         }
         printf("  vector: %s\n", r->file[j]);
     }
@@ -80,15 +93,16 @@ void train_result_print(const train_report *r, const double *before, const doubl
 
 /* ---- JSON ---- */
 
-static json_t *completion_json(const train_source *from, double before, double after, double loss)
+static json_t *completion_json(const train_source *from, const osv_sequence *s, double before, double after,
+                               double loss)
 {
     const osv_completion *k = from->completion;
     json_t *ids = json_array();
     for (int t = k->prompt; t < k->count; t++) json_array_append_new(ids, json_integer(k->ids[t]));
     return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "datapoint", from->point->id, "kind",
-                     kind_of(from), "text", osv_text_json(k->text), "ids", ids, "loss", osv_number_json(loss),
-                     "probability_before", osv_number_json(exp(before)), "probability_after",
-                     osv_number_json(exp(after)));
+                     kind_of(from, s), "text", osv_text_json(k->text), "ids", ids, "loss",
+                     osv_number_json(loss), "probability_before", osv_number_json(exp(before)),
+                     "probability_after", osv_number_json(exp(after)));
 }
 
 static json_t *job_json(const train_report *r, int j, const double *before, const double *after)
@@ -98,8 +112,9 @@ static json_t *job_json(const train_report *r, int j, const double *before, cons
     bool begun = out->stopped != OSV_RUNNING;
     json_t *completions = json_array();
     for (int i = 0; i < job->completions; i++)
-        json_array_append_new(completions, completion_json(&r->setup->jobs.from[j][i], before[i], after[i],
-                                                           begun ? out->losses[i] : NAN));
+        json_array_append_new(completions,
+                              completion_json(&r->setup->jobs.from[j][i], &job->sequence[i], before[i],
+                                              after[i], begun ? out->losses[i] : NAN));
     return json_pack("{s:s, s:i, s:o*, s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "name", job->name, "layer",
                      job->layer, "layers", train_job_layers_json(job), "stopped",
                      begun ? osv_stop_name(out->stopped) : "not-begun", "iterations", out->iterations,

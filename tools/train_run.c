@@ -169,8 +169,9 @@ int train_run_json(json_t **out, const train_setup *s)
         {"memory", train_memory_json(&s->memory)},
         {"bins", bins_json(s)},
         {"hardware", hardware_json(s)},
-        {"units", json_pack("{s:s, s:s, s:s}", "loss", "nats, natural logarithm", "norm",
-                            "euclidean, in units of the residual stream", "site",
+        {"units", json_pack("{s:s, s:s, s:s}", "loss",
+                            "nats, natural logarithm; of --melbo minus a distance in the residual stream",
+                            "norm", "euclidean, in units of the residual stream", "site",
                             "block_input:L, the input of block L counted from 0")},
     };
     free(tokenizer);

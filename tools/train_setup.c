@@ -17,9 +17,20 @@ static int check_layers(const train_setup *s)
             if (o->layer[i] >= s->m.config.N)
                 OSV_FAIL(&cause, OSV_USAGE, "--layer %s: %s has blocks 0 to %d, no block %d", o->layer_text,
                          o->model, s->m.config.N - 1, o->layer[i]);
+        if (o->melbo >= s->m.config.N)
+            OSV_FAIL(&cause, OSV_USAGE, "--melbo %d: %s has blocks 0 to %d, no block %d", o->melbo, o->model,
+                     s->m.config.N - 1, o->melbo);
         if (cause.status) return train_line_fail(&s->sweep, &s->sweep.line[k], &cause, s->error);
     }
     return OSV_OK;
+}
+
+/* Does a configuration need no completions? */
+static bool any_melbo(const train_sweep *s)
+{
+    for (int k = 0; k < s->lines; k++)
+        if (s->line[k].options.melbo) return true;
+    return false;
 }
 
 static int read_data(train_setup *s)
@@ -32,7 +43,8 @@ static int read_data(train_setup *s)
                                          .V = s->m.config.V,
                                          .positions = s->m.config.positions,
                                          .default_positions = o->positions,
-                                         .boundary = (osv_boundary)o->boundary};
+                                         .boundary = (osv_boundary)o->boundary,
+                                         .prompt_alone = any_melbo(&s->sweep)};
     return osv_dataset_read(&s->data, o->data, &options, s->error);
 }
 

@@ -30,6 +30,8 @@ const train_job_option train_job_options[] = {
     {"coldness", "coldness"},
     {"eps", "eps"},
     {"suppress-loss", ""},
+    {"melbo", "melbo"},
+    {"melbo-power", "power"},
     {"length-norm", "length-norm"},
     {"satisfice", "satisfice"},
     {"target-loss", "target-loss"},
