@@ -56,7 +56,7 @@ static int check_completions(const osv_dataset *data, const train_line *line, os
                                 "%s:%d: neither \"promote\" nor \"suppress\" has a completion, which only "
                                 "--melbo can do without",
                                 o->data, p->line);
-            if (o->melbo && one->suppress)
+            if (o->melbo && one->kind == OSV_COMPLETION_SUPPRESS)
                 return OSV_FAIL(e, OSV_USAGE,
                                 "%s:%d: --melbo suppresses nothing: it takes prompts, and under \"promote\" "
                                 "what they go on with",
@@ -155,6 +155,12 @@ static int allocate(train_jobs *t, const grouping *g, osv_error *e)
     return OSV_OK;
 }
 
+static osv_score_kind score_kind(const osv_completion *c, const train_options *o)
+{
+    if (c->kind == OSV_COMPLETION_PROMOTE) return OSV_PROMOTE;
+    return o->negated ? OSV_NEGATED : OSV_ONE_MINUS;
+}
+
 /* The i-th job that the line makes of the group. */
 static int add_job(train_jobs *t, const group *g, const train_line *line, int i, const train_start *from,
                    osv_error *e)
@@ -174,7 +180,6 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
         const osv_datapoint *p = &t->data->point[g->point[k]];
         for (int c = 0; c < p->completions; c++, t->completions++) {
             const osv_completion *one = &p->completion[c];
-            osv_score_kind suppress = o.negated ? OSV_NEGATED : OSV_ONE_MINUS;
             t->source[t->completions] = (train_source){p, one};
             osv_goal *goal = &t->goal[t->completions];
             *goal = osv_goal_plain;
@@ -185,7 +190,7 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
                                                          .prompt = one->prompt,
                                                          .ids = one->ids,
                                                          .steer = one->steer,
-                                                         .kind = one->suppress ? suppress : OSV_PROMOTE,
+                                                         .kind = score_kind(one, &o),
                                                          .target_layer = o.melbo};
         }
     }

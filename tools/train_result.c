@@ -10,7 +10,7 @@ enum { PROMPT_CHARACTERS = 72, COMPLETION_CHARACTERS = 40, IDS_SHOWN = 12, SHOWN
 
 static const char *kind_of(const train_source *from, const osv_sequence *s)
 {
-    return s->target_layer > 0 ? "melbo" : from->completion->suppress ? "suppress" : "promote";
+    return s->target_layer > 0 ? "melbo" : osv_completion_lists[from->completion->kind].name;
 }
 
 static bool scores_tokens(const osv_job *job)
