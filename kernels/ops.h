@@ -186,6 +186,7 @@ typedef struct {
     osv_real beta1, beta2, eps;
     osv_real correction1, correction2; /* 1 - beta^t */
     osv_real max_norm;                 /* < 0: none */
+    int direction, directions;         /* v is kept orthogonal to so many rows from this one on */
 } osv_adam_params;
 
 typedef enum { OSV_TO_DEVICE, OSV_TO_HOST, OSV_ON_DEVICE } osv_direction;
@@ -344,10 +345,11 @@ struct osv_ops {
     void (*apply_dx)(osv_ops *o, osv_real *dx, const osv_real *x0, const osv_real *p, const osv_site *site,
                      osv_real *coef, int D);
 
-    /* Adam (Kingma & Ba 2015, algorithm 1), then v is scaled back to max_norm if it is longer. v, m, s, dv
-     * [J, D] */
+    /* Adam (Kingma & Ba 2015, algorithm 1), then v loses its parts along the directions that it is kept
+     * orthogonal to, and is scaled back to max_norm if it is longer. v, m, s, dv [J, D]; direction [*, D]:
+     * those of a vector are orthonormal */
     void (*adam)(osv_ops *o, osv_real *v, osv_real *m, osv_real *s, const osv_real *dv,
-                 const osv_adam_params *params, int D, int J);
+                 const double *direction, const osv_adam_params *params, int D, int J);
     /* out[j] = |v[j]| */
     void (*norm)(osv_ops *o, osv_real *out, const osv_real *v, int D, int J);
 

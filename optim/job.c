@@ -30,9 +30,14 @@ osv_job_options osv_job_defaults(void)
     };
 }
 
+int osv_job_vectors(const osv_job *job)
+{
+    return job->apart ? 1 + job->laters : 1;
+}
+
 int osv_job_rows(const osv_job *job)
 {
-    return osv_form_params(job->form) * (job->apart ? 1 + job->laters : 1);
+    return osv_form_params(job->form) * osv_job_vectors(job);
 }
 
 osv_goal osv_job_goal(const osv_job *job, int completion)

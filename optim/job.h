@@ -57,6 +57,10 @@ typedef struct {
     const int *later; /* [laters] rising: */
     bool apart;       /* one vector each; else the same one */
     osv_job_options options;
+    int befores;             /* jobs that end before this one begins, and to whose vectors its own */
+    const int *before;       /* [befores] stay orthogonal: indexes below its own; */
+    int given;               /* and to so many others, */
+    const float *orthogonal; /* [given, vectors of the job, D] */
     int completions;
     const osv_sequence *sequence; /* [completions]; the field `job` is ignored here */
     const osv_goal *goal;         /* [completions]; NULL: plain ones */
@@ -64,6 +68,9 @@ typedef struct {
 
 /* Rows of parameters: for each block that has its own v, then what else the form has (kernels/ops.h). */
 int osv_job_rows(const osv_job *job);
+
+/* Its vectors: one, or one a block; each is the first row of its block's parameters. */
+int osv_job_vectors(const osv_job *job);
 
 osv_goal osv_job_goal(const osv_job *job, int completion);
 /* The target of a completion: its own, or that of the job. NaN: none. */

@@ -4,18 +4,31 @@
 
 #include "optim/bin.h"
 
+int osv_pack_ready(int *queue, const osv_job *job, const osv_job_stage *stage, int jobs)
+{
+    int count = 0;
+    for (int j = 0; j < jobs; j++) {
+        bool ready = stage[j] == OSV_JOB_WAITS;
+        for (int i = job[j].befores - 1; i >= 0 && ready; i--) /* the last one is the one to wait for */
+            ready = stage[job[j].before[i]] == OSV_JOB_ENDED;
+        if (ready) queue[count++] = j;
+    }
+    return count;
+}
+
 /* The least number of blocks to compute again so that the batch fits; -1: not even all are enough. Bytes
  * only fall with it. */
-static int least_recompute(const osv_training *t, const osv_batch *batch, int J, size_t memory, size_t *bytes)
+static int least_recompute(const osv_training *t, const osv_batch *batch, const int *job, int J,
+                           size_t memory, size_t *bytes)
 {
     int low = 0, high = batch->end_block - batch->first_block;
-    *bytes = osv_bin_bytes(t, batch, J, low);
+    *bytes = osv_bin_bytes(t, batch, job, J, low);
     if (memory == 0 || *bytes <= memory) return low;
-    *bytes = osv_bin_bytes(t, batch, J, high);
+    *bytes = osv_bin_bytes(t, batch, job, J, high);
     if (*bytes > memory) return -1;
     while (high - low > 1) { /* low does not fit, high does */
         int middle = low + (high - low) / 2;
-        size_t of_middle = osv_bin_bytes(t, batch, J, middle);
+        size_t of_middle = osv_bin_bytes(t, batch, job, J, middle);
         if (of_middle <= memory)
             high = middle, *bytes = of_middle;
         else
@@ -31,7 +44,7 @@ int osv_pack_measure(osv_bin_size *size, bool *fits, const osv_training *t, cons
     OSV_TRY(osv_bin_batch(&batch, t, job, J, false));
     *size = (osv_bin_size){
         .jobs = J, .rows = batch->live.T, .frozen = batch->frozen, .scored = batch->completion_tokens};
-    int recompute = least_recompute(t, batch, J, memory, &size->bytes);
+    int recompute = least_recompute(t, batch, job, J, memory, &size->bytes);
     *fits = recompute >= 0;
     size->recompute = *fits ? recompute : batch->end_block - batch->first_block;
     osv_batch_free(batch);

@@ -1,5 +1,5 @@
-/* Which jobs are trained together: a bin takes from the queue, in its order, what fits into the memory. Pure:
- * it looks at shapes alone, so bins can be planned without weights and without a device. */
+/* Which jobs are trained together: a bin takes from those that may begin, in order, what fits into the
+ * memory. Pure: it looks at shapes alone, so bins can be planned without weights and without a device. */
 #ifndef OSV_OPTIM_PACK_H
 #define OSV_OPTIM_PACK_H
 
@@ -20,6 +20,10 @@ typedef struct {
     int recompute;            /* osv_switches.recompute */
     size_t bytes;             /* of memory while the bin lives, beside the weights */
 } osv_bin_size;
+
+/* The jobs that wait and may begin, in order: all that come before them (osv_job.before) have ended. Returns
+ * how many. queue, stage [jobs] */
+int osv_pack_ready(int *queue, const osv_job *job, const osv_job_stage *stage, int jobs);
 
 /* What the jobs job[0 .. J) need together, recomputing no more than makes them fit into `memory` (0: as much
  * as there is). `fits` false: they do not; then size->bytes is the least they need. */

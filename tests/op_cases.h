@@ -178,6 +178,7 @@ osv_site op_site(const op_call *c);
 typedef struct {
     int D, J, step; /* steps taken before */
     double max_norm;
+    int directions; /* that the last job is kept orthogonal to; the one before it to one less, and so on */
 } adam_shape;
 extern const op_kind op_adam, op_norm;
 

@@ -195,7 +195,7 @@ static void print_notes(const json_t *was, const json_t *is)
 static void print_place(const train_setup *s, const osv_saved_run *saved, bool from_start)
 {
     int ended = 0, jobs = s->jobs.jobs;
-    for (int j = 0; j < saved->state.next; j++) ended += saved->outcome[j].stopped != OSV_RUNNING;
+    for (int j = 0; j < jobs && !from_start; j++) ended += saved->state.stage[j] == OSV_JOB_ENDED;
     if (from_start)
         fprintf(stderr, "osv-train: no checkpoint was saved yet: the run begins anew\n");
     else if (ended == jobs)

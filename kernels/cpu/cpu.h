@@ -192,8 +192,8 @@ void osv_cpu_apply_dp(osv_ops *o, float *dp, const float *dx, const float *x0, c
                       const osv_site *site, float *coef, int D);
 void osv_cpu_apply_dx(osv_ops *o, float *dx, const float *x0, const float *p, const osv_site *site,
                       float *coef, int D);
-void osv_cpu_adam(osv_ops *o, float *v, float *m, float *s, const float *dv, const osv_adam_params *params,
-                  int D, int J);
+void osv_cpu_adam(osv_ops *o, float *v, float *m, float *s, const float *dv, const double *direction,
+                  const osv_adam_params *params, int D, int J);
 void osv_cpu_norm(osv_ops *o, float *out, const float *v, int D, int J);
 
 #endif
