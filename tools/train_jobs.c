@@ -150,7 +150,9 @@ static int allocate(train_jobs *t, const grouping *g, osv_error *e)
     t->sequence = calloc((size_t)completions + 1, sizeof *t->sequence);
     t->goal = calloc((size_t)completions + 1, sizeof *t->goal);
     t->source = calloc((size_t)completions + 1, sizeof *t->source);
-    if (!t->job || !t->origin || !t->from || !t->name || !t->start || !t->sequence || !t->goal || !t->source)
+    t->chain = calloc((size_t)jobs + 1, sizeof *t->chain);
+    if (!t->job || !t->origin || !t->from || !t->name || !t->start || !t->sequence || !t->goal ||
+        !t->source || !t->chain)
         return OSV_FAIL(e, OSV_DEVICE, "out of memory for %ld completions", completions);
     return OSV_OK;
 }
@@ -208,6 +210,31 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
                               .goal = t->goal + at};
     t->job[index].options.init = from->init;
     t->job[index].options.offset = from->offset;
+    t->job[index].given = from->given;
+    t->job[index].orthogonal = from->orthogonal;
+    return OSV_OK;
+}
+
+/* Job `first` + i goes behind those of the line that have another seed and nothing else. */
+static void put_in_chain(train_jobs *t, const train_options *o, int first, int i)
+{
+    int seed, other;
+    train_line_seed(o, i, &seed, &other);
+    int *chain = t->chain + first + other * o->seeds.count;
+    chain[seed] = first + i;
+    t->job[first + i].before = chain;
+    t->job[first + i].befores = seed;
+}
+
+/* All that the line makes of the group. */
+static int add_jobs(train_jobs *t, const group *g, const train_line *line, const train_start *from,
+                    osv_error *e)
+{
+    int first = t->jobs;
+    for (int i = 0; i < train_line_jobs(&line->options); i++) {
+        OSV_TRY(add_job(t, g, line, i, from, e));
+        if (line->options.orthogonal) put_in_chain(t, &line->options, first, i);
+    }
     return OSV_OK;
 }
 
@@ -223,9 +250,8 @@ static int make(train_jobs *t, const grouping *g, const train_start *start, osv_
     OSV_TRY(allocate(t, g, e));
     for (int k = 0; k < g->count; k++)
         for (int l = 0; l < sweep->lines; l++)
-            for (int i = 0;
-                 takes(&sweep->line[l], &g->group[k]) && i < train_line_jobs(&sweep->line[l].options); i++)
-                OSV_TRY(add_job(t, &g->group[k], &sweep->line[l], i, &start[l], e));
+            if (takes(&sweep->line[l], &g->group[k]))
+                OSV_TRY(add_jobs(t, &g->group[k], &sweep->line[l], &start[l], e));
     return train_names_make(t, e);
 }
 
@@ -256,6 +282,7 @@ void train_jobs_free(train_jobs *t)
     free(t->sequence);
     free(t->goal);
     free(t->source);
+    free(t->chain);
     *t = (train_jobs){0};
 }
 

@@ -45,6 +45,10 @@ const osv_option train_option_table[] = {
     {"seed", "N", "0", "of the random start vectors", OSV_OPTION_SEEDS, FIELD(seeds), .high = 1},
     {"seeds", "N-N,N", NULL, "in place of --seed: 0-23 | 0,3,7-9", OSV_OPTION_SEEDS, FIELD(seeds),
      .high = TRAIN_MOST_JOBS},
+    {"orthogonal", NULL, NULL, "vectors of --seeds one after the other, each orthogonal to those before",
+     OSV_OPTION_FLAG, FIELD(orthogonal)},
+    {"orthogonal-to", "FILE,..", NULL, "vectors that all are kept orthogonal to", OSV_OPTION_TEXT,
+     FIELD(orthogonal_to)},
     {"sweep", "FILE", NULL, "configurations, JSON Lines: see below", OSV_OPTION_TEXT, FIELD(sweep)},
 
     {"lr", "X", "0.01", "learning rate of Adam", OSV_OPTION_NUMBERS, FIELD(lr), ABOVE(0),
@@ -218,6 +222,19 @@ static int resolve_melbo(const train_options *o, osv_error *e)
     return OSV_OK;
 }
 
+static int resolve_orthogonal(const train_options *o, osv_error *e)
+{
+    const char *option = o->orthogonal ? "orthogonal" : o->orthogonal_to ? "orthogonal-to" : NULL;
+    if (o->orthogonal && o->seeds.count < 2)
+        return OSV_FAIL(e, OSV_USAGE,
+                        "--orthogonal: one vector has nothing to be orthogonal to; give several --seeds");
+    if (option && o->form.kind == OSV_FORM_AFFINE)
+        return OSV_FAIL(e, OSV_USAGE, "--%s with --apply affine: a map has no direction", option);
+    if (option && o->dump)
+        return OSV_FAIL(e, OSV_USAGE, "--%s with --dump: it looks at the start vectors alone", option);
+    return OSV_OK;
+}
+
 static int by_number(const void *a, const void *b)
 {
     return *(const int *)a - *(const int *)b;
@@ -267,7 +284,8 @@ int train_options_resolve(train_options *o, osv_error *e)
     o->negated = o->suppress == 1;
     OSV_TRY(resolve_joint(o, e));
     OSV_TRY(resolve_form(o, e));
-    return resolve_melbo(o, e);
+    OSV_TRY(resolve_melbo(o, e));
+    return resolve_orthogonal(o, e);
 }
 
 static int check_dump(const train_options *o, osv_error *e)

@@ -18,13 +18,15 @@ typedef struct {
     int layers;
     osv_option_numbers lr, max_norm, init_norm; /* one job for each */
     osv_option_seeds seeds;
-    osv_job_options job; /* the first of each of those; the start vector comes from the file `init` */
-    osv_form form;       /* how vectors meet the residual stream */
-    bool joint;          /* one job steers at all of `layer`, */
-    bool apart;          /* with a vector for each */
-    const char *offset;  /* vector file; NULL: not given */
-    bool negated;        /* suppress with +ln(P + eps) instead of -ln(1 - P + eps) */
-    int melbo;           /* block; 0: not given */
+    bool orthogonal;           /* jobs that differ in the seed alone: one after the other */
+    const char *orthogonal_to; /* vector files with commas between; NULL: not given */
+    osv_job_options job;       /* the first of each of those; the start vector comes from the file `init` */
+    osv_form form;             /* how vectors meet the residual stream */
+    bool joint;                /* one job steers at all of `layer`, */
+    bool apart;                /* with a vector for each */
+    const char *offset;        /* vector file; NULL: not given */
+    bool negated;              /* suppress with +ln(P + eps) instead of -ln(1 - P + eps) */
+    int melbo;                 /* block; 0: not given */
     const char *positions;
     const char *chat;
     int boundary; /* osv_boundary */

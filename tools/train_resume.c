@@ -11,10 +11,25 @@
 
 /* Options that have no say in the result, and paths, whose contents are compared instead. */
 static const char *const free_options[] = {
-    "model",  "data",    "init",    "offset", "sweep",
-    "out",    "force",   "resume",  "plan",   "checkpoint-every",
-    "device", "threads", "profile", "list",   "json",
-    "quiet",  "help",    "version",
+    "model",
+    "data",
+    "init",
+    "offset",
+    "orthogonal-to",
+    "sweep",
+    "out",
+    "force",
+    "resume",
+    "plan",
+    "checkpoint-every",
+    "device",
+    "threads",
+    "profile",
+    "list",
+    "json",
+    "quiet",
+    "help",
+    "version",
 };
 
 static bool is_free(const char *option)
@@ -114,13 +129,19 @@ static int compare_hash(const train_setup *s, const json_t *was, const json_t *i
                     what, s->options->out, show(then, a, sizeof a), show(now, b, sizeof b));
 }
 
+/* Which vector files there are, for a message; %s: that of --init. */
+static const char *vectors_format(const train_options *o)
+{
+    return o->offset || o->orthogonal_to ? "--init %s, --offset or --orthogonal-to" : "--init %s";
+}
+
 static int compare(const train_setup *s, const json_t *was, const json_t *is)
 {
     const train_options *o = s->options;
     OSV_TRY(compare_options(s, json_object_get(was, "arguments"), json_object_get(is, "arguments")));
     OSV_TRY(compare_hash(s, was, is, "data_sha256", "--data %s", o->data));
     OSV_TRY(compare_hash(s, was, is, "sweep_sha256", "--sweep %s", o->sweep));
-    OSV_TRY(compare_hash(s, was, is, "init_sha256", "--init %s", o->init));
+    OSV_TRY(compare_hash(s, was, is, "init_sha256", vectors_format(o), o->init));
     OSV_TRY(compare_hash(s, was, is, "tokenizer_sha256", "--model %s: its tokenizer", o->model));
     OSV_TRY(compare_hash(s, was, is, "jobs_sha256", "tokens or names of the jobs (the chat template of %s?)",
                          o->model));

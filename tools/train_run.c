@@ -87,11 +87,12 @@ static json_t *file_sha256(const char *path)
     return hex_digest(digest, good);
 }
 
-/* Of the start vectors that come from files; null where none does. */
+/* Of the vectors that come from files; null where none does. */
 static json_t *inits_sha256(const train_setup *s)
 {
     bool any = false;
-    for (int k = 0; k < s->sweep.lines; k++) any |= s->start[k].init || s->start[k].offset;
+    for (int k = 0; k < s->sweep.lines; k++)
+        any |= s->start[k].init || s->start[k].offset || s->start[k].given;
     if (!any) return json_null();
     EVP_MD_CTX *digest = begin_digest();
     bool good = digest != NULL;
@@ -99,9 +100,11 @@ static json_t *inits_sha256(const train_setup *s)
         const train_start *from = &s->start[k];
         size_t init = from->numbers * sizeof *from->init;
         size_t offset = from->offset ? (size_t)s->m.config.D * sizeof *from->offset : 0;
+        size_t others = from->orthogonal_numbers * sizeof *from->orthogonal;
         good = EVP_DigestUpdate(digest, &init, sizeof init) == 1 &&
                (init == 0 || EVP_DigestUpdate(digest, from->init, init) == 1) &&
-               (offset == 0 || EVP_DigestUpdate(digest, from->offset, offset) == 1);
+               (offset == 0 || EVP_DigestUpdate(digest, from->offset, offset) == 1) &&
+               (others == 0 || EVP_DigestUpdate(digest, from->orthogonal, others) == 1);
     }
     return hex_digest(digest, good);
 }

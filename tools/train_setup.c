@@ -67,6 +67,41 @@ static int read_init(float **init, const train_setup *s, const train_options *o,
     return *init ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory");
 }
 
+/* --orthogonal-to: a file's vector, or those of its blocks, behind those of the files before. */
+static int append_orthogonal(train_start *start, const char *path, const train_setup *s,
+                             const train_options *o, osv_error *e)
+{
+    static const osv_form add = {.kind = OSV_FORM_ADD};
+    size_t numbers = (o->apart ? (size_t)o->layers : 1) * (size_t)s->m.config.D, all;
+    float *read, *wider;
+    OSV_TRY(osv_vector_read(path, &read, s->m.config.D, add, o->apart ? o->layer : NULL,
+                            o->apart ? o->layers : 1, e));
+    all = start->orthogonal_numbers + numbers;
+    wider = realloc(start->orthogonal, all * sizeof *wider);
+    if (wider) {
+        memcpy(wider + start->orthogonal_numbers, read, numbers * sizeof *read);
+        start->orthogonal = wider;
+        start->orthogonal_numbers = all;
+        start->given++;
+    }
+    free(read);
+    return wider ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory");
+}
+
+static int read_orthogonal(train_start *start, const train_setup *s, const train_options *o, osv_error *e)
+{
+    int status = OSV_OK;
+    for (const char *at = o->orthogonal_to; at && !status;) {
+        size_t length = strcspn(at, ",");
+        char *path = strndup(at, length);
+        if (!path) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
+        status = append_orthogonal(start, path, s, o, e);
+        free(path);
+        at = at[length] ? at + length + 1 : NULL;
+    }
+    return status;
+}
+
 static int read_start(train_start *start, const train_setup *s, const train_options *o, osv_error *e)
 {
     static const osv_form add = {.kind = OSV_FORM_ADD};
@@ -74,7 +109,7 @@ static int read_start(train_start *start, const train_setup *s, const train_opti
     if (o->init) OSV_TRY(read_init(&start->init, s, o, e));
     if (o->init) start->numbers = blocks * (size_t)osv_form_params(o->form) * D;
     if (o->offset) OSV_TRY(osv_vector_read(o->offset, &start->offset, s->m.config.D, add, NULL, 1, e));
-    return OSV_OK;
+    return o->orthogonal_to ? read_orthogonal(start, s, o, e) : OSV_OK;
 }
 
 static bool same_text(const char *a, const char *b)
@@ -84,7 +119,8 @@ static bool same_text(const char *a, const char *b)
 
 static bool same_start(const train_options *a, const train_options *b)
 {
-    return same_text(a->init, b->init) && same_text(a->offset, b->offset) && a->apart == b->apart &&
+    return same_text(a->init, b->init) && same_text(a->offset, b->offset) &&
+           same_text(a->orthogonal_to, b->orthogonal_to) && a->apart == b->apart &&
            same_text(a->apply, b->apply) && a->rank == b->rank &&
            (!a->apart || a->layer_text == b->layer_text);
 }
@@ -132,6 +168,7 @@ void train_setup_close(train_setup *s)
     for (int k = 0; s->start && k < s->sweep.lines; k++) {
         if (k == 0 || s->start[k].init != s->start[k - 1].init) free(s->start[k].init);
         if (k == 0 || s->start[k].offset != s->start[k - 1].offset) free(s->start[k].offset);
+        if (k == 0 || s->start[k].orthogonal != s->start[k - 1].orthogonal) free(s->start[k].orthogonal);
     }
     free(s->start);
     train_sweep_close(&s->sweep);
