@@ -147,14 +147,16 @@ typedef struct {
  *               x - (v.(x - mu) / |v|^2) v + clamp s v; clamp 0 ablates
  *     affine    x + (x right^T) left + s v; left, then right [rank, D] (rank rows each)
  * A v of zeros has no direction: clamp changes nothing then, and neither does add_norm where a length is 0.
- */
+ * Two flags change the gradient alone, to what others compute (docs/parity.md). */
 typedef enum { OSV_FORM_ADD, OSV_FORM_ADD_NORM, OSV_FORM_CLAMP, OSV_FORM_AFFINE } osv_form_kind;
 
 typedef struct {
     osv_form_kind kind;
-    double clamp; /* clamp */
-    bool offset;  /* clamp */
-    int rank;     /* affine */
+    double clamp;       /* clamp */
+    bool offset;        /* clamp */
+    int rank;           /* affine */
+    bool constant_norm; /* clamp: |v|^2 is a constant in dv */
+    bool cut;           /* dx of a steered row is zero */
 } osv_form;
 
 /* Consecutive rows of x that jobs meet in one form at one block. Rows of a job are consecutive. */
@@ -188,6 +190,17 @@ typedef struct {
     osv_real max_norm;                 /* < 0: none */
     int direction, directions;         /* v is kept orthogonal to so many rows from this one on */
 } osv_adam_params;
+
+/* What the parameters of one job cost by themselves, whatever they do to the model:
+ *     l1 (sum of |v|_1) + group (sum of |v|_2) + norm (root of the sum of |v|_2^2 + that of |left^T
+ * right|_F^2) sums over the blocks at which it has parameters of its own. */
+typedef struct {
+    int row;          /* its first row of parameters */
+    int blocks, step; /* rows of parameters of each block: first v */
+    int rank;         /* rows of left, then of right, behind v; 0: none */
+    int gram;         /* where its 2 rank^2 numbers a block begin in the op's scratch */
+    osv_real l1, group, norm;
+} osv_penalty;
 
 typedef enum { OSV_TO_DEVICE, OSV_TO_HOST, OSV_ON_DEVICE } osv_direction;
 
@@ -352,6 +365,10 @@ struct osv_ops {
                  const double *direction, const osv_adam_params *params, int D, int J);
     /* out[j] = |v[j]| */
     void (*norm)(osv_ops *o, osv_real *out, const osv_real *v, int D, int J);
+    /* cost[j] = what penalty[j] says, and dp += its gradient: 0 where a length or a component is 0. All of a
+     * call have at most `rows` rows; gram is scratch. p, dp [*, D]; penalty, cost [J] */
+    void (*penalty)(osv_ops *o, osv_real *dp, osv_real *cost, const osv_real *p, const osv_penalty *penalty,
+                    osv_real *gram, int rows, int D, int J);
 
     /* ---- memory ---- */
 

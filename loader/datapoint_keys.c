@@ -3,8 +3,10 @@
 #include <string.h>
 
 const osv_completion_list osv_completion_lists[OSV_COMPLETION_KINDS] = {
-    [OSV_COMPLETION_PROMOTE] = {"promote", "promote_targets", "promote_weights"},
-    [OSV_COMPLETION_SUPPRESS] = {"suppress", "suppress_targets", "suppress_weights"},
+    [OSV_COMPLETION_PROMOTE] = {"promote", "promote_targets", "promote_weights", false, false},
+    [OSV_COMPLETION_SUPPRESS] = {"suppress", "suppress_targets", "suppress_weights", false, false},
+    [OSV_COMPLETION_MATCH] = {"match", "match_targets", "match_weights", true, true},
+    [OSV_COMPLETION_ANCHOR] = {"anchor", NULL, "anchor_weights", true, true},
 };
 
 static const struct {
@@ -21,6 +23,11 @@ static const struct {
     {"suppress_targets", "src_completions_target_losses"},
     {"promote_weights", NULL},
     {"suppress_weights", NULL},
+    {"match", NULL},
+    {"match_targets", NULL},
+    {"match_weights", NULL},
+    {"anchor", NULL},
+    {"anchor_weights", NULL},
     {"positions", NULL},
     {"negative", "is_negative"},
 };
@@ -53,8 +60,9 @@ int osv_datapoint_keys_check(const json_t *json, const char *where, osv_error *e
         if (i < 0)
             return OSV_FAIL(
                 e, OSV_BAD_INPUT,
-                "%s: unknown key \"%.80s\"; known are id, job, prompt, messages, prefill, promote, suppress, "
-                "promote_targets, suppress_targets, promote_weights, suppress_weights, positions, negative",
+                "%s: unknown key \"%.80s\"; known are id, job, prompt, messages, prefill, positions, "
+                "negative, promote, suppress, match, anchor, each of these with _weights behind it, and all "
+                "but anchor with _targets",
                 where, key);
         if (alias && json_object_get(json, KEYS[i].name))
             return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\" and \"%s\" are the same key; give one of them",
@@ -66,8 +74,9 @@ int osv_datapoint_keys_check(const json_t *json, const char *where, osv_error *e
 const json_t *osv_datapoint_value(const json_t *json, const char *name, const char **spelling)
 {
     bool alias;
-    int i = find(name, &alias);
     *spelling = name;
+    if (!name) return NULL;
+    int i = find(name, &alias);
     const json_t *value = json_object_get(json, name);
     if (!value && KEYS[i].alias && (value = json_object_get(json, KEYS[i].alias))) *spelling = KEYS[i].alias;
     return json_is_null(value) ? NULL : value;

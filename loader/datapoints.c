@@ -34,13 +34,6 @@ static int copy_string(char **out, const char *text, const char *where, osv_erro
     return *out ? OSV_OK : no_memory(where, e);
 }
 
-/* The text of ids, for people to read; NULL without a tokenizer. */
-static int show_ids(char **text, const osv_tokenizer *t, const int *ids, int count, osv_error *e)
-{
-    *text = NULL;
-    return t ? osv_tokenizer_decode(t, ids, count, false, text, NULL, e) : OSV_OK;
-}
-
 /* ---- completions ---- */
 
 static int keep_warning(osv_dataset *d, char **warning, const char *where, osv_error *e)
@@ -53,55 +46,44 @@ static int keep_warning(osv_dataset *d, char **warning, const char *where, osv_e
     return OSV_OK;
 }
 
-static int check_tokens(const reader *r, const osv_joined *j, const char *what, osv_error *e)
+static int check_length(const reader *r, int prompt, int completion, const char *what, osv_error *e)
 {
-    const osv_dataset_options *o = r->options;
-    int completion = j->ids.count - j->prompt;
-    if (j->ids.count > o->positions)
-        return OSV_FAIL(
-            e, OSV_BAD_INPUT,
-            "%s: %s: %d tokens of prompt and %d of completion make %d, the model takes at most %d", r->where,
-            what, j->prompt, completion, j->ids.count, o->positions);
-    for (int i = 0; i < j->ids.count; i++)
-        if (j->ids.data[i] < 0 || j->ids.data[i] >= o->V)
+    if (prompt + completion <= r->options->positions) return OSV_OK;
+    return OSV_FAIL(e, OSV_BAD_INPUT,
+                    "%s: %s: %d tokens of prompt and %d of completion make %d, the model takes at most %d",
+                    r->where, what, prompt, completion, prompt + completion, r->options->positions);
+}
+
+static int check_ids(const reader *r, const osv_ids *ids, const char *what, osv_error *e)
+{
+    for (int i = 0; i < ids->count; i++)
+        if (ids->data[i] < 0 || ids->data[i] >= r->options->V)
             return OSV_FAIL(e, OSV_BAD_INPUT, "%s: %s: the tokenizer gives id %d, the model has only %d",
-                            r->where, what, j->ids.data[i], o->V);
+                            r->where, what, ids->data[i], r->options->V);
     return OSV_OK;
 }
 
-/* Copies the ids and lays the mask over them. */
-static int fill_completion(osv_completion *c, const reader *r, const osv_joined *j, osv_error *e)
+static int check_tokens(const reader *r, const osv_joined *j, const char *what, osv_error *e)
 {
-    size_t count = (size_t)j->ids.count;
-    c->count = j->ids.count;
-    c->prompt = j->prompt;
-    c->ids = malloc(count * sizeof *c->ids);
-    c->steer = malloc(count * sizeof *c->steer);
-    if (!c->ids || !c->steer) return no_memory(r->where, e);
-    memcpy(c->ids, j->ids.data, count * sizeof *c->ids);
-    OSV_TRY(osv_positions_mask(r->point->positions, c->prompt, c->count, c->steer, r->where, e));
-    if (r->point->negative)
-        for (int i = 0; i < c->count; i++) c->steer[i] = (signed char)-c->steer[i];
-    return OSV_OK;
+    int completion = j->ids.count - j->prompt;
+    if (completion <= 0) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: %s tokenizes to nothing", r->where, what);
+    OSV_TRY(check_length(r, j->prompt, completion, what, e));
+    return check_ids(r, &j->ids, what, e);
 }
 
 static int add_joined(reader *r, osv_completion *c, osv_joined *j, const char *text, const char *what,
                       osv_error *e)
 {
-    if (j->ids.count <= j->prompt)
-        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: %s tokenizes to nothing", r->where, what);
     OSV_TRY(check_tokens(r, j, what, e));
     if (j->warning) OSV_TRY(keep_warning(r->dataset, &j->warning, r->where, e));
-    OSV_TRY(fill_completion(c, r, j, e));
+    OSV_TRY(osv_completion_fill(c, r->point, j->ids.data, j->prompt, j->ids.data + j->prompt,
+                                j->ids.count - j->prompt, r->where, e));
     if (text) return copy_string(&c->text, text, r->where, e);
-    return show_ids(&c->text, r->options->tokenizer, c->ids + c->prompt, c->count - c->prompt, e);
+    return osv_completion_show(c, r->options->tokenizer, e);
 }
 
-static int add_completion(reader *r, const json_t *value, osv_completion_kind kind, double target,
-                          const char *what, osv_error *e)
+static int add_given(reader *r, osv_completion *c, const json_t *value, const char *what, osv_error *e)
 {
-    osv_completion *c = &r->point->completion[r->point->completions++];
-    *c = (osv_completion){.kind = kind, .target = target};
     osv_ids ids = {0};
     osv_source source;
     osv_joined joined = {0};
@@ -121,14 +103,40 @@ static int add_completion(reader *r, const json_t *value, osv_completion_kind ki
     return status;
 }
 
+/* "match": true is what the teacher will write. "anchor": true is the prompt: nothing is computed at a last
+ * token, so that one more stands behind it, whichever it is. */
+static int add_itself(reader *r, osv_completion *c, const char *what, osv_error *e)
+{
+    const osv_ids *prompt = &r->prompt.ids;
+    bool written = c->kind == OSV_COMPLETION_MATCH;
+    int count = written ? r->options->match_tokens : 1;
+    if (count == 0)
+        return OSV_FAIL(e, OSV_BAD_INPUT,
+                        "%s: %s is true: the teacher writes what is matched; say how many tokens "
+                        "(--match-tokens)",
+                        r->where, what);
+    OSV_TRY(check_length(r, prompt->count, count, what, e));
+    int *zeros = calloc((size_t)count, sizeof *zeros);
+    int status =
+        zeros ? osv_completion_fill(c, r->point, prompt->data, prompt->count, zeros, count, r->where, e)
+              : no_memory(r->where, e);
+    free(zeros);
+    c->unwritten = written;
+    if (!written) c->scored = 1;
+    return status;
+}
+
 /* The prompt with nothing behind it. */
 static int add_prompt(reader *r, osv_error *e)
 {
-    const osv_joined alone = {.ids = r->prompt.ids, .prompt = r->prompt.ids.count};
-    osv_completion *c = &r->point->completion[r->point->completions++];
+    const osv_ids *prompt = &r->prompt.ids;
+    osv_completion *c = r->point->completion = calloc(1, sizeof *c);
+    if (!c) return no_memory(r->where, e);
     *c = (osv_completion){.target = NAN, .weight = 1};
-    OSV_TRY(check_tokens(r, &alone, "the prompt", e));
-    return fill_completion(c, r, &alone, e);
+    r->point->completions = 1;
+    OSV_TRY(check_length(r, prompt->count, 0, "the prompt", e));
+    OSV_TRY(check_ids(r, prompt, "the prompt", e));
+    return osv_completion_fill(c, r->point, prompt->data, prompt->count, prompt->data, 0, r->where, e);
 }
 
 /* Number i of a list that stands beside the completions; what is not there, or null, leaves *x as it is. */
@@ -145,61 +153,95 @@ static int read_number(double *x, const json_t *list, size_t i, const char *spel
     return OSV_OK;
 }
 
-/* A list that is missing, or an array with `count` entries. */
-static int check_list(const reader *r, const json_t *list, const char *spelling, const char *of, size_t count,
-                      osv_error *e)
+static int check_array(const reader *r, const json_t *list, const char *spelling, bool itself, osv_error *e)
 {
     char shown[64];
-    if (list && !json_is_array(list))
-        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\" must be an array, not %s", r->where, spelling,
-                        osv_json_show(list, shown, sizeof shown));
+    if (!list || json_is_array(list) || (itself && json_is_boolean(list))) return OSV_OK;
+    return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\" must be an array%s, not %s", r->where, spelling,
+                    itself ? " or true" : "", osv_json_show(list, shown, sizeof shown));
+}
+
+/* A list that is missing, or an array with `count` entries. */
+static int check_beside(const reader *r, const json_t *list, const char *spelling, const char *of,
+                        size_t count, osv_error *e)
+{
+    OSV_TRY(check_array(r, list, spelling, false, e));
     if (list && json_array_size(list) != count)
         return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\" has %zu entries, \"%s\" has %zu completions", r->where,
                         spelling, json_array_size(list), of, count);
     return OSV_OK;
 }
 
+/* Entries of a list of completions; `true` is one. */
+static size_t entries(const json_t *list)
+{
+    return json_is_true(list) ? 1 : json_array_size(list);
+}
+
 /* The completions of one kind, their targets and weights. */
-static int read_list(reader *r, osv_completion_kind kind, osv_error *e)
+static int read_list(reader *r, osv_completion_kind kind, const json_t *list, osv_error *e)
 {
     const osv_completion_list *keys = &osv_completion_lists[kind];
     const char *spelling, *targets_spelling, *weights_spelling;
-    const json_t *list = osv_datapoint_value(r->json, keys->name, &spelling);
+    osv_datapoint_value(r->json, keys->name, &spelling);
     const json_t *targets = osv_datapoint_value(r->json, keys->targets, &targets_spelling);
     const json_t *weights = osv_datapoint_value(r->json, keys->weights, &weights_spelling);
-    size_t count = json_array_size(list);
-    OSV_TRY(check_list(r, list, spelling, spelling, count, e));
-    OSV_TRY(check_list(r, targets, targets_spelling, spelling, count, e));
-    OSV_TRY(check_list(r, weights, weights_spelling, spelling, count, e));
+    size_t count = entries(list);
+    OSV_TRY(check_beside(r, targets, targets_spelling, spelling, count, e));
+    OSV_TRY(check_beside(r, weights, weights_spelling, spelling, count, e));
     for (size_t i = 0; i < count; i++) {
-        double target = NAN, weight = 1;
+        osv_completion *c = &r->point->completion[r->point->completions++];
         char what[64];
-        snprintf(what, sizeof what, "\"%s\"[%zu]", spelling, i);
-        OSV_TRY(read_number(&target, targets, i, targets_spelling, r->where, e));
-        OSV_TRY(read_number(&weight, weights, i, weights_spelling, r->where, e));
-        if (!(weight >= 0 && weight <= 1e6))
+        *c = (osv_completion){.kind = kind, .target = NAN, .weight = 1};
+        snprintf(what, sizeof what, json_is_true(list) ? "\"%s\"" : "\"%s\"[%zu]", spelling, i);
+        OSV_TRY(read_number(&c->target, targets, i, targets_spelling, r->where, e));
+        OSV_TRY(read_number(&c->weight, weights, i, weights_spelling, r->where, e));
+        if (!(c->weight >= 0 && c->weight <= 1e6))
             return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\"[%zu] is %g; a weight is a number from 0 to 1e6",
-                            r->where, weights_spelling, i, weight);
-        OSV_TRY(add_completion(r, json_array_get(list, i), kind, target, what, e));
-        r->point->completion[r->point->completions - 1].weight = weight;
+                            r->where, weights_spelling, i, c->weight);
+        OSV_TRY(json_is_true(list) ? add_itself(r, c, what, e)
+                                   : add_given(r, c, json_array_get(list, i), what, e));
     }
     return OSV_OK;
 }
 
+static bool in_stage(osv_stage stage, int kind)
+{
+    return stage == OSV_STAGE_ONLY || osv_completion_lists[kind].whole == (stage == OSV_STAGE_LATE);
+}
+
+static int no_completions(const char *where, osv_error *e)
+{
+    char names[256] = "";
+    for (int k = 0; k < OSV_COMPLETION_KINDS; k++) {
+        size_t used = strlen(names);
+        snprintf(names + used, sizeof names - used, "%s\"%s\"", k == 0 ? "" : ", ",
+                 osv_completion_lists[k].name);
+    }
+    return OSV_FAIL(e, OSV_BAD_INPUT, "%s: none of %s has a completion", where, names);
+}
+
 static int read_completions(reader *r, osv_error *e)
 {
-    const char *spelling;
-    size_t count = 0;
-    for (int k = 0; k < OSV_COMPLETION_KINDS; k++)
-        count += json_array_size(osv_datapoint_value(r->json, osv_completion_lists[k].name, &spelling));
+    osv_stage stage = r->options->stage;
+    const json_t *list[OSV_COMPLETION_KINDS];
+    size_t all = 0, count = 0;
+    for (int k = 0; k < OSV_COMPLETION_KINDS; k++) {
+        const char *spelling;
+        list[k] = osv_datapoint_value(r->json, osv_completion_lists[k].name, &spelling);
+        OSV_TRY(check_array(r, list[k], spelling, osv_completion_lists[k].itself, e));
+        all += entries(list[k]);
+    }
+    if (all == 0) return r->options->prompt_alone ? add_prompt(r, e) : no_completions(r->where, e);
+    if (stage == OSV_STAGE_LATE && entries(list[OSV_COMPLETION_MATCH]) == 0 &&
+        all > entries(list[OSV_COMPLETION_ANCHOR]))
+        list[OSV_COMPLETION_MATCH] = json_true();
+    for (int k = 0; k < OSV_COMPLETION_KINDS; k++) count += in_stage(stage, k) ? entries(list[k]) : 0;
     if (count > INT_MAX) return no_memory(r->where, e);
     r->point->completion = calloc(count + 1, sizeof *r->point->completion);
     if (!r->point->completion) return no_memory(r->where, e);
-    for (int k = 0; k < OSV_COMPLETION_KINDS; k++) OSV_TRY(read_list(r, (osv_completion_kind)k, e));
-    if (count == 0 && r->options->prompt_alone) return add_prompt(r, e);
-    if (count == 0)
-        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: neither \"promote\" nor \"suppress\" has a completion",
-                        r->where);
+    for (int k = 0; k < OSV_COMPLETION_KINDS; k++)
+        if (in_stage(stage, k)) OSV_TRY(read_list(r, (osv_completion_kind)k, list[k], e));
     return OSV_OK;
 }
 
@@ -259,6 +301,20 @@ static int add_point(osv_dataset *d, int line, const char *where, osv_error *e)
     return OSV_OK;
 }
 
+static void free_point(osv_datapoint *p)
+{
+    for (int c = 0; c < p->completions; c++) {
+        free(p->completion[c].ids);
+        free(p->completion[c].steer);
+        free(p->completion[c].text);
+    }
+    free(p->completion);
+    free(p->id);
+    free(p->job);
+    free(p->positions);
+    free(p->prompt);
+}
+
 /* The osv_json_line of the file. */
 static int read_line(void *context, json_t *json, int line, const char *where, osv_error *e)
 {
@@ -275,13 +331,22 @@ static int read_line(void *context, json_t *json, int line, const char *where, o
     r.point->chat = r.prompt.chat;
     r.prompt.text = NULL;
     osv_prompt_line_free(&r.prompt);
+    if (!status && r.point->completions == 0) free_point(&r.dataset->point[--r.dataset->count]);
     return status;
+}
+
+static int no_datapoints(const char *path, osv_stage stage, osv_error *e)
+{
+    if (stage == OSV_STAGE_ONLY)
+        return OSV_FAIL(e, OSV_BAD_INPUT, "%s: no datapoints; expected one JSON object a line", path);
+    return OSV_FAIL(e, OSV_BAD_INPUT, "%s: no datapoint has a completion for the %s stage", path,
+                    stage == OSV_STAGE_EARLY ? "early" : "late");
 }
 
 int osv_dataset_read(osv_dataset **out, const char *path, const osv_dataset_options *options, osv_error *e)
 {
     *out = NULL;
-    int count;
+    int lines;
     osv_dataset *d = calloc(1, sizeof *d);
     reader r = {.options = options,
                 .dataset = d,
@@ -290,9 +355,9 @@ int osv_dataset_read(osv_dataset **out, const char *path, const osv_dataset_opti
                          .chat = options->chat,
                          .chat_missing = options->chat_missing,
                          .V = options->V}};
-    int status = d ? osv_json_lines(path, read_line, &r, &count, e) : no_memory(path, e);
-    if (!status && count == 0)
-        status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: no datapoints; expected one JSON object a line", path);
+    int status = d ? osv_json_lines(path, read_line, &r, &lines, e) : no_memory(path, e);
+    if (!status && d->count == 0)
+        status = no_datapoints(path, lines == 0 ? OSV_STAGE_ONLY : options->stage, e);
     if (status)
         osv_dataset_free(d);
     else
@@ -303,19 +368,7 @@ int osv_dataset_read(osv_dataset **out, const char *path, const osv_dataset_opti
 void osv_dataset_free(osv_dataset *d)
 {
     if (!d) return;
-    for (int i = 0; i < d->count; i++) {
-        osv_datapoint *p = &d->point[i];
-        for (int c = 0; c < p->completions; c++) {
-            free(p->completion[c].ids);
-            free(p->completion[c].steer);
-            free(p->completion[c].text);
-        }
-        free(p->completion);
-        free(p->id);
-        free(p->job);
-        free(p->positions);
-        free(p->prompt);
-    }
+    for (int i = 0; i < d->count; i++) free_point(&d->point[i]);
     free(d->point);
     for (int i = 0; i < d->warnings; i++) free(d->warning[i]);
     free(d->warning);

@@ -19,10 +19,12 @@ typedef enum { OSV_BOUNDARY_AUTO, OSV_BOUNDARY_JOINT, OSV_BOUNDARY_APART } osv_b
 
 typedef struct {
     osv_completion_kind kind;
-    double target;      /* nats; NaN: none given */
-    double weight;      /* in what is optimized; 1 where none is given */
-    int count, prompt;  /* tokens of prompt + completion, tokens of the prompt */
-    int *ids;           /* [count] */
+    double target;     /* nats; NaN: none given */
+    double weight;     /* in what is optimized; 1 where none is given */
+    int count, prompt; /* tokens of prompt + completion, tokens of the prompt */
+    int scored;     /* the first token that is scored: `prompt`, or 1 where an anchor is the prompt itself */
+    bool unwritten; /* a teacher is to write it: zeros stand for its tokens, as many as there may be */
+    int *ids;       /* [count] */
     signed char *steer; /* [count] +1, -1 or 0 */
     char *text;         /* the completion as given, or decoded; NULL without a tokenizer */
 } osv_completion;
@@ -47,6 +49,13 @@ typedef struct {
                        them */
 } osv_dataset;
 
+/* Reentrant steering trains on one file twice. */
+typedef enum {
+    OSV_STAGE_ONLY,  /* all that is wanted */
+    OSV_STAGE_EARLY, /* all but matches and anchors */
+    OSV_STAGE_LATE, /* these alone; a datapoint with other completions has "match": true if it has no match */
+} osv_stage;
+
 typedef struct {
     const osv_tokenizer *tokenizer; /* NULL: the model directory has none, ids only */
     const char *tokenizer_missing;  /* why there is none, for the message when text is met */
@@ -56,11 +65,20 @@ typedef struct {
     int positions;                  /* longest prompt + completion */
     const char *default_positions;  /* --positions, e.g. "all" */
     osv_boundary boundary;
+    int match_tokens;  /* that a teacher writes where "match" is true; 0: not given */
     bool prompt_alone; /* a prompt with nothing behind it is a datapoint: one completion of no tokens */
+    osv_stage stage;
 } osv_dataset_options;
 
 int osv_dataset_read(osv_dataset **out, const char *path, const osv_dataset_options *options, osv_error *e);
 void osv_dataset_free(osv_dataset *d);
+
+/* Gives a completion of datapoint `p` its tokens, in place of those it has, and lays the mask over them:
+ * prompt [prompt_count] (may be c->ids), then ids [count]. `where` begins messages. */
+int osv_completion_fill(osv_completion *c, const osv_datapoint *p, const int *prompt, int prompt_count,
+                        const int *ids, int count, const char *where, osv_error *e);
+/* Its text from its ids; none without a tokenizer. */
+int osv_completion_show(osv_completion *c, const osv_tokenizer *tokenizer, osv_error *e);
 
 /* Whether `name`, given under `key`, can name a job: it becomes a file name. */
 int osv_job_name_check(const char *name, const char *key, osv_error *e);

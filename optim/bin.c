@@ -6,9 +6,10 @@
 
 #include "engine/bump.h"
 #include "engine/maths.h"
-#include "optim/adam.h"
 #include "optim/objective.h"
 #include "optim/orthogonal.h"
+#include "optim/penalty.h"
+#include "optim/turn.h"
 
 typedef struct {
     int first, count;
@@ -32,12 +33,13 @@ struct osv_bin {
     osv_real *dp;               /* [G, D] */
     osv_real *completion;       /* [C] losses */
     osv_real *norm, *grad_norm; /* [P] */
-    osv_adam_params *params;    /* [P] */
     double *direction;          /* [directions, D] that vectors stay orthogonal to, job by job */
+    osv_turn turn;
     osv_objective objective;
+    osv_penalties penalties;
 
     /* host, one set for even and one for odd iterations: the device may be an iteration ahead */
-    osv_adam_params *host_params[2];
+    osv_turn host_turn[2];
     osv_real *host_completion[2], *host_norm[2], *host_grad_norm[2];
     osv_graph *graph[2];
     bool recorded;
@@ -105,9 +107,11 @@ static void lay_out(osv_bin *b, osv_bump *memory)
     b->completion = osv_take(memory, C, sizeof *b->completion);
     b->norm = osv_take(memory, P, sizeof *b->norm);
     b->grad_norm = osv_take(memory, P, sizeof *b->grad_norm);
-    b->params = osv_take(memory, P, sizeof *b->params);
     b->direction = osv_take(memory, directions_of(b) * D, sizeof *b->direction);
+    osv_turn_place(&b->turn, memory, b->batch);
     osv_objective_place(&b->objective, memory, b->batch, b->t->job, b->job, b->J);
+    b->objective.weight = b->turn.weight;
+    osv_penalties_place(&b->penalties, memory, b->batch, b->t->job, b->job, b->J);
 }
 
 size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, const int *job, int J, int recompute)
@@ -127,11 +131,12 @@ static int alloc_host(osv_bin *b)
     b->directions = calloc(P, sizeof *b->directions);
     if (!b->directions) return OSV_FAIL(b->t->ops->error, OSV_DEVICE, "out of memory");
     for (int k = 0; k < 2; k++) {
-        b->host_params[k] = calloc(P, sizeof *b->host_params[k]);
+        osv_bump turn = {.memory = calloc(b->turn.bytes, 1)};
+        osv_turn_place(&b->host_turn[k], &turn, b->batch);
         b->host_completion[k] = calloc(C, sizeof(osv_real));
         b->host_norm[k] = calloc(P, sizeof(osv_real));
         b->host_grad_norm[k] = calloc(P, sizeof(osv_real));
-        if (!b->host_params[k] || !b->host_completion[k] || !b->host_norm[k] || !b->host_grad_norm[k])
+        if (!b->host_turn[k].params || !b->host_completion[k] || !b->host_norm[k] || !b->host_grad_norm[k])
             return OSV_FAIL(b->t->ops->error, OSV_DEVICE, "out of memory");
     }
     return OSV_OK;
@@ -186,7 +191,7 @@ static void release(osv_bin *b)
     osv_ops *o = b->t->ops;
     for (int k = 0; k < 2; k++) {
         if (b->graph[k]) o->graph_free(o, b->graph[k]);
-        free(b->host_params[k]);
+        free(b->host_turn[k].params);
         free(b->host_completion[k]);
         free(b->host_norm[k]);
         free(b->host_grad_norm[k]);
@@ -210,12 +215,13 @@ static void iterate(osv_bin *b, int parity)
     int P = b->batch->P;
     size_t C = (size_t)b->C, all = (size_t)P * (size_t)b->D;
 
-    OP(copy, b->params, b->host_params[parity], (size_t)P * sizeof *b->params, OSV_TO_DEVICE);
+    OP(copy, b->turn.params, b->host_turn[parity].params, b->turn.bytes, OSV_TO_DEVICE);
     if (!b->t->on.cache_prefix) osv_prefix(b->step);
     osv_forward(b->step, b->p);
     OP(objective, b->step->buffer.w, b->completion, b->step->buffer.loss, &b->objective,
        osv_losses_of(&b->batch->live));
     osv_backward(b->step, b->p, b->dp);
+    osv_penalties_run(&b->penalties, o, b->dp, b->p, b->D);
     OP(norm, b->norm, b->p, b->D, P);
     OP(norm, b->grad_norm, b->dp, b->D, P);
     OP(copy, b->host_completion[parity], b->completion, C * sizeof(osv_real), OSV_TO_HOST);
@@ -223,7 +229,7 @@ static void iterate(osv_bin *b, int parity)
     OP(copy, b->host_grad_norm[parity], b->grad_norm, (size_t)P * sizeof(osv_real), OSV_TO_HOST);
     for (int h = OSV_HISTORY - 1; h > 0; h--)
         OP(copy, b->p + (size_t)h * all, b->p + (size_t)(h - 1) * all, all * sizeof(osv_real), OSV_ON_DEVICE);
-    OP(adam, b->p, b->m, b->s, b->dp, b->direction, b->params, b->D, P);
+    OP(adam, b->p, b->m, b->s, b->dp, b->direction, b->turn.params, b->D, P);
 }
 
 void osv_bin_submit(osv_bin *b, bool op_by_op)
@@ -231,17 +237,14 @@ void osv_bin_submit(osv_bin *b, bool op_by_op)
     osv_ops *o = b->t->ops;
     int parity = b->submitted++ % 2;
     for (int i = 0; i < b->J; i++) {
-        osv_job_state *state = b->state[i];
-        const osv_job *job = &b->t->job[b->job[i]];
-        bool rests = state->stopped != OSV_RUNNING;
-        osv_adam_params *params = b->host_params[parity] + b->batch->job_param[i];
-        const span *directions = b->directions + b->batch->job_param[i];
-        state->steps++;
-        for (int row = 0; row < osv_job_rows(job); row++) {
-            params[row] = osv_adam_step(job, row, state->steps, rests);
-            params[row].direction = directions[row].first;
-            params[row].directions = directions[row].count;
-        }
+        osv_turn_fill(&b->host_turn[parity], &b->t->job[b->job[i]], b->state[i], b->batch->job_param[i],
+                      b->first[i]);
+        b->state[i]->steps++;
+    }
+    for (int row = 0; row < b->batch->P; row++) {
+        osv_adam_params *params = &b->host_turn[parity].params[row];
+        params->direction = b->directions[row].first;
+        params->directions = b->directions[row].count;
     }
     b->recorded = !op_by_op && (b->graph[parity] || o->graph_begin(o));
     if (!b->graph[parity] || op_by_op) iterate(b, parity);

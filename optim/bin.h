@@ -35,8 +35,8 @@ void osv_bin_vector(osv_bin *b, int i, int ago, osv_real *out);
 int osv_bin_rows(const osv_bin *b, int i);
 int osv_bin_all_rows(const osv_bin *b);
 
-/* Bytes of memory that a bin of the jobs job[0 .. J) with this batch allocates, in one piece for the step and
- * one for itself. Pure. */
+/* Bytes of memory that a bin of the jobs job[0 .. J), with this batch, allocates, in one piece for the step
+ * and one for itself. Pure. */
 size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, const int *job, int J, int recompute);
 
 /* The sequences of some jobs in one array, renumbered; also for osv_evaluate. *batch is made from them. */

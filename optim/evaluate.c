@@ -6,16 +6,23 @@
 #include "optim/bin.h"
 #include "optim/pack.h"
 
-/* ln P of the completions of the jobs job[0 .. J), which are evaluated together. */
-static int evaluate_bin(const osv_training *t, const int *job, int J, const osv_real *const *vector,
-                        double *logprob)
+typedef struct {
+    const osv_training *t;
+    const osv_real *const *vector;
+    double *logprob; /* of the next bin's jobs */
+} evaluation;
+
+/* The jobs job[0 .. size->jobs), together. */
+static int evaluate_bin(void *context, const int *job, const osv_bin_size *size)
 {
+    evaluation *e = context;
+    const osv_training *t = e->t;
     osv_ops *o = t->ops;
     osv_batch *batch = NULL;
     osv_step *step = NULL;
     osv_real *loss = NULL, *p = NULL;
     size_t D = (size_t)t->model->config.D, bytes = D * sizeof(osv_real);
-    int status = osv_bin_batch(&batch, t, job, J, true);
+    int J = size->jobs, status = osv_bin_batch(&batch, t, job, J, true);
     if (status) goto done;
     osv_switches on = t->on;
     on.recompute = batch->N; /* nothing is kept for a reverse pass */
@@ -27,9 +34,9 @@ static int evaluate_bin(const osv_training *t, const int *job, int J, const osv_
     if ((status = osv_ops_status(o))) goto done;
 
     o->zero(o, p, (size_t)batch->P * bytes);
-    for (int i = 0; vector && i < J; i++)
-        if (vector[job[i]])
-            o->copy(o, p + (size_t)batch->job_param[i] * D, vector[job[i]],
+    for (int i = 0; e->vector && i < J; i++)
+        if (e->vector[job[i]])
+            o->copy(o, p + (size_t)batch->job_param[i] * D, e->vector[job[i]],
                     (size_t)osv_job_rows(&t->job[job[i]]) * bytes, OSV_TO_DEVICE);
     osv_prefix(step);
     osv_forward(step, p);
@@ -38,9 +45,10 @@ static int evaluate_bin(const osv_training *t, const int *job, int J, const osv_
     if ((status = osv_ops_status(o))) goto done;
     for (int i = 0, c = 0; i < J; i++)
         for (int k = 0; k < t->job[job[i]].completions; k++, c++) {
-            logprob[c] = t->job[job[i]].sequence[k].target_layer > 0 ? NAN : 0;
+            double *logprob = e->logprob++;
+            *logprob = t->job[job[i]].sequence[k].target_layer > 0 ? NAN : 0;
             for (int s = batch->completion_first[c]; s < batch->completion_first[c + 1]; s++)
-                logprob[c] -= (double)loss[batch->completion_score[s]];
+                *logprob -= (double)loss[batch->completion_score[s]];
         }
 done:
     if (p) o->free(o, p);
@@ -52,17 +60,5 @@ done:
 
 int osv_evaluate(const osv_training *t, const osv_real *const *vector, double *logprob)
 {
-    int *all = malloc(2 * (size_t)t->jobs * sizeof *all + 1), *job = all + t->jobs;
-    if (!all) return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
-    for (int j = 0; j < t->jobs; j++) all[j] = j;
-    int status = OSV_OK;
-    for (int first = 0, J; first < t->jobs && !status; first += J) {
-        osv_bin_size size;
-        J = 0;
-        status = osv_pack_fill(&size, t, job, &J, all + first, t->jobs - first);
-        if (!status) status = evaluate_bin(t, job, J, vector, logprob);
-        for (int i = 0; i < J && !status; i++) logprob += t->job[job[i]].completions;
-    }
-    free(all);
-    return status;
+    return osv_pack_each(t, evaluate_bin, &(evaluation){t, vector, logprob});
 }

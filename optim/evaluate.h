@@ -4,9 +4,10 @@
 
 #include "optim/train.h"
 
-/* logprob: ln P(completion | prompt) at each job's coldness, for all completions job by job; NaN of those of
- * which no token is scored. vector [jobs]:
- * each [D] on the host, or NULL: not steered. The whole table may be NULL: no job is steered. */
+/* logprob: ln P(completion | prompt) at each job's coldness, for all completions job by job; of those that
+ * match distributions minus the divergence from them, in nats, summed over the tokens; NaN of those of which
+ * no token is scored. vector [jobs]: each [D] on the host, or NULL: not steered. The whole table may be NULL:
+ * no job is steered. */
 int osv_evaluate(const osv_training *t, const osv_real *const *vector, double *logprob);
 
 #endif

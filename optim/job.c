@@ -5,7 +5,7 @@
 #include "kernels/form.h"
 #include "optim/random.h"
 
-const osv_goal osv_goal_plain = {.target = NAN, .weight = 1, .partner = -1};
+const osv_goal osv_goal_plain = {.target = NAN, .weight = 1, .bound = NAN, .partner = -1};
 
 osv_job_options osv_job_defaults(void)
 {
@@ -28,6 +28,11 @@ osv_job_options osv_job_defaults(void)
         .plateau_eps = 1e-6,
         .plateau_iters = 1,
     };
+}
+
+const char *osv_job_draws(const osv_job *job)
+{
+    return job->start ? job->start : job->name;
 }
 
 int osv_job_vectors(const osv_job *job)
@@ -60,7 +65,7 @@ osv_row_role osv_job_role(const osv_job *job, int row)
 void osv_job_start(osv_real *rows, const osv_job *job, int D)
 {
     const osv_job_options *o = &job->options;
-    const char *name = job->start ? job->start : job->name;
+    const char *name = osv_job_draws(job);
     for (int r = 0; r < osv_job_rows(job); r++) {
         osv_row_role role = osv_job_role(job, r);
         osv_real *row = rows + (size_t)r * (size_t)D;

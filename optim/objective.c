@@ -3,18 +3,28 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "optim/random.h"
+
 osv_terms osv_terms_of(const osv_job *job, int c)
 {
     const osv_job_options *o = &job->options;
     const osv_sequence *s = &job->sequence[c];
     osv_goal g = osv_job_goal(job, c);
-    bool mean = o->length_norm || s->target_layer > 0;
+    bool mean = o->length_norm || g.mean || s->target_layer > 0;
     return (osv_terms){.scale = mean ? 1.0 / osv_sequence_losses(s) : 1,
                        .weight = g.weight,
-                       .target = o->satisfice ? osv_job_target(job, c) : NAN,
+                       .target = o->satisfice && !g.aside ? osv_job_target(job, c) : NAN,
                        .partner = g.partner,
                        .beta = g.beta,
                        .reference = g.reference};
+}
+
+double osv_weight_of(const osv_job *job, int c, int steps)
+{
+    osv_goal g = osv_job_goal(job, c);
+    if (g.sign == 0) return g.weight;
+    int drawn = osv_random_sign(job->options.seed, osv_job_draws(job), (unsigned)steps);
+    return drawn == g.sign ? 2 * g.weight : 0;
 }
 
 enum { ARRAYS = 5 }; /* of numbers: scale, weight, target, beta, reference */

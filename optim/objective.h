@@ -15,6 +15,9 @@ typedef struct {
 
 osv_terms osv_terms_of(const osv_job *job, int completion);
 
+/* Its weight in the step that follows `steps` others: osv_terms.weight, but of goals with a sign. */
+double osv_weight_of(const osv_job *job, int completion, int steps);
+
 /* Takes memory for the objective of a batch of the jobs all[job[0]] .. all[job[J - 1]] (job NULL: all[0] ..
  * all[J - 1]), and uploads it where the bump has ops; then waits. */
 void osv_objective_place(osv_objective *out, osv_bump *memory, const osv_batch *batch, const osv_job *all,

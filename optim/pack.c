@@ -1,5 +1,6 @@
 #include "optim/pack.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "optim/bin.h"
@@ -114,4 +115,38 @@ int osv_pack_fill(osv_bin_size *size, const osv_training *t, int *job, int *jobs
         "job \"%s\" needs %.1f MB of memory beside the weights, and %.1f MB are left for it: give "
         "more (--memory), shorten its prompts, or split its datapoints over several jobs",
         t->job[queue[0]].name, (double)size->bytes / 1e6, (double)t->memory / 1e6);
+}
+
+int osv_pack_each(const osv_training *t, int (*f)(void *context, const int *job, const osv_bin_size *size),
+                  void *context)
+{
+    int *all = calloc(2 * (size_t)t->jobs + 1, sizeof *all), *job = all + t->jobs;
+    int status = all ? OSV_OK : OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
+    for (int j = 0; !status && j < t->jobs; j++) all[j] = j;
+    for (int first = 0, J; !status && first < t->jobs; first += J) {
+        osv_bin_size size;
+        J = 0;
+        status = osv_pack_fill(&size, t, job, &J, all + first, t->jobs - first);
+        if (!status) status = f(context, job, &size);
+    }
+    free(all);
+    return status;
+}
+
+int osv_pack_each_ready(const osv_training *t,
+                        int (*f)(void *context, const int *job, const osv_bin_size *size), void *context)
+{
+    int *queue = calloc(2 * (size_t)t->jobs + 1, sizeof *queue), *job = queue + t->jobs;
+    osv_job_stage *stage = calloc((size_t)t->jobs + 1, sizeof *stage);
+    int status = queue && stage ? OSV_OK : OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
+    for (int ready; !status && (ready = osv_pack_ready(queue, t->job, stage, t->jobs)) > 0;) {
+        osv_bin_size size;
+        int J = 0;
+        status = osv_pack_fill(&size, t, job, &J, queue, ready);
+        if (!status) status = f(context, job, &size);
+        for (int i = 0; i < J; i++) stage[job[i]] = OSV_JOB_ENDED;
+    }
+    free(queue);
+    free(stage);
+    return status;
 }

@@ -19,9 +19,10 @@ typedef struct {
 
 #define OF_STATE(name) offsetof(osv_job_state, name)
 static const field state_ints[] = {
-    {"bin.steps", OF_STATE(steps)},           {"bin.met", OF_STATE(stop.met)},
-    {"bin.flat", OF_STATE(stop.flat)},        {"bin.stopped", OF_STATE(stopped)},
-    {"bin.stopped_at", OF_STATE(stopped_at)}, {"bin.iter", OF_STATE(iter)},
+    {"bin.steps", OF_STATE(steps)},     {"bin.met", OF_STATE(stop.met)},
+    {"bin.flat", OF_STATE(stop.flat)},  {"bin.late", OF_STATE(stop.late)},
+    {"bin.stopped", OF_STATE(stopped)}, {"bin.stopped_at", OF_STATE(stopped_at)},
+    {"bin.iter", OF_STATE(iter)},
 };
 static const field state_numbers[] = {
     {"bin.last", OF_STATE(stop.last)}, {"bin.loss", OF_STATE(loss)}, {"bin.norm", OF_STATE(norm)}};

@@ -7,6 +7,7 @@
 typedef struct {
     int met;     /* consecutive measurements that met the target */
     int flat;    /* consecutive changes below plateau_eps */
+    int late;    /* OSV_PARITY_STEP_AFTER_TARGET: the measurement before met the target */
     double last; /* loss of the measurement before */
 } osv_stop_state;
 

@@ -64,6 +64,7 @@ static void make_problem(problem *p, int N, int V, unsigned seed)
         job->options.init_norm = 0.5 + below(&s, 3);
         job->options.max_norm = below(&s, 2) ? 2 : -1;
         job->options.target_loss = below(&s, 3) == 0 ? 8 : NAN;
+        job->options.l1 = 0.05 * below(&s, 2);
         for (int c = 0; c < job->completions; c++) make_completion(p, j, c, V, &s);
     }
 }

@@ -42,6 +42,8 @@ eps 1 1e-3
 suppress-loss 3 one-minus negated
 length-norm 3
 satisfice 2
+l1 2 0.1
+group-sparsity 1 0.5
 target-loss 3 2 20
 target-rule 2 sum each
 target-iters 1 2

@@ -217,9 +217,10 @@ static const struct {
     {PROMPT("\"hello\""),
      "\"prompt\" is text, but there is no tokenizer (model/tokenizer.json: no such file)"},
 
-    {"{\"prompt\": {\"ids\": [1]}}", "neither \"promote\" nor \"suppress\" has a completion"},
-    {PROMOTE("[]"), "neither \"promote\" nor \"suppress\" has a completion"},
-    {PROMOTE("null"), "neither \"promote\" nor \"suppress\" has a completion"},
+    {"{\"prompt\": {\"ids\": [1]}}",
+     "none of \"promote\", \"suppress\", \"match\", \"anchor\" has a completion"},
+    {PROMOTE("[]"), "none of \"promote\", \"suppress\", \"match\", \"anchor\" has a completion"},
+    {PROMOTE("null"), "none of \"promote\", \"suppress\", \"match\", \"anchor\" has a completion"},
     {PROMOTE("\"hi\""), "\"promote\" must be an array, not \"hi\""},
     {PROMOTE("{\"ids\": [3]}"), "\"promote\" must be an array"},
     {PROMOTE("[\"hi\"]"), "\"promote\"[0] is text, but there is no tokenizer"},

@@ -107,7 +107,7 @@ static void read_options(osv_job_options *o, const golden_model *g, const json_t
     o->adam_eps = golden_number(golden_case, "adam_eps");
     o->schedule = (osv_lr_schedule)index_of(text(golden_case, "schedule"), schedules);
     o->warmup = (int)golden_number(golden_case, "warmup");
-    o->max_iters = (int)golden_number(golden_case, "steps");
+    o->max_iters = (int)golden_number(golden_case, "max_iters");
     o->coldness = golden_number(golden_case, "coldness");
     o->eps = golden_number(golden_case, "eps");
     o->power = number_or(golden_case, "power", o->power);

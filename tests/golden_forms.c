@@ -32,15 +32,6 @@ static const struct {
              {"melbo", "gemma2-tiny", 9}};
 enum { LISTS = sizeof lists / sizeof *lists };
 
-/* An f32 filling and a list, as one number: Criterion's parameters are bytes. */
-static struct criterion_test_params fillings_by_lists(void)
-{
-    int *number = cr_malloc((size_t)op_fillings_here() * LISTS * sizeof *number), n = 0;
-    for (int i = 0; i < op_fillings_here() * LISTS; i++)
-        if (op_fillings[i / LISTS].dtype == OSV_DTYPE_F32) number[n++] = i;
-    return cr_make_param_array(int, number, (size_t)n, NULL);
-}
-
 /* ---- at the start parameters ---- */
 
 typedef struct {
@@ -136,7 +127,7 @@ static void check_trace(golden_model *g, const char *who, const json_t *golden, 
 
 ParameterizedTestParameters(golden_forms, cases)
 {
-    return fillings_by_lists();
+    return op_filling_numbers_f32(LISTS);
 }
 
 ParameterizedTest(const int *number, golden_forms, cases, .timeout = 600)

@@ -554,6 +554,38 @@ Test(gradient, apply)
     each_case(op_vector_cases, &op_apply_dp, apply_test);
 }
 
+/* ---- penalty ---- */
+
+/* What the jobs of an op_penalty call cost together. */
+static double penalty_value(void *context)
+{
+    forward *f = context;
+    const penalty_shape *s = f->c->shape;
+    op_call c = *f->c;
+    double sum = 0;
+    op_call_run(&c);
+    for (int j = 0; j < s->J; j++) sum += op_at(&c, PENALTY_COST)[j];
+    return sum;
+}
+
+static void penalty_test(op_call *c, const char *text)
+{
+    const penalty_shape *s = c->shape;
+    size_t n = op_count(c, PENALTY_P);
+    osv_real *dp = op_read(c, PENALTY_DP);
+    forward f = {.c = c};
+    for (size_t i = 0; i < n; i++) dp[i] -= initial(c, PENALTY_DP)[i]; /* it adds */
+    function g = {penalty_value, &f, {{op_at(c, PENALTY_P), dp, n}}, 1, "penalty", text};
+    if (!s->zero) check(&g);
+    for (size_t i = 0; s->zero && i < n; i++) cr_expect_eq(dp[i], 0, "%s: a gradient at 0", text);
+    free(dp);
+}
+
+Test(gradient, penalty)
+{
+    each_case(op_vector_cases, &op_penalty, penalty_test);
+}
+
 /* ---- a gradient written over an input is the same gradient ---- */
 
 static void in_place_test(op_call *c, const char *text)

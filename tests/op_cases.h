@@ -182,6 +182,14 @@ typedef struct {
 } adam_shape;
 extern const op_kind op_adam, op_norm;
 
+typedef struct {
+    int J, D, blocks, rank; /* at most: jobs have 1 .. blocks blocks, every other one no map */
+    double l1, group, norm;
+    bool zero; /* all parameters */
+} penalty_shape;
+extern const op_kind op_penalty;
+enum { PENALTY_DP, PENALTY_COST, PENALTY_P, PENALTY_GRAM };
+
 /* ---- memory ---- */
 
 typedef struct {

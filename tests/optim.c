@@ -116,6 +116,35 @@ Test(optim, target_each_and_consecutive_iterations)
     cr_assert_eq(osv_stop_check(&s, &job, 3, 1.1001, met, false), OSV_STOP_TARGET);
 }
 
+Test(optim, parity_goes_on_for_a_step_after_the_target)
+{
+    osv_job job = {.options = osv_job_defaults(), .completions = 1};
+    job.options.target_loss = 1;
+    job.options.max_iters = 3;
+    job.options.parity = OSV_PARITY_STEP_AFTER_TARGET | OSV_PARITY_EXTRA_STEP;
+    osv_stop_state s = {0};
+    const double loss = 0; /* of the completion; the sum is what counts */
+    cr_assert_eq(osv_stop_check(&s, &job, 0, 2, &loss, false), OSV_RUNNING);
+    cr_assert_eq(osv_stop_check(&s, &job, 1, 0.9, &loss, false), OSV_RUNNING);
+    cr_assert_eq(osv_stop_check(&s, &job, 2, 1.5, &loss, false), OSV_STOP_TARGET);
+    s = (osv_stop_state){0};
+    cr_assert_eq(osv_stop_check(&s, &job, 2, 1.5, &loss, false), OSV_RUNNING);
+    cr_assert_eq(osv_stop_check(&s, &job, 3, 1.4, &loss, false), OSV_RUNNING);
+    cr_assert_eq(osv_stop_check(&s, &job, 4, 0.9, &loss, false), OSV_STOP_MAX_ITERS);
+}
+
+Test(optim, parity_counts_small_changes_in_all)
+{
+    osv_job job = {.options = osv_job_defaults(), .completions = 0};
+    job.options.plateau_eps = 0.1;
+    job.options.plateau_iters = 2;
+    job.options.parity = OSV_PARITY_PLATEAU_TOTAL;
+    osv_stop_state s = {0};
+    const double loss[] = {5, 4.95, 4, 3.95};
+    for (int i = 0; i < 3; i++) cr_assert_eq(osv_stop_check(&s, &job, i, loss[i], loss, false), OSV_RUNNING);
+    cr_assert_eq(osv_stop_check(&s, &job, 3, loss[3], loss, false), OSV_STOP_PLATEAU);
+}
+
 Test(optim, plateau_counter_starts_again)
 {
     osv_job job = {.options = osv_job_defaults(), .completions = 0};
@@ -132,7 +161,7 @@ Test(optim, plateau_counter_starts_again)
 enum { JOBS = 5, STEPS = 12, D = 24 };
 
 typedef struct {
-    double loss[JOBS][STEPS + 1];
+    double loss[JOBS][STEPS + 1], grad_norm[JOBS][STEPS + 1];
     int lines[JOBS], final_iter[JOBS], nan_iter[JOBS];
     double final_loss[JOBS];
     osv_stop stopped[JOBS];
@@ -150,6 +179,7 @@ static int on_report(void *context, const osv_report *r, osv_error *e)
     (void)e;
     if (r->stopped == OSV_RUNNING) {
         cr_assert_eq(r->iter, x->lines[j]);
+        x->grad_norm[j][x->lines[j]] = r->grad_norm;
         x->loss[j][x->lines[j]++] = r->loss;
         if (r->iter == x->interrupt_at) x->interrupted = 1;
     } else {
@@ -268,6 +298,76 @@ Test(optim, a_target_keeps_the_vector_that_met_it)
     all = (record){.only = 0, .interrupt_at = -1};
     cr_assert_eq(train(&t, x.job, 1, &all, &e), 0);
     cr_assert_arr_eq(all.vector[0], stopped.vector[0], sizeof all.vector[0]);
+    toy_free(&t);
+}
+
+/* Penalties so large that they are all of the gradient: |W sign(v)| is W sqrt(D), and |v / |v|| is 1 for each
+ * block. The loss tells nothing of them. */
+Test(optim, penalties_are_optimized_but_not_reported)
+{
+    toy t = toy_make(TOY_LLAMA, 3, 9);
+    static jobs x;
+    osv_error e = {0};
+    static const int later[] = {1, 2};
+    const double W = 1e9;
+    make_jobs(&x);
+    static record plain, penalized;
+    x.job[1] = x.job[0];
+    x.job[1].name = "b";
+    x.job[1].layer = 0;
+    x.job[1].laters = 2;
+    x.job[1].later = later;
+    x.job[1].apart = true;
+    plain = (record){.only = -1, .interrupt_at = -1};
+    cr_assert_eq(train(&t, x.job, 2, &plain, &e), 0, "%s", e.text);
+    x.job[0].options.l1 = x.job[1].options.group_sparsity = W;
+    penalized = (record){.only = -1, .interrupt_at = -1};
+    cr_assert_eq(train(&t, x.job, 2, &penalized, &e), 0, "%s", e.text);
+    for (int j = 0; j < 2; j++) {
+        double expected = j == 0 ? W * sqrt(D) : W * sqrt(3);
+        cr_expect_eq(plain.loss[j][0], penalized.loss[j][0]);
+        cr_expect(fabs(penalized.grad_norm[j][0] - expected) <= 1e-6 * expected, "job %d: %.9g, not %.9g", j,
+                  penalized.grad_norm[j][0], expected);
+        cr_expect_gt(fabs(plain.final_loss[j] - penalized.final_loss[j]), 1e-3);
+    }
+    toy_free(&t);
+}
+
+/* Of two completions that are drawn by sign one takes part in each step, with twice its weight. A step is too
+ * short to change anything. */
+Test(optim, drawn_completions_take_turns)
+{
+    toy t = toy_make(TOY_LLAMA, 3, 9);
+    static jobs x;
+    osv_error e = {0};
+    static record drawn, alone;
+    osv_goal goals[] = {osv_goal_plain, osv_goal_plain};
+    double length[2];
+    int seen[2] = {0};
+    make_jobs(&x);
+    x.job[0].options.lr = 1e-30;
+    x.job[0].options.plateau_iters = 0;
+    x.job[0].goal = goals;
+    for (int c = 0; c < 2; c++) {
+        goals[c].weight = 0.5;
+        goals[1 - c].weight = 0;
+        alone = (record){.only = 0, .interrupt_at = -1};
+        cr_assert_eq(train(&t, x.job, 1, &alone, &e), 0, "%s", e.text);
+        length[c] = alone.grad_norm[0][0];
+    }
+    cr_assert_gt(fabs(length[0] - length[1]), 1e-3 * length[0]);
+    goals[0].sign = 1;
+    goals[1].sign = -1;
+    goals[0].weight = goals[1].weight = 0.5;
+    drawn = (record){.only = 0, .interrupt_at = -1};
+    cr_assert_eq(train(&t, x.job, 1, &drawn, &e), 0, "%s", e.text);
+    for (int i = 0; i < STEPS; i++) {
+        int c = osv_random_sign(0, "a", (unsigned)i) < 0;
+        seen[c]++;
+        cr_expect(fabs(drawn.grad_norm[0][i] - 2 * length[c]) <= 1e-12 * length[c], "step %d", i);
+        cr_expect_eq(drawn.loss[0][i], alone.loss[0][i], "the loss has both");
+    }
+    cr_expect(seen[0] > 1 && seen[1] > 1);
     toy_free(&t);
 }
 

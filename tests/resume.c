@@ -117,6 +117,7 @@ static int on_save(void *context, const osv_training_state *state, osv_error *e)
  * vector overflows. */
 static void make_jobs(subject *s)
 {
+    static osv_goal drawn[MOST_COMPLETIONS];
     static const signed char steer[IDS] = {0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     static const char *const name[JOBS] = {"a", "b", "c", "d", "e", "f", "g",
                                            "h", "i", "j", "k", "l", "m", "n"};
@@ -143,6 +144,12 @@ static void make_jobs(subject *s)
     s->job[4].options.target_iters = 4;
     s->job[5].options.plateau_eps = 1000;
     s->job[5].options.plateau_iters = 5;
+    for (int c = 0; c < MOST_COMPLETIONS; c++) {
+        drawn[c] = osv_goal_plain;
+        drawn[c].sign = c % 2 ? -1 : 1;
+    }
+    s->job[11].goal = drawn;
+    s->job[6].options.l1 = 0.02;
     s->job[8].options.max_norm = 1.2;
     /* 1, then 3, then 10: orthogonal to each other, while others come and go */
     static const int chain[] = {1, 3};

@@ -367,7 +367,7 @@ data 'empty file' 'bad.jsonl: no datapoints' ''
 data 'JSON error' 'bad.jsonl:2:' "$good\n{\"prompt\": }\n"
 data 'unknown key' 'bad.jsonl:1: unknown key "promot"' '{"prompt": {"ids": [1]}, "promot": []}'
 data 'no prompt' '"prompt" is missing' '{"promote": [{"ids": [1]}]}'
-data 'nothing to train' 'neither "promote" nor "suppress"' '{"prompt": {"ids": [1]}, "promote": []}'
+data 'nothing to train' 'none of "promote", "suppress", ' '{"prompt": {"ids": [1]}, "promote": []}'
 data 'job with a slash' '"job" "../x" has a slash' '{"job": "../x", "prompt": {"ids": [1]}, "promote": [{"ids": [1]}]}'
 data 'id out of range' 'id 317 at index 1 is not an integer from 0 to 316' '{"prompt": {"ids": [1, 317]}, "promote": [{"ids": [1]}]}'
 data 'empty completion' '"promote"[0] tokenizes to nothing' '{"prompt": {"ids": [1]}, "promote": [{"ids": []}]}'

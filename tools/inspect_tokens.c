@@ -6,7 +6,6 @@
 #include "optim/bin.h"
 #include "tools/program.h"
 #include "tools/text.h"
-#include "tools/train_bins.h"
 
 enum { NAME_ROOM = 512, PIECE_CHARACTERS = 60 };
 
@@ -215,5 +214,5 @@ static int show_bin(void *context, const int *job, const osv_bin_size *size)
 int inspect_tokens(const inspect_jobs *j, const inspect_options *o, osv_error *e)
 {
     view v = {.j = j, .o = o, .error = e, .color = osv_program_color()};
-    return train_bins_each(&j->training, show_bin, &v);
+    return osv_pack_each(&j->training, show_bin, &v);
 }

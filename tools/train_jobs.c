@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/text.h"
 #include "tools/train_names.h"
 
 /* A target that nothing would read is a mistake on the command line, as is satisficing towards nothing. */
@@ -17,6 +18,7 @@ static int check_targets(const osv_dataset *data, const train_line *line, osv_er
         const osv_datapoint *p = &data->point[i];
         if (line->job && strcmp(line->job, p->job) != 0) continue;
         for (int c = 0; c < p->completions; c++) {
+            if (p->completion[c].kind == OSV_COMPLETION_ANCHOR) continue; /* it has no part in the loss */
             bool own = !isnan(p->completion[c].target);
             if (o->job.satisfice && !own && !have_target)
                 return OSV_FAIL(
@@ -42,27 +44,29 @@ static int check_targets(const osv_dataset *data, const train_line *line, osv_er
     return OSV_OK;
 }
 
-/* Without completions only --melbo has something to do, and it has nothing to suppress. */
+/* Without completions only --melbo has something to do, and it takes nothing but text to go on with. */
 static int check_completions(const osv_dataset *data, const train_line *line, osv_error *e)
 {
     const train_options *o = &line->options;
+    bool scores = false;
     for (int i = 0; i < data->count; i++) {
         const osv_datapoint *p = &data->point[i];
         if (line->job && strcmp(line->job, p->job) != 0) continue;
         for (int c = 0; c < p->completions; c++) {
             const osv_completion *one = &p->completion[c];
+            scores |= one->kind == OSV_COMPLETION_ANCHOR;
             if (!o->melbo && one->count == one->prompt)
-                return OSV_FAIL(e, OSV_USAGE,
-                                "%s:%d: neither \"promote\" nor \"suppress\" has a completion, which only "
-                                "--melbo can do without",
+                return OSV_FAIL(e, OSV_USAGE, "%s:%d: has no completion, which only --melbo can do without",
                                 o->data, p->line);
-            if (o->melbo && one->kind == OSV_COMPLETION_SUPPRESS)
+            if (o->melbo && (one->kind == OSV_COMPLETION_SUPPRESS || one->kind == OSV_COMPLETION_MATCH))
                 return OSV_FAIL(e, OSV_USAGE,
-                                "%s:%d: --melbo suppresses nothing: it takes prompts, and under \"promote\" "
-                                "what they go on with",
-                                o->data, p->line);
+                                "%s:%d: \"%s\" has no meaning with --melbo, which takes prompts, and under "
+                                "\"promote\" what they go on with",
+                                o->data, p->line, osv_completion_lists[one->kind].name);
         }
     }
+    if (o->melbo && !scores && o->job.coldness != osv_job_defaults().coldness)
+        return OSV_FAIL(e, OSV_USAGE, "--coldness %g with --melbo: that scores no tokens", o->job.coldness);
     return OSV_OK;
 }
 
@@ -157,10 +161,27 @@ static int allocate(train_jobs *t, const grouping *g, osv_error *e)
     return OSV_OK;
 }
 
-static osv_score_kind score_kind(const osv_completion *c, const train_options *o)
+/* Matches and anchors get their distributions later: train_lessons_open. */
+static osv_sequence make_sequence(const osv_completion *c, const train_options *o, int job)
 {
-    if (c->kind == OSV_COMPLETION_PROMOTE) return OSV_PROMOTE;
-    return o->negated ? OSV_NEGATED : OSV_ONE_MINUS;
+    osv_sequence s = {.job = job, .count = c->count, .prompt = c->scored, .ids = c->ids, .steer = c->steer};
+    if (c->kind == OSV_COMPLETION_SUPPRESS) s.kind = o->negated ? OSV_NEGATED : OSV_ONE_MINUS;
+    s.reverse = c->kind == OSV_COMPLETION_MATCH && o->reverse;
+    if (c->kind == OSV_COMPLETION_PROMOTE) s.target_layer = o->melbo;
+    return s;
+}
+
+static osv_goal make_goal(const osv_completion *c, const train_options *o)
+{
+    osv_goal g = osv_goal_plain;
+    g.target = c->target;
+    g.weight = c->weight;
+    if (c->kind == OSV_COMPLETION_ANCHOR) {
+        g.weight *= o->anchor_weight;
+        g.bound = o->anchor_bound;
+        g.mean = g.aside = true;
+    }
+    return g;
 }
 
 /* The i-th job that the line makes of the group. */
@@ -183,17 +204,8 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
         for (int c = 0; c < p->completions; c++, t->completions++) {
             const osv_completion *one = &p->completion[c];
             t->source[t->completions] = (train_source){p, one};
-            osv_goal *goal = &t->goal[t->completions];
-            *goal = osv_goal_plain;
-            goal->target = one->target;
-            goal->weight = one->weight;
-            t->sequence[t->completions] = (osv_sequence){.job = index,
-                                                         .count = one->count,
-                                                         .prompt = one->prompt,
-                                                         .ids = one->ids,
-                                                         .steer = one->steer,
-                                                         .kind = score_kind(one, &o),
-                                                         .target_layer = o.melbo};
+            t->goal[t->completions] = make_goal(one, &o);
+            t->sequence[t->completions] = make_sequence(one, &o, index);
         }
     }
     t->from[index] = t->source + at;
@@ -339,26 +351,41 @@ bool train_job_chat(const train_jobs *t, int job)
     return false;
 }
 
-void train_job_objective(char *text, size_t room, const train_jobs *t, int job)
+/* What is optimized besides, where it is not 0; returns where the text ends. */
+static int add_number(char *text, int used, const char *name, double x)
+{
+    char shown[OSV_NUMBER_ROOM];
+    if (x == 0) return used;
+    return used + snprintf(text + used, (size_t)(TRAIN_OBJECTIVE_ROOM - used), ", %s %s", name,
+                           osv_show_number(shown, x));
+}
+
+const char *train_job_objective(char text[TRAIN_OBJECTIVE_ROOM], const train_jobs *t, int job)
 {
     const osv_job *j = &t->job[job];
-    bool promote = false, suppress = false, negated = false;
-    int melbo = 0;
+    const osv_job_options *o = &j->options;
+    const osv_sequence *of[OSV_COMPLETION_KINDS] = {NULL};
+    int used = 0, melbo = 0;
     for (int c = 0; c < j->completions; c++) {
-        melbo = j->sequence[c].target_layer;
-        promote |= j->sequence[c].kind == OSV_PROMOTE;
-        suppress |= j->sequence[c].kind != OSV_PROMOTE;
-        negated |= j->sequence[c].kind == OSV_NEGATED;
+        of[t->from[job][c].completion->kind] = &j->sequence[c];
+        if (j->sequence[c].target_layer) melbo = j->sequence[c].target_layer;
     }
-    if (melbo) {
-        char power[32] = "";
-        if (j->options.power != 1) snprintf(power, sizeof power, ", power %g", j->options.power);
-        snprintf(text, room, "melbo:%d%s%s", melbo, power, j->options.satisfice ? ", satisfice" : "");
-        return;
+    for (int k = 0; k < OSV_COMPLETION_KINDS; k++) {
+        if (!of[k] || of[k]->target_layer) continue;
+        const char *how = k == OSV_COMPLETION_SUPPRESS
+                              ? of[k]->kind == OSV_NEGATED ? " negated" : " one-minus"
+                          : of[k]->reverse ? " reverse"
+                                           : "";
+        used += snprintf(text + used, (size_t)(TRAIN_OBJECTIVE_ROOM - used), "%s%s%s", used ? " + " : "",
+                         osv_completion_lists[k].name, how);
     }
-    snprintf(text, room, "%s%s%s%s%s", promote ? "promote" : "", promote && suppress ? " + " : "",
-             !suppress ? ""
-             : negated ? "suppress negated"
-                       : "suppress one-minus",
-             j->options.satisfice ? ", satisfice" : "", j->options.length_norm ? ", length-norm" : "");
+    if (melbo)
+        used += snprintf(text + used, (size_t)(TRAIN_OBJECTIVE_ROOM - used), "%smelbo:%d", used ? " + " : "",
+                         melbo);
+    used += snprintf(text + used, (size_t)(TRAIN_OBJECTIVE_ROOM - used), "%s%s",
+                     o->satisfice ? ", satisfice" : "", o->length_norm ? ", length-norm" : "");
+    used = add_number(text, used, "power", melbo && o->power != 1 ? o->power : 0);
+    used = add_number(text, used, "l1", o->l1);
+    add_number(text, used, "group-sparsity", o->group_sparsity);
+    return text;
 }

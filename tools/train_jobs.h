@@ -68,6 +68,7 @@ const char *train_job_positions(const train_jobs *t, int job);
 /* Does any of a job's datapoints have messages? */
 bool train_job_chat(const train_jobs *t, int job);
 /* "promote + suppress one-minus, satisfice" */
-void train_job_objective(char *text, size_t room, const train_jobs *t, int job);
+enum { TRAIN_OBJECTIVE_ROOM = 256 };
+const char *train_job_objective(char text[TRAIN_OBJECTIVE_ROOM], const train_jobs *t, int job);
 
 #endif

@@ -4,8 +4,10 @@
 
 #include "engine/config.h"
 #include "kernels/ops.h"
+#include "loader/datapoints.h"
 #include "optim/job.h"
 #include "tools/options.h"
+#include "tools/steering.h"
 #include "tools/tool_model.h"
 
 enum { TRAIN_MOST_JOBS = 100000 };
@@ -25,23 +27,37 @@ typedef struct {
     bool joint;                /* one job steers at all of `layer`, */
     bool apart;                /* with a vector for each */
     const char *offset;        /* vector file; NULL: not given */
-    bool negated;              /* suppress with +ln(P + eps) instead of -ln(1 - P + eps) */
-    int melbo;                 /* block; 0: not given */
+    const char *parity;        /* NULL: not given */
+    int reentrant;             /* block of the map that is trained first; -1: not given */
+    double early_lr, early_target_loss; /* of it; NaN: not given */
+    int early_max_iters;                /* likewise; -1: not given */
+    osv_stage stage;
+    steering_options teacher; /* of matches: vector and apply */
+    int match_tokens;         /* 0: not given */
+    bool reverse;             /* matches minimize KL(steered || teacher) */
+    double anchor_weight;
+    double anchor_bound; /* NaN: not given */
+    bool negated;        /* suppress with +ln(P + eps) instead of -ln(1 - P + eps) */
+    int melbo;           /* block; 0: not given */
     const char *positions;
     const char *chat;
     int boundary; /* osv_boundary */
     osv_machine machine;
     size_t memory; /* 0: not given */
     int profile;
+    bool scan, scan_positions;
+    double scan_norm; /* of its step, in lengths of the residual stream */
     bool plan, list, json, quiet, help, version;
 
     const char *layer_text, *betas, *apply, *joint_text; /* as given; read into the fields above */
-    int suppress, target_rule, rank, schedule;           /* likewise */
+    int suppress, target_rule, rank, schedule, kl;       /* likewise */
     double clamp;
 } train_options;
 
 extern const osv_option train_option_table[];
 
+/* What osv-train has without any option. */
+int train_options_default(train_options *o, osv_error *e);
 /* Reads argv and checks all that can be checked without the model and the data. With --help or --version
  * nothing else is asked for. */
 int train_options_parse(train_options *o, int argc, char **argv, osv_error *e);

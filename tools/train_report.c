@@ -16,10 +16,10 @@ static int write_vector(train_report *r, const osv_report *report, osv_error *e)
 {
     const train_setup *s = r->setup;
     const osv_job *job = &s->jobs.job[report->job];
-    char **file = &r->file[report->job], objective[96], created_by[64];
+    char **file = &r->file[report->job], objective[TRAIN_OBJECTIVE_ROOM], created_by[64];
     int layer[OSV_MAX_VECTOR_LAYERS] = {job->layer};
     for (int i = 0; i < job->laters; i++) layer[1 + i] = job->later[i];
-    train_job_objective(objective, sizeof objective, &s->jobs, report->job);
+    train_job_objective(objective, &s->jobs, report->job);
     snprintf(created_by, sizeof created_by, "osv-train %s", osv_program_version());
     const osv_vector_info info = {.layers = 1 + job->laters,
                                   .layer = layer,

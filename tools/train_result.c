@@ -42,19 +42,30 @@ static void print_datapoint(const osv_datapoint *p, const osv_completion *k)
            p->negative ? "  (steered with -v)" : "");
 }
 
+/* From what osv_evaluate says: of a match, or of a token of an anchor on average. */
+static double divergence(const osv_completion *c, double logprob)
+{
+    return c->kind == OSV_COMPLETION_ANCHOR ? -logprob / (c->count - c->scored) : -logprob;
+}
+
 static void print_completion(const train_source *from, const osv_sequence *s, double before, double after,
                              double loss)
 {
     const osv_completion *k = from->completion;
     char shown[SHOWN_ROOM];
-    if (k->count == k->prompt)
-        snprintf(shown, sizeof shown, "the prompt alone");
+    if (k->scored < k->prompt)
+        snprintf(shown, sizeof shown, "(every token of it)");
+    else if (k->count == k->prompt)
+        snprintf(shown, sizeof shown, "(the prompt alone)");
     else if (k->text)
         osv_show_text(shown, sizeof shown, k->text, COMPLETION_CHARACTERS, OSV_KEEP_HEAD);
     else
         osv_show_ids(shown, sizeof shown, k->ids + k->prompt, k->count - k->prompt, IDS_SHOWN);
     printf("    %-9s%s  ", kind_of(from, s), shown);
-    if (s->target_layer == 0) printf("P %.3g -> %.3g  ", exp(before), exp(after));
+    if (osv_completion_lists[k->kind].whole)
+        printf("KL %.3g -> %.3g  ", divergence(k, before), divergence(k, after));
+    else if (s->target_layer == 0)
+        printf("P %.3g -> %.3g  ", exp(before), exp(after));
     printf("loss %.4g\n", loss);
 }
 
@@ -62,6 +73,7 @@ void train_result_print(const train_report *r, const double *before, const doubl
 {
     const train_setup *s = r->setup;
     int c = 0;
+    bool tokens = false;
     for (int j = 0; j < s->jobs.jobs; j++) {
         const osv_job *job = &s->jobs.job[j];
         const osv_outcome *out = &r->outcome[j];
@@ -76,6 +88,7 @@ void train_result_print(const train_report *r, const double *before, const doubl
                osv_stop_name(out->stopped), out->loss_start, out->loss, scores_tokens(job) ? " nats" : "",
                out->norm);
         const osv_datapoint *shown = NULL;
+        tokens |= scores_tokens(job);
         for (int i = 0; i < job->completions; i++, c++) {
             const train_source *from = &s->jobs.from[j][i];
             if (from->point != shown) print_datapoint(from->point, from->completion);
@@ -86,9 +99,11 @@ void train_result_print(const train_report *r, const double *before, const doubl
     }
     char coldness[32] = "its job's coldness";
     if (!isnan(common_coldness(s))) snprintf(coldness, sizeof coldness, "coldness %g", common_coldness(s));
-    printf("P: probability of the whole completion at %s, without the vector -> with it\n"
-           "also written: %s/trace.jsonl, %s/run.json\n",
-           coldness, r->run->path, r->run->path);
+    if (tokens)
+        printf("P: probability of the whole completion at %s, KL: divergence in nats; without the vector -> "
+               "with it\n",
+               coldness);
+    printf("also written: %s/trace.jsonl, %s/run.json\n", r->run->path, r->run->path);
 }
 
 /* ---- JSON ---- */
@@ -99,10 +114,13 @@ static json_t *completion_json(const train_source *from, const osv_sequence *s, 
     const osv_completion *k = from->completion;
     json_t *ids = json_array();
     for (int t = k->prompt; t < k->count; t++) json_array_append_new(ids, json_integer(k->ids[t]));
+    bool whole = osv_completion_lists[k->kind].whole;
     return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "datapoint", from->point->id, "kind",
                      kind_of(from, s), "text", osv_text_json(k->text), "ids", ids, "loss",
-                     osv_number_json(loss), "probability_before", osv_number_json(exp(before)),
-                     "probability_after", osv_number_json(exp(after)));
+                     osv_number_json(loss), whole ? "kl_before" : "probability_before",
+                     osv_number_json(whole ? divergence(k, before) : exp(before)),
+                     whole ? "kl_after" : "probability_after",
+                     osv_number_json(whole ? divergence(k, after) : exp(after)));
 }
 
 static json_t *job_json(const train_report *r, int j, const double *before, const double *after)

@@ -299,6 +299,7 @@ static const osv_ops table = {
     .apply_dx = osv_cpu_apply_dx,
     .adam = osv_cpu_adam,
     .norm = osv_cpu_norm,
+    .penalty = osv_cpu_penalty,
     .alloc = cpu_alloc,
     .free = cpu_free,
     .available = cpu_available,

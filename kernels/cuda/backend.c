@@ -342,6 +342,7 @@ static const osv_ops table = {
     .apply_dx = osv_cuda_apply_dx,
     .adam = osv_cuda_adam,
     .norm = osv_cuda_norm,
+    .penalty = osv_cuda_penalty,
     .alloc = cuda_alloc,
     .free = cuda_free,
     .available = cuda_available,

@@ -176,6 +176,7 @@ static const osv_ops table = {
     .apply_dx = osv_ref_apply_dx,
     .adam = osv_ref_adam,
     .norm = osv_ref_norm,
+    .penalty = osv_ref_penalty,
     .alloc = ref_alloc,
     .free = ref_free,
     .available = ref_available,

@@ -7,7 +7,7 @@ from golden_train import positions
 
 PLAIN = {"apply": "add", "rank": 0, "offset": False, "layers": None, "apart": False, "coldness": 1.0, "eps": 1e-6,
          "length_norm": False, "satisfice": False, "target_loss": None, "lr": 0.1, "adam_eps": 1e-8,
-         "schedule": "constant", "warmup": 0, "steps": 20, "max_norm": None, "max_affine_norm": None}
+         "schedule": "constant", "warmup": 0, "max_iters": 20, "max_norm": None, "max_affine_norm": None}
 
 
 class Maker:
@@ -37,7 +37,10 @@ class Maker:
     def suppress(self, prompt, count, kind="one-minus", **more):
         return self.make(prompt, self.greedy(prompt, count), kind, **more)
 
-    # ---- sets of completions, one for each loss ----
+    # ---- sets of completions ----
+
+    def one(self, where="all"):
+        return [self.make(self.ids(6), self.ids(3), where=where)]
 
     def promote(self, where="all"):
         p, q = self.ids(7), self.ids(5)

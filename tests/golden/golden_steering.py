@@ -106,7 +106,7 @@ def share_of_lr(case, step):
     """Of step 1, 2, ...: rises over the warm-up, then falls so that it would be 0 one step after the last."""
     if step <= case["warmup"]:
         return step / case["warmup"]
-    done = (step - 1 - case["warmup"]) / (case["steps"] - case["warmup"])
+    done = (step - 1 - case["warmup"]) / (case["max_iters"] - case["warmup"])
     return {"constant": 1.0, "linear": 1.0 - done, "cosine": 0.5 * (1.0 + math.cos(math.pi * done))}[case["schedule"]]
 
 
@@ -127,16 +127,16 @@ def norm_of_vectors(case, rows):
 
 
 def train(model, case, start):
-    """`steps` steps; the lists have one more entry for the parameters that are kept."""
+    """`max_iters` steps; the lists have one more entry for the parameters that are kept."""
     rows = start.to(model.dtype)
     adam = Adam(rows, case["lr"], (0.9, 0.999), case["adam_eps"])
     out = {"losses": [], "objective": [], "norm": [], "grad_norm": []}
-    for step in range(1, case["steps"] + 2):
+    for step in range(1, case["max_iters"] + 2):
         losses, d = gradient(model, case, rows)
         out["losses"].append(losses.tolist())
         out["objective"].append(float(objective(case, losses)))
         out["norm"].append(norm_of_vectors(case, rows))
-        if step > case["steps"]:
+        if step > case["max_iters"]:
             return {**out, "final": rows}
         out["grad_norm"].append(norm_of_vectors(case, d))
         adam.lr = case["lr"] * share_of_lr(case, step)
