@@ -9,10 +9,12 @@
 #include "engine/worklist.h"
 #include "kernels/form.h"
 
-/* A text being written. Its tokens have the slots first_slot, first_slot + 1, ... */
+/* A text being written. Token number t that it appends goes into the slot first_slot + t; tokens that it has
+ * from another text, by branching, stay where they are. */
 typedef struct {
-    int leaf;       /* prefill row of its prompt's last token */
-    int first_slot; /* of its generated tokens */
+    int leaf; /* prefill row of its prompt's last token */
+    int first_slot;
+    int *slot; /* [generated] of all its tokens behind the prompt */
     int generated;
     int pos;            /* position of its next token */
     osv_kv_range *path; /* the prompt's keys */
@@ -24,8 +26,9 @@ struct osv_decoder {
     osv_engine engine;
     int steerings, streams, max_tokens;
     osv_steering *steering;
-    stream *stream; /* [streams] */
-    int *running;   /* [count] */
+    stream *stream;   /* [streams] */
+    int *stream_slot; /* [streams, max_tokens] theirs */
+    int *running;     /* [count] */
     int count;
     long tokens;
 
@@ -115,9 +118,10 @@ static int make_prompt_pass(osv_decoder *d, const osv_prompt *prompt, int prompt
         s->logits = logits[s->leaf];
         s->pos = prompt[of[i]].count;
         s->first_slot = d->slots;
+        s->slot = d->stream_slot + (size_t)i * (size_t)d->max_tokens;
         d->slots += d->max_tokens;
         if ((status = osv_path_ranges(&s->path, &s->ranges, p, s->leaf, e))) goto done;
-        d->ranges += s->ranges + 1;
+        d->ranges += s->ranges + d->max_tokens;
     }
 done:
     osv_trie_free(&t);
@@ -285,11 +289,12 @@ int osv_decoder_open(osv_decoder **out, osv_ops *ops, osv_comm *comm, const osv_
                        .count = streams};
     d->steering = calloc((size_t)steerings + 1, sizeof *d->steering);
     d->stream = calloc((size_t)streams + 1, sizeof *d->stream);
+    d->stream_slot = calloc((size_t)streams * (size_t)max_tokens + 1, sizeof *d->stream_slot);
     d->running = calloc((size_t)streams + 1, sizeof *d->running);
     d->k = calloc(N, sizeof *d->k);
     d->v = calloc(N, sizeof *d->v);
     osv_real *rope = NULL;
-    int status = d->steering && d->stream && d->running && d->k && d->v
+    int status = d->steering && d->stream && d->stream_slot && d->running && d->k && d->v
                      ? OSV_OK
                      : OSV_FAIL(e, OSV_DEVICE, "out of memory");
     if (status) goto done;
@@ -342,6 +347,7 @@ void osv_decoder_close(osv_decoder *d)
     free(d->prompt_steer);
     free(d->steering);
     free(d->stream);
+    free(d->stream_slot);
     free(d->running);
     free(d->k);
     free(d->v);
@@ -406,25 +412,54 @@ int osv_decoder_sample(osv_decoder *d, const osv_sampling *how, int *id, osv_rea
     return osv_ops_status(o);
 }
 
-/* Tiles of one row, whose keys are the prompt's and the stream's own, the new token's included. */
+int osv_decoder_branch(osv_decoder *d, const int *from)
+{
+    osv_error *e = d->engine.ops->error;
+    size_t max_tokens = (size_t)d->max_tokens, numbers = (size_t)d->streams * max_tokens;
+    int *slot = malloc((numbers + (size_t)d->count) * sizeof *slot + 1), *logits = slot + numbers;
+    if (!slot) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
+    memcpy(slot, d->stream_slot, numbers * sizeof *slot);
+    for (int i = 0; i < d->count; i++) logits[i] = osv_decoder_row(d, i);
+    for (int i = 0; i < d->count; i++) {
+        stream *s = &d->stream[d->running[i]];
+        memcpy(s->slot, slot + (size_t)d->running[from[i]] * max_tokens, (size_t)s->generated * sizeof *slot);
+        s->logits = logits[from[i]];
+    }
+    free(slot);
+    return OSV_OK;
+}
+
+/* Where the next token of the stream goes, and the ranges of its own keys, the new token's included. */
+static int add_token(stream *s, osv_kv_range *range)
+{
+    int ranges = 0, first = s->pos++ - s->generated;
+    s->slot[s->generated] = s->first_slot + s->generated;
+    s->generated++;
+    for (int t = 0; t < s->generated; t++) {
+        if (t > 0 && s->slot[t] == s->slot[t - 1] + 1)
+            range[ranges - 1].count++;
+        else
+            range[ranges++] = (osv_kv_range){.slot = s->slot[t], .count = 1, .pos = first + t};
+    }
+    return ranges;
+}
+
+/* Tiles of one row, whose keys are the prompt's and the stream's own. */
 static void make_token_work(osv_decoder *d, osv_query_tile *tile, osv_kv_range *range, int *pos, int *slot,
                             osv_worklist *w)
 {
-    int ranges = 0;
     *w = (osv_worklist){.rows = d->count, .query_tiles = d->count};
     for (int i = 0; i < d->count; i++) {
         stream *s = &d->stream[d->running[i]];
-        tile[i] = (osv_query_tile){.row = i, .count = 1, .first = ranges, .ranges = s->ranges + 1};
-        memcpy(range + ranges, s->path, (size_t)s->ranges * sizeof *range);
-        ranges += s->ranges;
-        pos[i] = s->pos++;
-        slot[i] = s->first_slot + s->generated++;
-        range[ranges++] =
-            (osv_kv_range){.slot = s->first_slot, .count = s->generated, .pos = s->pos - s->generated};
+        int first = w->kv_ranges;
+        pos[i] = s->pos;
+        memcpy(range + first, s->path, (size_t)s->ranges * sizeof *range);
+        w->kv_ranges += s->ranges + add_token(s, range + first + s->ranges);
+        tile[i] = (osv_query_tile){.row = i, .count = 1, .first = first, .ranges = w->kv_ranges - first};
+        slot[i] = s->slot[s->generated - 1];
         s->logits = i;
         if (s->pos > w->max_keys) w->max_keys = s->pos;
     }
-    w->kv_ranges = ranges;
 }
 
 int osv_decoder_step(osv_decoder *d, const int *id, const uint32_t *steer_mask)

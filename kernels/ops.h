@@ -191,6 +191,22 @@ typedef struct {
     int direction, directions;         /* v is kept orthogonal to so many rows from this one on */
 } osv_adam_params;
 
+/* Noise around one row of parameters, at which its gradient is taken instead (a flatter place of the loss is
+ * found). Each draw n is standard normal times `scale`, a function of seed, name, row and place alone
+ * (kernels/noise.h); with the gradient g at the row itself,
+ *     tangent   n - (n.g / |g|^2) g: the loss is the same, to first order
+ *     no_gain   likewise, but only where n.g < 0, that is where n would lower the loss
+ *     anti      n less the draw before it (anticorrelated: Orvieto et al. 2022) */
+typedef enum { OSV_NOISE_PLAIN, OSV_NOISE_TANGENT, OSV_NOISE_NO_GAIN, OSV_NOISE_ANTI } osv_noise_kind;
+
+typedef struct {
+    int draws; /* 0: no noise */
+    osv_noise_kind kind;
+    osv_real scale;
+    unsigned seed[2], name[2], row;
+    int place; /* number of the first draw; the k-th is number place + k */
+} osv_noise;
+
 /* What the parameters of one job cost by themselves, whatever they do to the model:
  *     l1 (sum of |v|_1) + group (sum of |v|_2) + norm (root of the sum of |v|_2^2 + that of |left^T
  * right|_F^2) sums over the blocks at which it has parameters of its own. */
@@ -369,6 +385,15 @@ struct osv_ops {
      * call have at most `rows` rows; gram is scratch. p, dp [*, D]; penalty, cost [J] */
     void (*penalty)(osv_ops *o, osv_real *dp, osv_real *cost, const osv_real *p, const osv_penalty *penalty,
                     osv_real *gram, int rows, int D, int J);
+
+    /* q[j] = p[j] + the k-th draw of noise[j]; p[j] itself where it has no such draw. dp: the gradient at p.
+     * q, p, dp [J, D] */
+    void (*noise)(osv_ops *o, osv_real *q, const osv_real *p, const osv_real *dp, const osv_noise *noise,
+                  int k, int D, int J);
+    /* mean[j] = (0 for the first draw, then mean[j]) + dq[j] / draws; as it is where there is no k-th draw.
+     */
+    void (*noise_mean)(osv_ops *o, osv_real *mean, const osv_real *dq, const osv_noise *noise, int k, int D,
+                       int J);
 
     /* ---- memory ---- */
 

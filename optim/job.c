@@ -27,6 +27,7 @@ osv_job_options osv_job_defaults(void)
         .target_iters = 1,
         .plateau_eps = 1e-6,
         .plateau_iters = 1,
+        .noise_draws = 1,
     };
 }
 
@@ -54,6 +55,30 @@ double osv_job_target(const osv_job *job, int completion)
 {
     double own = osv_job_goal(job, completion).target;
     return isnan(own) ? job->options.target_loss : own;
+}
+
+bool osv_job_counts(const osv_job *job, int completion)
+{
+    const osv_goal g = osv_job_goal(job, completion);
+    return !g.aside && !(g.partner >= 0 && g.beta < 0);
+}
+
+double osv_job_term(const osv_job *job, int completion, const double *losses)
+{
+    const osv_goal g = osv_job_goal(job, completion);
+    if (!osv_job_counts(job, completion)) return 0;
+    if (g.partner < 0) return losses[completion];
+    const osv_goal other = osv_job_goal(job, g.partner);
+    double m = g.beta * (g.reference - losses[completion]) +
+               other.beta * (other.reference - losses[g.partner]);
+    return log1p(exp(-fabs(m))) - fmin(m, 0);
+}
+
+double osv_job_loss(const osv_job *job, const double *losses)
+{
+    double sum = 0;
+    for (int c = 0; c < job->completions; c++) sum += osv_job_term(job, c, losses);
+    return sum;
 }
 
 osv_row_role osv_job_role(const osv_job *job, int row)

@@ -43,6 +43,9 @@ typedef struct {
     double plateau_eps;
     int plateau_iters; /* consecutive changes below plateau_eps; 0: no plateau stop */
     unsigned parity;   /* osv_parity */
+    double noise;      /* scale of the noise around v at which gradients are taken */
+    int noise_draws;   /* gradients that a step is the mean of; only with noise > 0 */
+    osv_noise_kind noise_kind;
 } osv_job_options;
 
 /* The defaults of the brief: lr 0.01, 100 iterations, coldness 0.7, eps 1e-6, ... */
@@ -93,6 +96,14 @@ int osv_job_vectors(const osv_job *job);
 osv_goal osv_job_goal(const osv_job *job, int completion);
 /* The target of a completion: its own, or that of the job. NaN: none. */
 double osv_job_target(const osv_job *job, int completion);
+
+/* Has the completion a part of its own in the job's loss? Not where it stands aside, and of a pair the chosen
+ * one speaks for both. */
+bool osv_job_counts(const osv_job *job, int completion);
+/* That part, from the losses of all [completions]: its own one, or -ln sigmoid(m) of its pair, as in
+ * osv_objective; and the sum of them, which is the loss of the job. */
+double osv_job_term(const osv_job *job, int completion, const double *losses);
+double osv_job_loss(const osv_job *job, const double *losses);
 
 /* What a row of parameters is. */
 typedef enum { OSV_ROW_VECTOR, OSV_ROW_FACTOR, OSV_ROW_OFFSET } osv_row_role;

@@ -94,11 +94,10 @@ static int process(training *r, int iteration, int behind)
         osv_job_state *state = &r->state[job];
         if (state->stopped != OSV_RUNNING) continue;
         const osv_job *j = &r->t->job[job];
-        double norm, grad_norm, loss = 0;
+        double norm, grad_norm;
         int iter = state->steps - behind;
         osv_bin_measurement(r->bin, iteration, i, r->losses, &norm, &grad_norm);
-        for (int c = 0; c < j->completions; c++) loss += r->losses[c];
-
+        double loss = osv_job_loss(j, r->losses);
         osv_stop stop = osv_stop_check(&state->stop, j, iter, loss, r->losses, r->ending);
         if (stop != OSV_STOP_NAN) {
             state->iter = iter;

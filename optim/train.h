@@ -17,9 +17,10 @@
 typedef struct {
     int job;          /* index */
     int iter;         /* steps taken before the measurement */
-    double loss;      /* sum over completions, nats */
+    double loss;      /* osv_job_loss, nats */
     double norm;      /* of the vector; of several, one a block, the root of the summed squares */
-    double grad_norm; /* of d objective / d vector, likewise; NaN in a final report */
+    double grad_norm; /* of d objective / d vector, likewise; with noise of the mean over its draws; NaN in a
+                         final report */
     int completions;
     const double *losses; /* [completions] in the order of the job's sequences */
     osv_stop stopped;     /* OSV_RUNNING, or why the job has ended: then this is its final report */

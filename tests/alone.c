@@ -66,6 +66,9 @@ static void make_problem(problem *p, int N, int V, unsigned seed)
         job->options.target_loss = below(&s, 3) == 0 ? 8 : NAN;
         job->options.l1 = 0.05 * below(&s, 2);
         for (int c = 0; c < job->completions; c++) make_completion(p, j, c, V, &s);
+        job->options.noise = below(&s, 3) == 0 ? 0.2 : 0;
+        job->options.noise_draws = 1 + below(&s, 3);
+        job->options.noise_kind = (osv_noise_kind)below(&s, 4);
     }
 }
 

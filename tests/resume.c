@@ -157,6 +157,9 @@ static void make_jobs(subject *s)
     s->job[3].befores = 1;
     s->job[10].befores = 2;
     s->job[10].options.max_norm = 1.5;
+    s->job[8].options.noise = 0.1;
+    s->job[8].options.noise_draws = 2;
+    s->job[8].options.noise_kind = OSV_NOISE_ANTI;
 }
 
 static void open_subject(subject *s, const char *backend)

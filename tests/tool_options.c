@@ -65,6 +65,8 @@ Test(tool_options, values)
         OSV_OK, "%s", e.text);
     cr_expect(o.job.target_rule == OSV_TARGET_EACH && o.negated && o.job.target_loss == -2.5 &&
               o.job.max_norm == 0);
+    cr_assert_eq(parse(&o, REQUIRED "--target-loss 0.75x", &e), OSV_OK, "%s", e.text);
+    cr_expect(o.target.kind == OSV_TARGET_UNSTEERED && o.target.x == 0.75 && isnan(o.job.target_loss));
     cr_assert_eq(
         parse(&o, REQUIRED "--parity reference --suppress-loss negated --eps 1e-3 --target-iters 7", &e),
         OSV_OK, "%s", e.text);
@@ -124,7 +126,10 @@ static const struct {
     {"--seed 1,2", "--seed 1,2: must be one whole number; --seeds takes several"},
     {"--plan --list", "--plan and --list: one of them at a time"},
     {"--max-norm -1", "--max-norm -1: must be a finite number at least 0"},
-    {"--target-loss nan", "--target-loss nan: must be a finite number"},
+    {"--target-loss nan",
+     "--target-loss nan: must be a finite number, unsteered, or a multiple such as 0.75x"},
+    {"--target-loss x", "--target-loss x: must be"},
+    {"--target-loss -2x", "--target-loss -2x: must be"},
     {"--eps 2", "--eps 2: must be a number above 0 and at most 1"},
     {"--max-iters 1.5", "--max-iters 1.5: must be a whole number, 0 or more"},
     {"--max-iters -1", "--max-iters -1: must be"},
@@ -152,6 +157,12 @@ static const struct {
     {"--apply affine --rank 0", "--rank 0: must be a whole number from 1"},
     {"--joint both", "--joint both: must be shared or per-layer"},
     {"--layer x", "--layer x: must be block numbers"},
+    {"--beta 0", "--beta 0: must be a finite number above 0"},
+    {"--preference-signs minus", "--preference-signs minus: must be one of plus|both|random"},
+    {"--preference-signs random", "--preference-signs random: signs cannot be drawn yet"},
+    {"--beam-width 0", "--beam-width 0: must be a whole number from 1"},
+    {"--beam-tokens 0", "--beam-tokens 0: must be a whole number from 1"},
+    {"--beam-rank best", "--beam-rank best: must be one of total|last"},
     {"--scan-norm 2", "--scan-norm: only --scan has a use for it"},
     {"--scan-positions", "--scan-positions: only --scan has a use for it"},
     {"--scan --scan-norm 0", "--scan-norm 0: must be a finite number above 0"},

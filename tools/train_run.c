@@ -15,6 +15,7 @@
 #include "tools/train_list.h"
 #include "tools/train_memory.h"
 #include "tools/train_result.h"
+#include "tools/train_unsteered.h"
 
 /* ---- run.json ---- */
 
@@ -160,7 +161,12 @@ static json_t *jobs_sha256(const train_setup *s)
 static json_t *jobs_json(const train_setup *s)
 {
     json_t *jobs = json_array();
-    for (int j = 0; j < s->jobs.jobs; j++) json_array_append_new(jobs, train_job_json(&s->jobs, j, false));
+    for (int j = 0; j < s->jobs.jobs; j++) {
+        json_t *job = train_job_json(&s->jobs, j, false), *targets = train_targets_json(&s->jobs, j);
+        json_object_update(job, targets);
+        json_decref(targets);
+        json_array_append_new(jobs, job);
+    }
     return jobs;
 }
 

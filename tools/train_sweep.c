@@ -32,6 +32,8 @@ const train_job_option train_job_options[] = {
     {"coldness", "coldness"},
     {"eps", "eps"},
     {"suppress-loss", ""},
+    {"beta", "beta"},
+    {"preference-signs", "signs-"},
     {"melbo", "melbo"},
     {"melbo-power", "power"},
     {"length-norm", "length-norm"},
@@ -46,6 +48,9 @@ const train_job_option train_job_options[] = {
     {"target-iters", "target-iters"},
     {"plateau-eps", "plateau-eps"},
     {"plateau-iters", "plateau-iters"},
+    {"noise", "noise"},
+    {"noise-draws", "noise-draws"},
+    {"noise-kind", ""},
     {NULL, NULL},
 };
 _Static_assert(sizeof train_job_options / sizeof *train_job_options == TRAIN_JOB_OPTIONS + 1,
