@@ -41,6 +41,10 @@ coldness 3 1 0.3
 eps 1 1e-3
 suppress-loss 3 one-minus negated
 length-norm 3
+melbo 2 1 2 5
+melbo-power 1 2
+orthogonal 1
+orthogonal-to 1 offset.safetensors
 satisfice 2
 min-norm 2 3
 min-norm-lr 1 0.2
@@ -80,6 +84,7 @@ data() { # one file a line: name, then its lines after a slash each
     printf '%s\n' "$p, \"prefer\": [{\"chosen\": {\"ids\": [7, 8]}, \"rejected\": {\"ids\": [3]}}, {\"chosen\": {\"ids\": [1]}, \"rejected\": {\"ids\": [7]}, \"beta\": 2}], \"suppress\": [{\"ids\": [2]}]}" >prefer.jsonl
     printf '%s\n' "${p/{/\{\"job\": \"a\", }, \"promote\": [{\"ids\": [7, 8]}]}" \
         "${p/{/\{\"job\": \"b\", }, \"suppress\": [{\"ids\": [1]}], \"positions\": \"prompt:-1\"}" >jobs.jsonl
+    printf '%s\n' "$p}" "$p, \"promote\": [{\"ids\": [7, 8]}]}" >prompts.jsonl
 }
 
 # draw_arguments: the next combination, in `arguments`
@@ -87,7 +92,7 @@ draw_arguments() {
     local name often line values
     pick "${models[@]}"
     arguments=(--model "$root/tests/golden/models/$picked")
-    pick promote mixed targets relative prefer jobs
+    pick promote mixed targets relative prefer jobs prompts
     arguments+=(--data "$picked.jsonl" --threads 1 --quiet)
     while read -r name often line; do
         draw 10
