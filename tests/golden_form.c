@@ -90,6 +90,7 @@ static void read_completion(golden_form *f, const golden_model *g, const json_t 
     s->reverse = kind == OSV_NEGATED + 2;
     f->goal[c] = (osv_goal){.target = golden_number(from, "target"),
                             .weight = number_or(from, "weight", 1),
+                            .bound = NAN,
                             .partner = (int)number_or(from, "partner", -1),
                             .beta = number_or(from, "beta", 0),
                             .reference = number_or(from, "reference", 0)};
