@@ -31,8 +31,8 @@ struct osv_bin {
     osv_turn turn;
     osv_objective objective;
     osv_penalties penalties;
-    bool bounded; /* any of the completions */
     osv_noisy noisy;
+    bool bounded; /* any of the completions */
 
     /* host, one set for even and one for odd iterations: the device may be an iteration ahead */
     osv_turn host_turn[2];
