@@ -121,9 +121,11 @@ Test(optim, the_loss_of_preferences)
 {
     osv_goal goals[4];
     for (int c = 0; c < 4; c++) goals[c] = osv_goal_plain;
-    goals[1] = (osv_goal){.target = NAN, .weight = 1, .partner = 3, .beta = -0.5, .reference = 2};
+    goals[1] =
+        (osv_goal){.target = NAN, .weight = 1, .bound = NAN, .partner = 3, .beta = -0.5, .reference = 2};
     goals[2].aside = true;
-    goals[3] = (osv_goal){.target = 0.25, .weight = 1, .partner = 1, .beta = 0.5, .reference = 4};
+    goals[3] =
+        (osv_goal){.target = 0.25, .weight = 1, .bound = NAN, .partner = 1, .beta = 0.5, .reference = 4};
     osv_job job = {.options = osv_job_defaults(), .completions = 4, .goal = goals};
     const double same[] = {1, 2, 9, 4}, better[] = {1, 5, 9, 1}, far[] = {1, 2000, 9, 0},
                  wrong[] = {1, 0, 9, 3000};
