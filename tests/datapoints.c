@@ -82,6 +82,7 @@ static const osv_dataset_options ids_only = {
     .positions = 8,
     .default_positions = "all",
     .beam_tokens = 3,
+    .match_tokens = 3,
 };
 
 static int read_text(osv_dataset **d, const char *text, const osv_dataset_options *options, osv_error *e)
@@ -219,8 +220,6 @@ Test(datapoints, matches_and_anchors, .init = temp_open, .fini = temp_close)
 {
     osv_error e = {0};
     osv_dataset *d;
-    osv_dataset_options options = ids_only;
-    options.match_tokens = 3;
     static const char text[] = "{\"prompt\": {\"ids\": [5, 6]}, \"match\": true, \"match_weights\": [2], "
                                "\"positions\": \"completion:0\"}\n"
                                "{\"prompt\": {\"ids\": [5, 6]}, \"match\": [{\"ids\": [7]}], \"anchor\": "
@@ -241,7 +240,7 @@ Test(datapoints, matches_and_anchors, .init = temp_open, .fini = temp_close)
         {2, OSV_COMPLETION_ANCHOR, 2, 3, {5, 6, 7}, {-1, -1, -1}, false},
         {2, OSV_COMPLETION_ANCHOR, 2, 4, {5, 6, 8, 9}, {-1, -1, -1, -1}, false},
     };
-    cr_assert_eq(read_text(&d, text, &options, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(read_text(&d, text, &ids_only, &e), OSV_OK, "%s", e.text);
     cr_assert(d->point[0].completions == 1 && d->point[1].completions == 2 && d->point[2].completions == 2);
     for (int i = 0, k = 0, last = -1; i < 5; i++) {
         k = expected[i].point == last ? k + 1 : 0;
@@ -264,7 +263,6 @@ static void check_stage(const char *text, osv_stage stage, int points, const cha
     osv_dataset_options options = ids_only;
     char found[16] = "";
     size_t length = 0;
-    options.match_tokens = 3;
     options.stage = stage;
     cr_assert_eq(read_text(&d, text, &options, &e), OSV_OK, "%s", e.text);
     cr_expect_eq(d->count, points);
@@ -496,8 +494,9 @@ static const struct {
      "\"prefer\"[0].\"weight\" must be a number from 0 to 1e6"},
     {LINE(", \"match\": [{\"ids\": [4]}], \"match_targets\": [\"0.1x\"], \"match_weights\": [null]"), NULL},
     {LINE(", \"match\": false, \"anchor\": false"), NULL},
-    {LINE(", \"match\": true"),
-     "\"match\" is true: the teacher writes what is matched; say how many tokens (--match-tokens)"},
+    {LINE(", \"match\": true"), NULL},
+    {"{\"prompt\": {\"ids\": [1, 2, 3, 4, 5, 6]}, \"match\": true}",
+     "\"match\": 6 tokens of prompt and 3 of completion make 9, the model takes at most 8"},
     {LINE(", \"match\": 5"), "\"match\" must be an array or true, not 5"},
     {LINE(", \"match\": [true]"), "\"match\"[0] must be a string or {\"ids\": [..]}, not true"},
     {LINE(", \"match\": [{\"ids\": []}]"), "\"match\"[0] tokenizes to nothing"},

@@ -45,7 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
                                              .positions = POSITIONS,
                                              .default_positions = "all",
                                              .beam_tokens = 3,
-                                             .match_tokens = k,
+                                             .match_tokens = 3,
                                              .boundary = (osv_boundary)k,
                                              .stage = (osv_stage)k};
         osv_dataset *d;
