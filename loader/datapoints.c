@@ -124,16 +124,9 @@ static int add_zeros(reader *r, osv_completion *c, int count, const char *what, 
  * token, so that one more stands behind it, whichever it is. */
 static int add_itself(reader *r, osv_completion *c, const char *what, osv_error *e)
 {
-    bool written = c->kind == OSV_COMPLETION_MATCH;
-    int count = written ? r->options->match_tokens : 1;
-    if (count == 0)
-        return OSV_FAIL(e, OSV_BAD_INPUT,
-                        "%s: %s is true: the teacher writes what is matched; say how many tokens "
-                        "(--match-tokens)",
-                        r->where, what);
-    OSV_TRY(add_zeros(r, c, count, what, e));
-    c->unwritten = written;
-    if (!written) c->scored = 1;
+    c->unwritten = c->kind == OSV_COMPLETION_MATCH;
+    OSV_TRY(add_zeros(r, c, c->unwritten ? r->options->match_tokens : 1, what, e));
+    if (!c->unwritten) c->scored = 1;
     return OSV_OK;
 }
 

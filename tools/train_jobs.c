@@ -147,6 +147,26 @@ static int group_points(grouping *g, const osv_dataset *data, osv_error *e)
     return OSV_OK;
 }
 
+/* Anchors hold back what others ask for. */
+static int check_anchors(const grouping *g, const osv_dataset *data, const char *path, osv_error *e)
+{
+    for (int i = 0; i < g->count; i++) {
+        const group *own = &g->group[i];
+        bool anchored = true;
+        for (int k = 0; k < own->points; k++) {
+            const osv_datapoint *p = &data->point[own->point[k]];
+            for (int c = 0; c < p->completions; c++)
+                anchored &= p->completion[c].kind == OSV_COMPLETION_ANCHOR;
+        }
+        if (anchored)
+            return OSV_FAIL(e, OSV_BAD_INPUT,
+                            "%s: job \"%s\" has anchors alone, which leave the model as it is; give it "
+                            "something to promote, suppress or match",
+                            path, own->name);
+    }
+    return OSV_OK;
+}
+
 static bool takes(const train_line *line, const group *g)
 {
     return !line->job || strcmp(line->job, g->name) == 0;
@@ -331,6 +351,7 @@ static int make(train_jobs *t, const grouping *g, const train_start *start, osv_
             check_preferences(t->data, &sweep->line[l], &cause))
             return train_line_fail(sweep, &sweep->line[l], &cause, e);
     }
+    OSV_TRY(check_anchors(g, t->data, sweep->line[0].options.data, e));
     OSV_TRY(allocate(t, g, e));
     for (int k = 0; k < g->count; k++)
         for (int l = 0; l < sweep->lines; l++)

@@ -115,7 +115,7 @@ const osv_option train_option_table[] = {
      FIELD(teacher.vector), .group = "Matching a teacher, and anchors:"},
     {"teacher-apply", "FORM", NULL, "how its vectors enter (default: as the files say)", OSV_OPTION_TEXT,
      FIELD(teacher.apply)},
-    {"match-tokens", "N", NULL, "tokens that the teacher writes where \"match\" is true", OSV_OPTION_INT,
+    {"match-tokens", "N", "10", "tokens that the teacher writes where \"match\" is true", OSV_OPTION_INT,
      FIELD(match_tokens), .low = 1, .high = 4096},
     {"kl", "forward|reverse", "forward", "KL(teacher || steered), or the other way round", OSV_OPTION_CHOICE,
      FIELD(kl)},
@@ -505,7 +505,7 @@ void train_options_help(FILE *out)
         "suggested\nfor it. It goes instead of --plan, --list, --dump and --sweep.\n"
         "\n--reentrant EARLY trains twice on the same data: first a map alone, as they say, in OUT/early; "
         "then the\n"
-        "vectors at --layer, on the first --match-tokens tokens (default 10) that the model writes under the "
+        "vectors at --layer, on the first --match-tokens tokens that the model writes under the "
         "map:\n"
         "each predicts what the map does. The parts are --apply affine --max-norm 0 --init-norm 0, "
         "osv-generate,\n"

@@ -39,7 +39,7 @@ typedef struct {
     int early_max_iters;                /* likewise; -1: not given */
     osv_stage stage;
     steering_options teacher; /* of matches: vector and apply */
-    int match_tokens;         /* 0: not given */
+    int match_tokens;
     bool reverse;             /* matches minimize KL(steered || teacher) */
     int noise_kind;           /* osv_noise_kind */
     double anchor_weight;
