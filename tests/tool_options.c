@@ -159,7 +159,6 @@ static const struct {
     {"--layer x", "--layer x: must be block numbers"},
     {"--beta 0", "--beta 0: must be a finite number above 0"},
     {"--preference-signs minus", "--preference-signs minus: must be one of plus|both|random"},
-    {"--preference-signs random", "--preference-signs random: signs cannot be drawn yet"},
     {"--beam-width 0", "--beam-width 0: must be a whole number from 1"},
     {"--beam-tokens 0", "--beam-tokens 0: must be a whole number from 1"},
     {"--beam-rank best", "--beam-rank best: must be one of total|last"},

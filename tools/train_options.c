@@ -298,10 +298,6 @@ int train_options_resolve(train_options *o, osv_error *e)
     o->job.schedule = (osv_lr_schedule)o->schedule;
     o->negated = o->suppress == 1;
     o->signs = (train_signs)o->preference_signs;
-    if (o->signs == TRAIN_SIGNS_RANDOM)
-        return OSV_FAIL(e, OSV_USAGE,
-                        "--preference-signs random: signs cannot be drawn yet; both is what they come to on "
-                        "average");
     o->reverse = o->kl == 1;
     o->teacher.layer = -1;
     o->teacher.teacher = true;
