@@ -48,6 +48,10 @@ int osv_decoder_sample(osv_decoder *d, const osv_sampling *how, int *id, osv_rea
 /* Ends the streams at the places where keep is false. */
 void osv_decoder_keep(osv_decoder *d, const bool *keep);
 
+/* The i-th running stream goes on from what the from[i]-th one has, which continues the same prompt; for a
+ * search that follows several texts and drops some. from [running]. */
+int osv_decoder_branch(osv_decoder *d, const int *from);
+
 /* Appends a token to every running stream: id, steer [running], host. */
 int osv_decoder_step(osv_decoder *d, const int *id, const uint32_t *steer);
 

@@ -193,7 +193,24 @@ typedef struct {
     osv_real beta1, beta2, eps;
     osv_real correction1, correction2; /* 1 - beta^t */
     osv_real max_norm;                 /* < 0: none */
+    int adamax;                        /* 1: the infinity norm of past gradients, not their second moment */
 } osv_adam_params;
+
+/* Noise around one row of parameters, at which its gradient is taken instead (a flatter place of the loss is
+ * found). Each draw n is standard normal times `scale`, a function of seed, name, row and place alone
+ * (kernels/noise.h); with the gradient g at the row itself,
+ *     tangent   n - (n.g / |g|^2) g: the loss is the same, to first order
+ *     no_gain   likewise, but only where n.g < 0, that is where n would lower the loss
+ *     anti      n less the draw before it (anticorrelated: Orvieto et al. 2022) */
+typedef enum { OSV_NOISE_PLAIN, OSV_NOISE_TANGENT, OSV_NOISE_NO_GAIN, OSV_NOISE_ANTI } osv_noise_kind;
+
+typedef struct {
+    int draws; /* 0: no noise */
+    osv_noise_kind kind;
+    osv_real scale;
+    unsigned seed[2], name[2], row;
+    int place; /* number of the first draw; the k-th is number place + k */
+} osv_noise;
 
 /* What the parameters of one job cost by themselves, whatever they do to the model:
  *     l1 (sum of |v|_1) + group (sum of |v|_2) + norm (root of the sum of |v|_2^2 + that of |left^T
@@ -359,8 +376,8 @@ struct osv_ops {
     void (*apply_dx)(osv_ops *o, osv_real *dx, const osv_real *x0, const osv_real *p, const osv_site *site,
                      osv_real *coef, int D);
 
-    /* Adam (Kingma & Ba 2015, algorithm 1), then v is scaled back to max_norm if it is longer. v, m, s, dv
-     * [J, D] */
+    /* Adam (Kingma & Ba 2015, algorithm 1; Adamax: 7.1), then v is scaled back to max_norm if it is longer.
+     * v, m, s, dv [J, D] */
     void (*adam)(osv_ops *o, osv_real *v, osv_real *m, osv_real *s, const osv_real *dv,
                  const osv_adam_params *params, int D, int J);
     /* out[j] = |v[j]| */
@@ -369,6 +386,15 @@ struct osv_ops {
      * call have at most `rows` rows; gram is scratch. p, dp [*, D]; penalty, cost [J] */
     void (*penalty)(osv_ops *o, osv_real *dp, osv_real *cost, const osv_real *p, const osv_penalty *penalty,
                     osv_real *gram, int rows, int D, int J);
+
+    /* q[j] = p[j] + the k-th draw of noise[j]; p[j] itself where it has no such draw. dp: the gradient at p.
+     * q, p, dp [J, D] */
+    void (*noise)(osv_ops *o, osv_real *q, const osv_real *p, const osv_real *dp, const osv_noise *noise,
+                  int k, int D, int J);
+    /* mean[j] = (0 for the first draw, then mean[j]) + dq[j] / draws; as it is where there is no k-th draw.
+     */
+    void (*noise_mean)(osv_ops *o, osv_real *mean, const osv_real *dq, const osv_noise *noise, int k, int D,
+                       int J);
 
     /* ---- memory ---- */
 

@@ -14,6 +14,8 @@ typedef enum {
     OSV_COMPLETION_SUPPRESS,
     OSV_COMPLETION_MATCH,  /* the next token's distribution becomes a teacher's, token by token */
     OSV_COMPLETION_ANCHOR, /* it stays the model's own */
+    OSV_COMPLETION_CHOSEN, /* is preferred to the next one, which is */
+    OSV_COMPLETION_REJECTED,
     OSV_COMPLETION_KINDS,
 } osv_completion_kind;
 
@@ -22,6 +24,7 @@ typedef struct {
     const char *name, *targets, *weights; /* NULL: there is no such list */
     bool whole;  /* whole distributions over the next token are wanted, not that of one token */
     bool itself; /* `true` may stand in place of the list */
+    bool paired; /* there is no such list either: pairs stand in "prefer" */
 } osv_completion_list;
 extern const osv_completion_list osv_completion_lists[OSV_COMPLETION_KINDS];
 

@@ -31,6 +31,7 @@ static osv_adam_params make_step(const osv_job_options *o, double lr, double max
         .correction1 = (osv_real)(1 - pow((double)beta1, step)),
         .correction2 = (osv_real)(1 - pow((double)beta2, step)),
         .max_norm = (osv_real)max_norm,
+        .adamax = o->adamax,
     };
 }
 

@@ -6,6 +6,7 @@
 
 #include "engine/bump.h"
 #include "engine/maths.h"
+#include "optim/noise.h"
 #include "optim/objective.h"
 #include "optim/penalty.h"
 #include "optim/turn.h"
@@ -30,11 +31,12 @@ struct osv_bin {
     osv_turn turn;
     osv_objective objective;
     osv_penalties penalties;
+    osv_noisy noisy;
     bool bounded; /* any of the completions */
 
     /* host, one set for even and one for odd iterations: the device may be an iteration ahead */
     osv_turn host_turn[2];
-    osv_real *host_completion[2], *host_norm[2], *host_grad_norm[2];
+    osv_real *host_completion[2], *host_norm[2], *host_grad_norm[2], *host_cost[2];
     osv_graph *graph[2];
     bool recorded;
     int submitted;
@@ -79,6 +81,16 @@ done:
 
 /* ---- memory ---- */
 
+static int most_draws(const osv_bin *b)
+{
+    int most = 0;
+    for (int i = 0; i < b->J; i++) {
+        int draws = osv_noise_draws(&b->t->job[b->job[i]]);
+        if (draws > most) most = draws;
+    }
+    return most;
+}
+
 static void lay_out(osv_bin *b, osv_bump *memory)
 {
     size_t P = (size_t)b->batch->P, G = (size_t)b->batch->G, D = (size_t)b->D, C = (size_t)b->C;
@@ -93,6 +105,7 @@ static void lay_out(osv_bin *b, osv_bump *memory)
     osv_objective_place(&b->objective, memory, b->batch, b->t->job, b->job, b->J);
     b->objective.weight = b->turn.weight;
     osv_penalties_place(&b->penalties, memory, b->batch, b->t->job, b->job, b->J);
+    osv_noisy_place(&b->noisy, memory, b->batch, most_draws(b), b->D);
 }
 
 size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, const int *job, int J, int recompute)
@@ -116,7 +129,9 @@ static int alloc_host(osv_bin *b)
         b->host_completion[k] = calloc(C, sizeof(osv_real));
         b->host_norm[k] = calloc(P, sizeof(osv_real));
         b->host_grad_norm[k] = calloc(P, sizeof(osv_real));
-        if (!b->host_turn[k].params || !b->host_completion[k] || !b->host_norm[k] || !b->host_grad_norm[k])
+        b->host_cost[k] = calloc((size_t)b->J + 1, sizeof(osv_real));
+        if (!b->host_turn[k].params || !b->host_completion[k] || !b->host_norm[k] || !b->host_grad_norm[k] ||
+            !b->host_cost[k])
             return OSV_FAIL(b->t->ops->error, OSV_DEVICE, "out of memory");
     }
     return OSV_OK;
@@ -154,6 +169,7 @@ static void release(osv_bin *b)
         free(b->host_completion[k]);
         free(b->host_norm[k]);
         free(b->host_grad_norm[k]);
+        free(b->host_cost[k]);
     }
     osv_step_close(b->step);
     osv_batch_free(b->batch);
@@ -172,6 +188,7 @@ static void iterate(osv_bin *b, int parity)
     osv_ops *o = b->t->ops;
     int P = b->batch->P;
     size_t C = (size_t)b->C, all = (size_t)P * (size_t)b->D;
+    osv_real *dp = b->noisy.draws > 0 ? b->noisy.mean : b->dp;
 
     OP(copy, b->turn.params, b->host_turn[parity].params, b->turn.bytes, OSV_TO_DEVICE);
     if (!b->t->on.cache_prefix) osv_prefix(b->step);
@@ -179,16 +196,18 @@ static void iterate(osv_bin *b, int parity)
     OP(objective, b->step->buffer.w, b->completion, b->step->buffer.loss, &b->objective,
        osv_losses_of(&b->batch->live));
     osv_backward(b->step, b->p, b->dp);
-    osv_penalties_run(&b->penalties, o, b->dp, b->p, b->D);
+    if (b->noisy.draws > 0) osv_noisy_run(&b->noisy, b->step, b->p, b->dp, b->turn.noise, &b->objective);
+    osv_penalties_run(&b->penalties, o, dp, b->p, b->D);
     OP(norm, b->norm, b->p, b->D, P);
-    OP(norm, b->grad_norm, b->dp, b->D, P);
+    OP(norm, b->grad_norm, dp, b->D, P);
     OP(copy, b->host_completion[parity], b->completion, C * sizeof(osv_real), OSV_TO_HOST);
     OP(copy, b->host_norm[parity], b->norm, (size_t)P * sizeof(osv_real), OSV_TO_HOST);
     OP(copy, b->host_grad_norm[parity], b->grad_norm, (size_t)P * sizeof(osv_real), OSV_TO_HOST);
+    OP(copy, b->host_cost[parity], b->penalties.cost, (size_t)b->J * sizeof(osv_real), OSV_TO_HOST);
     for (int h = OSV_HISTORY - 1; h > 0; h--)
         OP(copy, b->p + (size_t)h * all, b->p + (size_t)(h - 1) * all, all * sizeof(osv_real), OSV_ON_DEVICE);
     if (b->bounded) OP(multipliers, b->completion, &b->objective, b->turn.bound);
-    OP(adam, b->p, b->m, b->s, b->dp, b->turn.params, b->D, P);
+    OP(adam, b->p, b->m, b->s, dp, b->turn.params, b->D, P);
 }
 
 void osv_bin_submit(osv_bin *b, bool op_by_op)
@@ -290,13 +309,14 @@ static double norm_of(const osv_bin *b, int i, const osv_real *norm)
 }
 
 void osv_bin_measurement(const osv_bin *b, int iteration, int i, double *losses, double *norm,
-                         double *grad_norm)
+                         double *grad_norm, double *size)
 {
     int parity = iteration % 2;
     for (int c = b->first[i]; c < b->first[i + 1]; c++)
         losses[c - b->first[i]] = (double)b->host_completion[parity][c];
     *norm = norm_of(b, i, b->host_norm[parity]);
     *grad_norm = norm_of(b, i, b->host_grad_norm[parity]);
+    *size = (double)b->host_cost[parity][i];
 }
 
 void osv_bin_vector(osv_bin *b, int i, int ago, osv_real *out)

@@ -3,12 +3,14 @@
 #include <stdlib.h>
 
 #include "optim/bin.h"
+#include "optim/objective.h"
 #include "optim/pack.h"
 
 typedef struct {
     const osv_training *t;
     const osv_real *const *vector;
-    double *logprob; /* of the next bin's jobs */
+    bool as_probability;
+    double *value; /* of the next bin's completions */
 } evaluation;
 
 /* The jobs job[0 .. size->jobs), together. */
@@ -21,7 +23,7 @@ static int evaluate_bin(void *context, const int *job, const osv_bin_size *size)
     osv_step *step = NULL;
     osv_real *loss = NULL, *p = NULL;
     size_t D = (size_t)t->model->config.D, bytes = D * sizeof(osv_real);
-    int J = size->jobs, status = osv_bin_batch(&batch, t, job, J, true);
+    int J = size->jobs, status = osv_bin_batch(&batch, t, job, J, e->as_probability);
     if (status) goto done;
     osv_switches on = t->on;
     on.recompute = batch->N; /* nothing is kept for a reverse pass */
@@ -43,10 +45,10 @@ static int evaluate_bin(void *context, const int *job, const osv_bin_size *size)
     o->sync(o, 0);
     if ((status = osv_ops_status(o))) goto done;
     for (int c = 0; c < batch->C; c++) {
-        double *logprob = e->logprob++;
-        *logprob = 0;
+        double *value = e->value++;
+        *value = 0;
         for (int i = batch->completion_first[c]; i < batch->completion_first[c + 1]; i++)
-            *logprob -= (double)loss[batch->completion_score[i]];
+            *value += (double)loss[batch->completion_score[i]];
     }
 done:
     if (p) o->free(o, p);
@@ -56,7 +58,25 @@ done:
     return status;
 }
 
+/* Sums of the losses of tokens, completion by completion. */
+static int evaluate(const osv_training *t, const osv_real *const *vector, bool as_probability, double *value)
+{
+    return osv_pack_each(t, evaluate_bin, &(evaluation){t, vector, as_probability, value});
+}
+
 int osv_evaluate(const osv_training *t, const osv_real *const *vector, double *logprob)
 {
-    return osv_pack_each(t, evaluate_bin, &(evaluation){t, vector, logprob});
+    OSV_TRY(evaluate(t, vector, true, logprob));
+    for (int j = 0; j < t->jobs; j++)
+        for (int c = 0; c < t->job[j].completions; c++, logprob++) *logprob = -*logprob;
+    return OSV_OK;
+}
+
+int osv_evaluate_losses(const osv_training *t, const osv_real *const *vector, double *loss)
+{
+    OSV_TRY(evaluate(t, vector, false, loss));
+    for (int j = 0; j < t->jobs; j++)
+        for (int c = 0; c < t->job[j].completions; c++, loss++) /* rounded as training rounds it */
+            *loss = (double)(osv_real)(*loss * osv_terms_of(&t->job[j], c).scale);
+    return OSV_OK;
 }

@@ -22,11 +22,13 @@ osv_job_options osv_job_defaults(void)
         .init_affine_norm = 1,
         .max_affine_norm = 2,
         .bound_lr = 0.1,
+        .min_norm_lr = -1,
         .target_loss = NAN,
         .target_rule = OSV_TARGET_SUM,
         .target_iters = 1,
         .plateau_eps = 1e-6,
         .plateau_iters = 1,
+        .noise_draws = 1,
     };
 }
 
@@ -51,11 +53,27 @@ double osv_job_target(const osv_job *job, int completion)
     return isnan(own) ? job->options.target_loss : own;
 }
 
+bool osv_job_counts(const osv_job *job, int completion)
+{
+    const osv_goal g = osv_job_goal(job, completion);
+    return !g.aside && !(g.partner >= 0 && g.beta < 0);
+}
+
+double osv_job_term(const osv_job *job, int completion, const double *losses)
+{
+    const osv_goal g = osv_job_goal(job, completion);
+    if (!osv_job_counts(job, completion)) return 0;
+    if (g.partner < 0) return losses[completion];
+    const osv_goal other = osv_job_goal(job, g.partner);
+    double m = g.beta * (g.reference - losses[completion]) +
+               other.beta * (other.reference - losses[g.partner]);
+    return log1p(exp(-fabs(m))) - fmin(m, 0);
+}
+
 double osv_job_loss(const osv_job *job, const double *losses)
 {
     double sum = 0;
-    for (int c = 0; c < job->completions; c++)
-        if (!osv_job_goal(job, c).aside) sum += losses[c];
+    for (int c = 0; c < job->completions; c++) sum += osv_job_term(job, c, losses);
     return sum;
 }
 

@@ -35,14 +35,21 @@ typedef struct {
     bool length_norm;                         /* a completion's loss is divided by its token count */
     bool satisfice;                           /* optimize (loss - target)^2 */
     double l1;                                /* times |v|_1 is optimized too, but is no part of the loss; */
-    double bound_lr;       /* learning rate of the multipliers and slacks of goals with a bound */
-    double group_sparsity; /* times the sum of |v|_2 over the blocks of a job: apart */
-    double target_loss;    /* nats; NaN: no target stop */
+    double group_sparsity;                    /* times the sum of |v|_2 over the blocks of a job: apart */
+    bool adamax;                              /* Adamax instead of Adam */
+    double norm_weight;                       /* times |v| + |left^T right|_F is optimized too */
+    int min_norm_iters;                       /* of the second phase (optim/phase.h); 0: there is none */
+    double min_norm_lr;                       /* of it; < 0: lr */
+    double bound_lr;    /* learning rate of the multipliers and slacks of goals with a bound */
+    double target_loss; /* nats; NaN: no target stop */
     osv_target_rule target_rule;
     int target_iters; /* consecutive iterations that must meet the target */
     double plateau_eps;
     int plateau_iters; /* consecutive changes below plateau_eps; 0: no plateau stop */
     unsigned parity;   /* osv_parity */
+    double noise;      /* scale of the noise around v at which gradients are taken */
+    int noise_draws;   /* gradients that a step is the mean of; only with noise > 0 */
+    osv_noise_kind noise_kind;
 } osv_job_options;
 
 /* The defaults of the brief: lr 0.01, 100 iterations, coldness 0.7, eps 1e-6, ... */
@@ -88,7 +95,12 @@ osv_goal osv_job_goal(const osv_job *job, int completion);
 /* The target of a completion: its own, or that of the job. NaN: none. */
 double osv_job_target(const osv_job *job, int completion);
 
-/* The loss of a job: the sum of those of its completions that are not aside. */
+/* Has the completion a part of its own in the job's loss? Not where it stands aside, and of a pair the chosen
+ * one speaks for both. */
+bool osv_job_counts(const osv_job *job, int completion);
+/* That part, from the losses of all [completions]: its own one, or -ln sigmoid(m) of its pair, as in
+ * osv_objective; and the sum of them, which is the loss of the job. */
+double osv_job_term(const osv_job *job, int completion, const double *losses);
 double osv_job_loss(const osv_job *job, const double *losses);
 
 /* What a row of parameters is. */

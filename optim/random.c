@@ -33,6 +33,13 @@ void osv_random_direction(osv_real *x, int D, double norm, unsigned long long se
     for (int i = 0; i < D; i++) x[i] = (osv_real)((double)x[i] * norm / sqrt(sum));
 }
 
+void osv_random_noise(osv_noise *n, unsigned long long seed, const char *name)
+{
+    uint64_t h = name_hash(name);
+    n->seed[0] = (uint32_t)seed, n->seed[1] = (uint32_t)(seed >> 32);
+    n->name[0] = (uint32_t)h, n->name[1] = (uint32_t)(h >> 32);
+}
+
 /* A number that no direction has: a job has fewer rows. */
 enum { SIGNS = 0x7fffffff };
 

@@ -11,7 +11,8 @@ static bool meets_target(const osv_job *job, double loss, const double *losses)
     if (isnan(o->target_loss)) return false;
     if (o->target_rule == OSV_TARGET_SUM) return loss <= o->target_loss + slack;
     for (int c = 0; c < job->completions; c++) {
-        if (!osv_job_goal(job, c).aside && !(losses[c] <= osv_job_target(job, c) + slack)) return false;
+        if (!osv_job_counts(job, c)) continue;
+        if (!(osv_job_term(job, c, losses) <= osv_job_target(job, c) + slack)) return false;
     }
     return true;
 }

@@ -11,7 +11,8 @@ typedef struct {
     double last; /* loss of the measurement before */
 } osv_stop_state;
 
-/* The verdict on a measurement after `iter` steps; losses [job->completions] in nats, `loss` the job's. */
+/* The verdict on a measurement after `iter` steps; losses [job->completions] in nats, `loss`
+ * osv_job_loss of them. */
 osv_stop osv_stop_check(osv_stop_state *state, const osv_job *job, int iter, double loss,
                         const double *losses, bool interrupted);
 

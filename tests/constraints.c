@@ -1,4 +1,5 @@
-/* Bounds on completions, in double on small random models. */
+/* Bounds on completions, and vectors that are made as short as bounds allow, in double on small random
+ * models. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
@@ -6,7 +7,7 @@
 #include "optim/train.h"
 #include "tests/toy.h"
 
-enum { COMPLETIONS = 3, IDS = 10, D = 24 };
+enum { COMPLETIONS = 3, IDS = 10, D = 24, ROWS = 5 };
 
 /* One job: the first completion is trained on, the second may be held, the third is looked at. */
 typedef struct {
@@ -20,9 +21,10 @@ typedef struct {
     osv_goal goal[COMPLETIONS];
     osv_job job;
     /* what was told */
-    int lines;
-    double start[COMPLETIONS], losses[COMPLETIONS], loss;
+    int lines, second; /* reports in all, and of the second phase; the last one counts */
+    double start[COMPLETIONS], losses[COMPLETIONS], loss, norm;
     osv_stop stopped;
+    osv_real vector[ROWS * D];
 } subject;
 
 static void open_subject(subject *s)
@@ -64,6 +66,9 @@ static int on_report(void *context, const osv_report *r, osv_error *e)
     (void)e;
     memcpy(r->iter == 0 ? s->start : s->losses, r->losses, sizeof s->losses);
     s->loss = r->loss;
+    s->norm = r->norm;
+    s->second += r->phase == 2;
+    if (r->vector) memcpy(s->vector, r->vector, (size_t)(r->rows * r->D) * sizeof *r->vector);
     s->stopped = r->stopped;
     s->lines++;
     return OSV_OK;
@@ -78,7 +83,7 @@ static void train(subject *s)
                             .job = &s->job,
                             .jobs = 1,
                             .observer = {.context = s, .report = on_report}};
-    s->lines = 0;
+    s->lines = s->second = 0;
     cr_assert_eq(osv_train(&t), OSV_OK, "%s", s->error.text);
 }
 
@@ -121,5 +126,86 @@ Test(constraints, bounds_are_kept)
     train(&s);
     cr_expect(fabs(s.losses[0] - loss) <= 0.02 * loss && s.losses[1] < left + 5, "loss %g, alone %g",
               s.losses[0], loss);
+    close_subject(&s);
+}
+
+/* ---- the second phase ---- */
+
+/* |v| + |left^T right|_F of a map of rank 2, or of none. */
+static double size_of(const osv_real *p, int rank)
+{
+    double vector = 0, map = 0;
+    for (int i = 0; i < D; i++) vector += p[i] * p[i];
+    for (int i = 0; rank > 0 && i < D; i++)
+        for (int j = 0; j < D; j++) {
+            double x = 0;
+            for (int k = 0; k < rank; k++) x += p[(1 + k) * D + i] * p[(1 + rank + k) * D + j];
+            map += x * x;
+        }
+    return sqrt(vector) + sqrt(map);
+}
+
+static void check_shorter(osv_form form, double least)
+{
+    enum { FIRST = 40, SECOND = 150 };
+    static subject s;
+    double losses[COMPLETIONS];
+    float given[ROWS * D];
+    open_subject(&s);
+    for (int c = 0; c < COMPLETIONS; c++) s.goal[c] = osv_goal_plain;
+    s.job.form = form;
+    s.job.options.lr = 0.1;
+    s.job.options.max_iters = FIRST;
+    train(&s);
+    double first = size_of(s.vector, form.rank);
+    memcpy(losses, s.losses, sizeof losses);
+    cr_expect_eq(s.second, 0);
+
+    s.job.options.min_norm_iters = SECOND;
+    s.job.options.min_norm_lr = 0.02;
+    train(&s);
+    cr_expect_eq(s.second, SECOND + 1);
+    cr_expect_eq(s.lines, FIRST + SECOND + 1);
+    cr_expect_eq(s.stopped, OSV_STOP_MAX_ITERS);
+    for (int c = 0; c < COMPLETIONS; c++) cr_expect(s.losses[c] <= losses[c] + 1e-6);
+    double second = size_of(s.vector, form.rank);
+    cr_expect(second < (1 - least) * first, "%g, before %g", second, first);
+
+    /* What is reported is what this vector with this map does. */
+    memcpy(losses, s.losses, sizeof losses);
+    for (int i = 0; i < ROWS * D; i++) given[i] = (float)s.vector[i];
+    s.job.options.init = given;
+    s.job.options.max_iters = s.job.options.min_norm_iters = 0;
+    train(&s);
+    for (int c = 0; c < COMPLETIONS; c++)
+        cr_expect(fabs(s.start[c] - losses[c]) <= 1e-5, "%g, said to be %g", s.start[c], losses[c]);
+    close_subject(&s);
+}
+
+Test(constraints, a_shorter_vector)
+{
+    check_shorter((osv_form){.kind = OSV_FORM_ADD}, 0.1);
+}
+
+Test(constraints, a_shorter_vector_and_map)
+{
+    check_shorter((osv_form){.kind = OSV_FORM_AFFINE, .rank = 2}, 0.1);
+}
+
+/* Targets that are out of reach leave nothing to keep but what there is. */
+Test(constraints, nothing_shorter_is_found)
+{
+    static subject s;
+    osv_real first[D];
+    open_subject(&s);
+    s.job.options.max_iters = 5;
+    train(&s);
+    memcpy(first, s.vector, sizeof first);
+    for (int c = 0; c < COMPLETIONS; c++) s.goal[c].target = -1000;
+    s.goal[0].aside = false;
+    s.job.options.min_norm_iters = 7;
+    train(&s);
+    cr_expect_eq(s.second, 8);
+    cr_expect_arr_eq(s.vector, first, sizeof first);
     close_subject(&s);
 }

@@ -544,6 +544,7 @@ static void apply_test(op_call *c, const char *text)
 {
     const site_shape *s = c->shape;
     if (s->jobs == 0) return;
+    if (s->form.cut || s->form.constant_norm) return; /* not the gradient, and meant so */
     osv_site site = op_site(c);
     int params = osv_form_params(s->form), D = s->D;
     size_t n = op_count(c, 2), at = (size_t)s->row * (size_t)D;

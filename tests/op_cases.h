@@ -178,6 +178,11 @@ typedef struct {
     bool zero; /* all parameters */
 } penalty_shape;
 extern const op_kind op_penalty;
+
+typedef struct {
+    int J, D, k; /* rows have 0, 1, 2 ... draws, in all kinds */
+} noise_shape;
+extern const op_kind op_noise, op_noise_mean;
 enum { PENALTY_DP, PENALTY_COST, PENALTY_P, PENALTY_GRAM };
 
 /* ---- memory ---- */

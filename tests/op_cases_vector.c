@@ -152,7 +152,8 @@ static void adam_make(op_call *c)
                                .beta1 = (osv_real)(j == 2 ? 0 : 0.9),
                                .beta2 = (osv_real)0.999,
                                .eps = (osv_real)1e-8,
-                               .max_norm = (osv_real)(j == 3 ? -1 : s->max_norm)};
+                               .max_norm = (osv_real)(j == 3 ? -1 : s->max_norm),
+                               .adamax = j % 3 == 2};
         p->correction1 = (osv_real)(1 - pow(p->beta1, s->step + 1));
         p->correction2 = (osv_real)(1 - pow(p->beta2, s->step + 1));
     }
@@ -251,6 +252,44 @@ static void penalty_run(op_call *c)
 
 const op_kind op_penalty = {"penalty", penalty_make, penalty_run};
 
+/* ---- noise ---- */
+
+static void noise_make(op_call *c)
+{
+    const noise_shape *s = c->shape;
+    size_t n = area(s->J, s->D);
+    osv_noise list[MAX_JOBS];
+    for (int j = 0; j < s->J; j++)
+        list[j] = (osv_noise){.draws = j % 4,
+                              .kind = (osv_noise_kind)(j / 2 % 4),
+                              .scale = (osv_real)(0.5 + j),
+                              .seed = {7, (unsigned)j},
+                              .name = {1, 2},
+                              .row = (unsigned)j % 3,
+                              .place = j};
+    op_poisoned(c, "q", OP_OUTPUT, n);
+    op_random(c, "p", OP_INPUT, n, 1);
+    op_random(c, "dp", OP_INPUT, n, 1);
+    op_random(c, "mean", OP_UPDATED, n, 1);
+    op_bytes(c, "noise", list, (size_t)s->J * sizeof *list);
+}
+
+static void noise_run(op_call *c)
+{
+    const noise_shape *s = c->shape;
+    c->o->noise(c->o, op_at(c, 0), op_at(c, 1), op_at(c, 2), (const void *)op_at(c, 4), s->k, s->D, s->J);
+}
+
+static void noise_mean_run(op_call *c)
+{
+    const noise_shape *s = c->shape;
+    c->o->copy(c->o, op_at(c, 0), op_at(c, 2), area(s->J, s->D) * sizeof(osv_real), OSV_ON_DEVICE);
+    c->o->noise_mean(c->o, op_at(c, 3), op_at(c, 2), (const void *)op_at(c, 4), s->k, s->D, s->J);
+}
+
+const op_kind op_noise = {"noise", noise_make, noise_run};
+const op_kind op_noise_mean = {"noise_mean", noise_make, noise_mean_run};
+
 /* ---- rows ---- */
 
 static int rows_index(const op_call *c, int row)
@@ -309,6 +348,8 @@ const op_kind op_scatter_rows = {"scatter_rows", scatter_make, scatter_run};
 #define ADAM(...)     OP_CASE(op_adam, adam_shape, __VA_ARGS__)
 #define NORM(...)     OP_CASE(op_norm, adam_shape, __VA_ARGS__)
 #define PENALTY(...)  OP_CASE(op_penalty, penalty_shape, __VA_ARGS__)
+#define NOISE(...) \
+    OP_CASE(op_noise, noise_shape, __VA_ARGS__), OP_CASE(op_noise_mean, noise_shape, __VA_ARGS__)
 #define ROWS(...) \
     OP_CASE(op_gather_rows, rows_shape, __VA_ARGS__), OP_CASE(op_scatter_rows, rows_shape, __VA_ARGS__)
 
@@ -363,6 +404,11 @@ const op_case op_vector_cases[] = {
     PENALTY(.J = 2, .D = 1, .blocks = 2, .rank = 1, .l1 = 1, .norm = 1),
     PENALTY(.J = 2, .D = 48, .blocks = 2, .rank = 2, .l1 = 1, .group = 1, .norm = 1, .zero = true),
     PENALTY(.J = 0, .D = 48, .blocks = 1),
+
+    NOISE(.J = 8, .D = 48, .k = 0),
+    NOISE(.J = 8, .D = 317, .k = 1),
+    NOISE(.J = 3, .D = 1, .k = 2),
+    NOISE(.J = 0, .D = 48),
 
     ROWS(.rows = 1, .D = 48, .total = 1),
     ROWS(.rows = 65, .D = 100, .total = 130),

@@ -7,6 +7,7 @@
 
 #include "kernels/philox.h"
 #include "optim/adam.h"
+#include "optim/evaluate.h"
 #include "optim/random.h"
 #include "optim/stop.h"
 #include "optim/train.h"
@@ -113,6 +114,31 @@ Test(optim, target_each_and_consecutive_iterations)
     cr_assert_eq(osv_stop_check(&s, &job, 1, 0.11, missed, false), OSV_RUNNING);
     cr_assert_eq(osv_stop_check(&s, &job, 2, 1.1, met, false), OSV_RUNNING);
     cr_assert_eq(osv_stop_check(&s, &job, 3, 1.1001, met, false), OSV_STOP_TARGET);
+}
+
+Test(optim, the_loss_of_preferences)
+{
+    osv_goal goals[4];
+    for (int c = 0; c < 4; c++) goals[c] = osv_goal_plain;
+    goals[1] = (osv_goal){.target = NAN, .weight = 1, .partner = 3, .beta = -0.5, .reference = 2};
+    goals[2].aside = true;
+    goals[3] = (osv_goal){.target = 0.25, .weight = 1, .partner = 1, .beta = 0.5, .reference = 4};
+    osv_job job = {.options = osv_job_defaults(), .completions = 4, .goal = goals};
+    const double same[] = {1, 2, 9, 4}, better[] = {1, 5, 9, 1}, far[] = {1, 2000, 9, 0},
+                 wrong[] = {1, 0, 9, 3000};
+    cr_expect(fabs(osv_job_loss(&job, same) - 1 - log(2)) <= 1e-15);
+    cr_expect(fabs(osv_job_term(&job, 3, better) - log(1 + exp(-3))) <= 1e-15);
+    cr_expect(osv_job_term(&job, 1, better) == 0 && osv_job_term(&job, 2, better) == 0);
+    cr_expect(fabs(osv_job_loss(&job, far) - 1) <= 1e-300 &&
+              fabs(osv_job_term(&job, 3, wrong) - 1499) <= 1e-9);
+    cr_expect(isnan(osv_job_loss(&job, (const double[]){1, NAN, 9, 4})));
+
+    osv_stop_state s = {
+        0}; /* each: the pair against the target of the chosen one, the rejected one has none */
+    job.options.target_loss = 1;
+    job.options.target_rule = OSV_TARGET_EACH;
+    cr_expect_eq(osv_stop_check(&s, &job, 0, osv_job_loss(&job, same), same, false), OSV_RUNNING);
+    cr_expect_eq(osv_stop_check(&s, &job, 1, osv_job_loss(&job, better), better, false), OSV_STOP_TARGET);
 }
 
 Test(optim, parity_goes_on_for_a_step_after_the_target)
@@ -408,5 +434,80 @@ Test(optim, nan_is_named_and_the_last_finite_vector_kept)
     cr_assert_eq(r.stopped[0], OSV_STOP_NAN);
     cr_assert_eq(r.nan_iter[0], 0);
     cr_assert(isnan(r.final_loss[0]));
+    toy_free(&t);
+}
+
+/* Unsteered losses are those that a training from zeros measures first: of every kind, coldness, eps and
+ * length norm, whatever they are packed with. */
+Test(optim, losses_evaluated_are_those_trained_on)
+{
+    toy t = toy_make(TOY_GEMMA2, 3, 3);
+    static jobs x;
+    static const float zeros[D];
+    osv_error e = {0};
+    osv_ops *ops;
+    osv_comm *comm;
+    make_jobs(&x);
+    for (int j = 0; j < JOBS; j++) {
+        osv_job_options *o = &x.job[j].options;
+        o->init = zeros;
+        o->max_iters = 0;
+        o->coldness = 0.5 + 0.25 * j;
+        o->eps = j % 2 ? 1e-2 : 1e-6;
+        o->length_norm = j % 3 == 0;
+        x.sequence[j][1].kind = j % 2 ? OSV_NEGATED : OSV_ONE_MINUS;
+    }
+    static record r;
+    r = (record){.only = -1, .interrupt_at = -1};
+    cr_assert_eq(train(&t, x.job, JOBS, &r, &e), 0, "%s", e.text);
+    cr_assert_eq(osv_ref_open(&ops, OSV_DTYPE_F32, &e), 0);
+    cr_assert_eq(osv_comm_self_open(&comm, &e), 0);
+    const osv_training training = {
+        .ops = ops, .comm = comm, .model = &t.model, .on = osv_all_on, .job = x.job, .jobs = JOBS};
+    double loss[2 * JOBS];
+    cr_assert_eq(osv_evaluate_losses(&training, NULL, loss), 0, "%s", e.text);
+    for (int j = 0; j < JOBS; j++)
+        cr_assert(fabs(loss[2 * j] + loss[2 * j + 1] - r.final_loss[j]) <= 1e-12, "job %d: %.15g, %.15g", j,
+                  loss[2 * j] + loss[2 * j + 1], r.final_loss[j]);
+    comm->close(comm);
+    ops->close(ops);
+    toy_free(&t);
+}
+
+/* A pair from zeros: ln 2 at first, then less; and what is reported is what the losses give. */
+Test(optim, preferences_are_trained)
+{
+    toy t = toy_make(TOY_LLAMA, 3, 11);
+    static jobs x;
+    static const float zeros[D];
+    osv_error e = {0};
+    osv_ops *ops;
+    osv_comm *comm;
+    make_jobs(&x);
+    osv_goal goals[2] = {osv_goal_plain, osv_goal_plain};
+    for (int c = 0; c < 2; c++) {
+        x.sequence[2][c].kind = OSV_PROMOTE;
+        goals[c].partner = 1 - c;
+        goals[c].beta = c ? -0.3 : 0.3;
+    }
+    x.job[2].goal = goals;
+    x.job[2].options.init = zeros;
+    cr_assert_eq(osv_ref_open(&ops, OSV_DTYPE_F32, &e), 0);
+    cr_assert_eq(osv_comm_self_open(&comm, &e), 0);
+    const osv_training training = {
+        .ops = ops, .comm = comm, .model = &t.model, .on = osv_all_on, .job = &x.job[2], .jobs = 1};
+    double unsteered[2], after[2];
+    cr_assert_eq(osv_evaluate_losses(&training, NULL, unsteered), 0, "%s", e.text);
+    for (int c = 0; c < 2; c++) goals[c].reference = unsteered[c];
+    static record r;
+    r = (record){.only = 0, .interrupt_at = -1};
+    cr_assert_eq(train(&t, &x.job[2], 1, &r, &e), 0, "%s", e.text);
+    cr_expect(fabs(r.loss[0][0] - log(2)) <= 1e-12, "%.15g", r.loss[0][0]);
+    cr_expect(r.final_loss[0] < 0.9 * log(2), "%g", r.final_loss[0]);
+    const osv_real *vector = r.vector[0];
+    cr_assert_eq(osv_evaluate_losses(&training, &vector, after), 0, "%s", e.text);
+    cr_expect(fabs(osv_job_loss(&x.job[2], after) - r.final_loss[0]) <= 1e-12);
+    comm->close(comm);
+    ops->close(ops);
     toy_free(&t);
 }

@@ -8,7 +8,7 @@
 #include "files.h"
 #include "loader/file.h"
 
-enum { JOBS = 4, D = 3, N = 5, VALUES = (OSV_HISTORY + 2) * D };
+enum { JOBS = 4, D = 3, N = 5, VALUES = OSV_STATE_ROWS * D };
 
 static const osv_job jobs[JOBS] = {
     {.completions = 2}, {.completions = 1}, {.completions = 3}, {.completions = 1}};
@@ -28,7 +28,7 @@ typedef struct {
     osv_job_state state[JOBS];
     osv_outcome outcome[JOBS];
     float vector[JOBS][VALUES];
-    double losses[JOBS][3];
+    double losses[JOBS][3], bounds[JOBS][3];
     osv_multiplier multiplier[JOBS][3];
     int in_bin[2];
 } sample;
@@ -41,6 +41,7 @@ static void make_sample(sample *s)
         for (int i = 0; i < VALUES; i++) s->vector[j][i] = (float)(0.1 * i - j);
         for (int c = 0; c < 3; c++) {
             s->losses[j][c] = 1.0 / (3 + c + j);
+            s->bounds[j][c] = 0.1 * c - j;
             s->multiplier[j][c] =
                 (osv_multiplier){.lambda = 0.1f * (float)j, .slack = NAN, .slack_u = (float)c};
         }
@@ -66,6 +67,7 @@ static void make_sample(sample *s)
     for (int j = 0; j < JOBS; j++) {
         s->state[j].vector = s->vector[j];
         s->state[j].losses = s->losses[j];
+        s->state[j].bound = s->bounds[j];
         s->state[j].multiplier = s->multiplier[j];
         if (s->outcome[j].stopped != OSV_RUNNING) s->outcome[j].losses = s->losses[j];
     }
@@ -116,6 +118,7 @@ Test(saved_run, every_bit_comes_back, .init = temp_open, .fini = temp_close)
         expect_bits("loss", &x->loss, &y->loss, sizeof(double));
         expect_bits("norm", &x->norm, &y->norm, sizeof(double));
         expect_bits("losses", x->losses, y->losses, (size_t)jobs[s.in_bin[i]].completions * sizeof(double));
+        expect_bits("bounds", x->bound, y->bound, (size_t)jobs[s.in_bin[i]].completions * sizeof(double));
         expect_bits("multipliers", x->multiplier, y->multiplier,
                     (size_t)jobs[s.in_bin[i]].completions * sizeof *x->multiplier);
         expect_bits("vectors and moments", x->vector, y->vector, VALUES * sizeof(float));
@@ -158,7 +161,7 @@ static const struct {
     {"\"state.1\"", "\"state.7\"", "tensor \"state.1\" is missing"},
     {"\"bin.job\"", "\"bin.jab\"", "\"bin.job\" is wrong"},
     {"\"bin.loss\"", "\"bin.boss\"", "tensor \"bin.loss\" is missing"},
-    {"\"shape\":[6,3]", "\"shape\":[3,6]", "has not the dtype or the shape"},
+    {"\"shape\":[7,3]", "\"shape\":[3,7]", "has not the dtype or the shape"},
     {"\"I32\"", "\"U32\"", "has not the dtype or the shape"},
 };
 

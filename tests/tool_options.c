@@ -38,6 +38,7 @@ Test(tool_options, defaults_are_the_librarys)
     cr_expect(a.lr == b.lr && a.beta1 == b.beta1 && a.beta2 == b.beta2 && a.adam_eps == b.adam_eps);
     cr_expect(a.max_iters == b.max_iters && a.coldness == b.coldness && a.eps == b.eps && a.seed == b.seed);
     cr_expect(a.init_norm == b.init_norm && a.init == NULL && a.max_norm == b.max_norm && a.max_norm < 0);
+    cr_expect(a.min_norm_iters == b.min_norm_iters && a.min_norm_lr == b.min_norm_lr);
     cr_expect(a.l1 == b.l1 && a.group_sparsity == b.group_sparsity);
     cr_expect(a.length_norm == b.length_norm && a.satisfice == b.satisfice && isnan(a.target_loss));
     cr_expect(a.target_rule == b.target_rule && a.target_iters == b.target_iters);
@@ -65,6 +66,8 @@ Test(tool_options, values)
         OSV_OK, "%s", e.text);
     cr_expect(o.job.target_rule == OSV_TARGET_EACH && o.negated && o.job.target_loss == -2.5 &&
               o.job.max_norm == 0);
+    cr_assert_eq(parse(&o, REQUIRED "--target-loss 0.75x", &e), OSV_OK, "%s", e.text);
+    cr_expect(o.target.kind == OSV_TARGET_UNSTEERED && o.target.x == 0.75 && isnan(o.job.target_loss));
     cr_assert_eq(
         parse(&o, REQUIRED "--parity reference --suppress-loss negated --eps 1e-3 --target-iters 7", &e),
         OSV_OK, "%s", e.text);
@@ -124,7 +127,10 @@ static const struct {
     {"--seed 1,2", "--seed 1,2: must be one whole number; --seeds takes several"},
     {"--plan --list", "--plan and --list: one of them at a time"},
     {"--max-norm -1", "--max-norm -1: must be a finite number at least 0"},
-    {"--target-loss nan", "--target-loss nan: must be a finite number"},
+    {"--target-loss nan",
+     "--target-loss nan: must be a finite number, unsteered, or a multiple such as 0.75x"},
+    {"--target-loss x", "--target-loss x: must be"},
+    {"--target-loss -2x", "--target-loss -2x: must be"},
     {"--eps 2", "--eps 2: must be a number above 0 and at most 1"},
     {"--max-iters 1.5", "--max-iters 1.5: must be a whole number, 0 or more"},
     {"--max-iters -1", "--max-iters -1: must be"},
@@ -152,6 +158,11 @@ static const struct {
     {"--apply affine --rank 0", "--rank 0: must be a whole number from 1"},
     {"--joint both", "--joint both: must be shared or per-layer"},
     {"--layer x", "--layer x: must be block numbers"},
+    {"--beta 0", "--beta 0: must be a finite number above 0"},
+    {"--preference-signs minus", "--preference-signs minus: must be one of plus|both|random"},
+    {"--beam-width 0", "--beam-width 0: must be a whole number from 1"},
+    {"--beam-tokens 0", "--beam-tokens 0: must be a whole number from 1"},
+    {"--beam-rank best", "--beam-rank best: must be one of total|last"},
     {"--scan-norm 2", "--scan-norm: only --scan has a use for it"},
     {"--scan-positions", "--scan-positions: only --scan has a use for it"},
     {"--scan --scan-norm 0", "--scan-norm 0: must be a finite number above 0"},

@@ -20,8 +20,8 @@ static int make_options(inspect_jobs *j, const inspect_options *o, osv_error *e)
     j->train.memory = o->memory;
     j->train.plan = true;
     /* Completions with and without targets are both fine: nothing is trained here. */
-    j->train.job.satisfice = true;
-    j->train.job.target_loss = 0;
+    j->train.target_rule = 1; /* each */
+    j->train.target = (osv_target){.kind = OSV_TARGET_NATS};
     return train_options_resolve(&j->train, e);
 }
 

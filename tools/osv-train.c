@@ -11,6 +11,7 @@
 #include "tools/train_result.h"
 #include "tools/train_resume.h"
 #include "tools/train_scan.h"
+#include "tools/train_unsteered.h"
 
 static const char program[] = "osv-train";
 
@@ -157,10 +158,13 @@ static int check_resumed(train_setup *s)
     return train_resume_wanted(s->options) ? train_resume_check(s) : OSV_OK;
 }
 
-/* What matches and anchors aim at. */
+/* What matches and anchors aim at, relative targets, and what preferences are compared with. */
 static int learn(train_setup *s)
 {
-    return osv_teacher_learn(&s->lessons.teacher, s->m.ops, s->m.comm, &s->m.model);
+    OSV_TRY(osv_teacher_learn(&s->lessons.teacher, s->m.ops, s->m.comm, &s->m.model));
+    OSV_TRY(train_unsteered_measure(s));
+    if (!s->options->quiet) train_targets_print(&s->jobs);
+    return OSV_OK;
 }
 
 /* All that needs no weights has been done. */
@@ -173,12 +177,14 @@ static int compute(train_setup *s)
     OSV_TRY(train_setup_write(s));
     OSV_TRY(train_memory_find(&s->memory, o->memory, osv_teacher_bytes(&s->lessons.teacher), &s->m.footprint,
                               &s->m.model, s->m.ops));
+    if (!o->scan) OSV_TRY(check_resumed(s)); /* once more, with the weights */
     OSV_TRY(learn(s));
     if (o->dump) return train_dump(s);
-    if (o->scan) OSV_TRY(train_scan(s));
+    if (!o->scan) return train(s);
+    OSV_TRY(train_scan(s));
     if (!o->out) return OSV_OK;
-    if (o->scan) OSV_TRY(learn(s)); /* these are other jobs */
-    OSV_TRY(check_resumed(s));      /* once more, with the weights */
+    OSV_TRY(check_resumed(s));
+    OSV_TRY(learn(s)); /* these are other jobs */
     return train(s);
 }
 

@@ -13,13 +13,25 @@
 static int check_targets(const osv_dataset *data, const train_line *line, osv_error *e)
 {
     const train_options *o = &line->options;
-    bool have_target = !isnan(o->job.target_loss);
+    bool have_target = o->target.kind != OSV_TARGET_NONE;
     for (int i = 0; i < data->count; i++) {
         const osv_datapoint *p = &data->point[i];
         if (line->job && strcmp(line->job, p->job) != 0) continue;
         for (int c = 0; c < p->completions; c++) {
-            if (p->completion[c].kind == OSV_COMPLETION_ANCHOR) continue; /* it has no part in the loss */
-            bool own = !isnan(p->completion[c].target);
+            osv_completion_kind kind = p->completion[c].kind;
+            if (osv_completion_lists[kind].paired && o->job.satisfice)
+                return OSV_FAIL(e, OSV_USAGE,
+                                "--satisfice: the loss of a preference has no target to rest at: datapoint "
+                                "\"%s\" (%s:%d) has \"prefer\"",
+                                p->id, o->data, p->line);
+            if (osv_completion_lists[kind].paired && o->job.min_norm_iters > 0)
+                return OSV_FAIL(
+                    e, OSV_USAGE,
+                    "--min-norm: lets no loss rise, and that of what is rejected should: datapoint "
+                    "\"%s\" (%s:%d) has \"prefer\"",
+                    p->id, o->data, p->line);
+            if (kind == OSV_COMPLETION_ANCHOR) continue; /* it has no part in the loss */
+            bool own = p->completion[c].target.kind != OSV_TARGET_NONE;
             if (o->job.satisfice && !own && !have_target)
                 return OSV_FAIL(
                     e, OSV_USAGE,
@@ -44,13 +56,29 @@ static int check_targets(const osv_dataset *data, const train_line *line, osv_er
     return OSV_OK;
 }
 
+/* So is what only preferences would read. */
+static int check_preferences(const osv_dataset *data, const train_line *line, osv_error *e)
+{
+    const train_options *o = &line->options;
+    const char *option = o->signs != TRAIN_SIGNS_PLUS ? "preference-signs" : "beta";
+    if (o->stage == OSV_STAGE_LATE || (o->beta == TRAIN_BETA && o->signs == TRAIN_SIGNS_PLUS)) return OSV_OK;
+    for (int i = 0; i < data->count; i++) {
+        const osv_datapoint *p = &data->point[i];
+        if (line->job && strcmp(line->job, p->job) != 0) continue;
+        for (int c = 0; c < p->completions; c++)
+            if (osv_completion_lists[p->completion[c].kind].paired) return OSV_OK;
+    }
+    return OSV_FAIL(e, OSV_USAGE, "--%s: no datapoint in %s has \"prefer\", which alone has a use for it",
+                    option, o->data);
+}
+
 /* ---- the data's jobs ---- */
 
 /* Datapoints with the same "job". */
 typedef struct {
     const char *name;
     const int *point; /* [points] indexes, rising */
-    int points, completions;
+    int points, completions, pairs;
 } group;
 
 typedef struct {
@@ -86,6 +114,8 @@ static int group_points(grouping *g, const osv_dataset *data, osv_error *e)
             g->group[g->count++] = (group){.name = p->job, .point = g->point + i};
         g->group[g->count - 1].points++;
         g->group[g->count - 1].completions += p->completions;
+        for (int c = 0; c < p->completions; c++)
+            g->group[g->count - 1].pairs += p->completion[c].kind == OSV_COMPLETION_CHOSEN;
     }
     qsort(g->group, (size_t)g->count, sizeof *g->group, by_first_point);
     return OSV_OK;
@@ -94,6 +124,12 @@ static int group_points(grouping *g, const osv_dataset *data, osv_error *e)
 static bool takes(const train_line *line, const group *g)
 {
     return !line->job || strcmp(line->job, g->name) == 0;
+}
+
+/* Of a job: with both signs each pair is there twice. */
+static int completions_of(const group *g, const train_options *o)
+{
+    return g->completions + (o->signs == TRAIN_SIGNS_PLUS ? 0 : 2 * g->pairs);
 }
 
 /* ---- jobs ---- */
@@ -111,7 +147,7 @@ static int allocate(train_jobs *t, const grouping *g, osv_error *e)
             if (!takes(line, &g->group[i])) continue;
             used = true;
             jobs += of_line;
-            completions += (long)of_line * g->group[i].completions;
+            completions += (long)of_line * completions_of(&g->group[i], &line->options);
             if (of_line < 0 || jobs > TRAIN_MOST_JOBS || completions > INT_MAX)
                 OSV_FAIL(&cause, OSV_USAGE, "more than %d vectors in one run; divide it", TRAIN_MOST_JOBS);
         }
@@ -134,25 +170,60 @@ static int allocate(train_jobs *t, const grouping *g, osv_error *e)
 }
 
 /* Matches and anchors get their distributions later: train_lessons_open. */
-static osv_sequence make_sequence(const osv_completion *c, const train_options *o, int job)
+static osv_sequence make_sequence(const train_source *from, const train_options *o, int job)
 {
-    osv_sequence s = {.job = job, .count = c->count, .prompt = c->scored, .ids = c->ids, .steer = c->steer};
+    const osv_completion *c = from->completion;
+    osv_sequence s = {.job = job, .count = c->count, .prompt = c->scored, .ids = c->ids};
+    s.steer = from->opposite ? c->opposite : c->steer;
     if (c->kind == OSV_COMPLETION_SUPPRESS) s.kind = o->negated ? OSV_NEGATED : OSV_ONE_MINUS;
     s.reverse = c->kind == OSV_COMPLETION_MATCH && o->reverse;
     return s;
 }
 
-static osv_goal make_goal(const osv_completion *c, const train_options *o)
+/* Of the chosen or rejected one of a pair; `number`: of the completion in its job. The loss that it is
+ * compared with comes when there are weights: train_unsteered. Where there are two signs each has half of the
+ * weight. */
+static void make_preference(osv_goal *g, const train_source *from, const train_options *o, int number)
 {
+    bool chosen = from->kind == OSV_COMPLETION_CHOSEN;
+    double beta = isnan(from->completion->beta) ? o->beta : from->completion->beta;
+    g->partner = chosen ? number + 1 : number - 1;
+    g->beta = chosen ? beta : -beta;
+    if (o->signs == TRAIN_SIGNS_PLUS) return;
+    g->weight /= 2;
+    if (o->signs == TRAIN_SIGNS_RANDOM) g->sign = from->opposite ? -1 : 1;
+}
+
+static osv_goal make_goal(const train_source *from, const train_options *o, int number)
+{
+    const osv_completion *c = from->completion;
     osv_goal g = osv_goal_plain;
-    g.target = c->target;
+    if (c->target.kind == OSV_TARGET_NATS) g.target = c->target.x;
     g.weight = c->weight;
     if (c->kind == OSV_COMPLETION_ANCHOR) {
         g.weight *= o->anchor_weight;
         g.bound = o->anchor_bound;
         g.mean = g.aside = true;
     }
+    if (osv_completion_lists[from->kind].paired) make_preference(&g, from, o, number);
     return g;
+}
+
+static void add_completion(train_jobs *t, train_source from, const train_options *o, int job, int first)
+{
+    int at = t->completions++;
+    t->source[at] = from;
+    t->goal[at] = make_goal(&from, o, at - first);
+    t->sequence[at] = make_sequence(&from, o, job);
+}
+
+/* Of the pair whose rejected one is *rejected: what -v prefers. */
+static void add_opposite(train_jobs *t, const osv_datapoint *p, const osv_completion *rejected,
+                         const train_options *o, int job, int first)
+{
+    const osv_completion *chosen = rejected - 1;
+    add_completion(t, (train_source){p, rejected, OSV_COMPLETION_CHOSEN, true}, o, job, first);
+    add_completion(t, (train_source){p, chosen, OSV_COMPLETION_REJECTED, true}, o, job, first);
 }
 
 /* The i-th job that the line makes of the group. */
@@ -172,11 +243,11 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
     }
     for (int k = 0; k < g->points; k++) {
         const osv_datapoint *p = &t->data->point[g->point[k]];
-        for (int c = 0; c < p->completions; c++, t->completions++) {
+        for (int c = 0; c < p->completions; c++) {
             const osv_completion *one = &p->completion[c];
-            t->source[t->completions] = (train_source){p, one};
-            t->goal[t->completions] = make_goal(one, &o);
-            t->sequence[t->completions] = make_sequence(one, &o, index);
+            add_completion(t, (train_source){p, one, one->kind, false}, &o, index, at);
+            if (one->kind == OSV_COMPLETION_REJECTED && o.signs != TRAIN_SIGNS_PLUS)
+                add_opposite(t, p, one, &o, index, at);
         }
     }
     t->from[index] = t->source + at;
@@ -201,7 +272,8 @@ static int make(train_jobs *t, const grouping *g, const train_start *start, osv_
     const train_sweep *sweep = t->sweep;
     for (int l = 0; l < sweep->lines; l++) {
         osv_error cause = {0};
-        if (check_targets(t->data, &sweep->line[l], &cause))
+        if (check_targets(t->data, &sweep->line[l], &cause) ||
+            check_preferences(t->data, &sweep->line[l], &cause))
             return train_line_fail(sweep, &sweep->line[l], &cause, e);
     }
     OSV_TRY(allocate(t, g, e));
@@ -251,6 +323,7 @@ void train_job_options_of(train_options *o, const train_jobs *t, int job)
 /* An option of another form than the job's. */
 static bool has_no_say(const train_options *o, const char *option)
 {
+    if (strcmp(option, "noise-draws") == 0 || strcmp(option, "noise-kind") == 0) return o->job.noise == 0;
     if (strcmp(option, "rank") == 0) return o->form.kind != OSV_FORM_AFFINE;
     return strcmp(option, "clamp") == 0 && strcmp(o->apply, "clamp") != 0;
 }

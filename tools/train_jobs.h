@@ -10,6 +10,8 @@
 typedef struct {
     const osv_datapoint *point;
     const osv_completion *completion;
+    osv_completion_kind kind; /* what is wanted of it: that of the completion, but where it is */
+    bool opposite;            /* one of a pair steered with the other sign, when the other one is chosen */
 } train_source;
 
 /* Where a job comes from. */

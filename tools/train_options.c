@@ -64,6 +64,13 @@ const osv_option train_option_table[] = {
     {"max-affine-norm", "X", "2", "longest row of the map's factors; scaled back after each step",
      OSV_OPTION_NUMBER, FIELD(job.max_affine_norm), AT_LEAST(0)},
 
+    {"noise", "X", "0", "take gradients at v + noise, each component normal of this deviation",
+     OSV_OPTION_NUMBER, FIELD(job.noise), AT_LEAST(0)},
+    {"noise-draws", "N", "1", "draws of it a step, whose gradients are averaged", OSV_OPTION_INT,
+     FIELD(job.noise_draws), .low = 1, .high = 1000},
+    {"noise-kind", "plain|tangent|no-gain|anti", "plain", "what is left of a draw: see below",
+     OSV_OPTION_CHOICE, FIELD(noise_kind)},
+
     {"coldness", "X", "0.7", "c in P = softmax(c x logits)", OSV_OPTION_NUMBER, FIELD(job.coldness), ABOVE(0),
      .group = "Loss, in nats:"},
     {"eps", "X", "1e-6", "inside the logarithms; also the slack of --satisfice", OSV_OPTION_NUMBER,
@@ -78,6 +85,22 @@ const osv_option train_option_table[] = {
      OSV_OPTION_NUMBER, FIELD(job.l1), AT_LEAST(0)},
     {"group-sparsity", "W", "0", "of --joint per-layer: W times the sum of the vectors' norms, likewise",
      OSV_OPTION_NUMBER, FIELD(job.group_sparsity), AT_LEAST(0)},
+
+    {"beta", "X", "0.1", "of \"prefer\": weight of a log-probability against the unsteered one",
+     OSV_OPTION_NUMBER, FIELD(beta), ABOVE(0), .group = "Preferences:"},
+    {"preference-signs", "plus|both|random", "plus",
+     "+v prefers what is chosen, and -v what is rejected; or one, drawn", OSV_OPTION_CHOICE,
+     FIELD(preference_signs)},
+
+    {"promote-from-beam", NULL, NULL,
+     "promote the likeliest continuation of each prompt, found by beam search", OSV_OPTION_FLAG, FIELD(beam),
+     .group = "Beam search:"},
+    {"beam-width", "N", "5", "continuations that are followed", OSV_OPTION_INT, FIELD(beam_width), .low = 1,
+     .high = 1024},
+    {"beam-tokens", "N", "8", "tokens of what is found, at most", OSV_OPTION_INT, FIELD(beam_tokens),
+     .low = 1, .high = 1024},
+    {"beam-rank", "total|last", "total", "by the probability of all tokens, or of the last one alone",
+     OSV_OPTION_CHOICE, FIELD(beam_rank)},
 
     {"teacher", "FILE[:SCALE]", NULL,
      "of \"match\": the model steered by this; or a run's folder; repeatable", OSV_OPTION_LIST,
@@ -102,12 +125,17 @@ const osv_option train_option_table[] = {
     {"early-target-loss", "X", NULL, "it is done after 20 iterations at this loss, nats (default 0.01)",
      OSV_OPTION_NUMBER, FIELD(early_target_loss), .low = -INFINITY, .high = INFINITY},
 
-    {"target-loss", "X", NULL, "stop at this loss, nats (default: do not)", OSV_OPTION_NUMBER,
-     FIELD(job.target_loss), .low = -INFINITY, .high = INFINITY, .group = "Stopping:"},
+    {"target-loss", "X", NULL, "stop at this loss: nats, or as unsteered, or 0.75x that (default: do not)",
+     OSV_OPTION_TARGET, FIELD(target), .group = "Stopping:"},
     {"target-rule", "sum|each", "sum", "compare the sum of the losses, or each completion's",
      OSV_OPTION_CHOICE, FIELD(target_rule)},
     {"target-iters", "N", "1", "iterations in a row that have to meet the target", OSV_OPTION_INT,
      FIELD(job.target_iters), .low = 1, .high = INT_MAX},
+    {"min-norm", "N", "0",
+     "then N iterations that shorten the vector, no loss above its target or its own by then", OSV_OPTION_INT,
+     FIELD(job.min_norm_iters), .low = 0, .high = INT_MAX / 4},
+    {"min-norm-lr", "X", NULL, "learning rate of these (default: --lr)", OSV_OPTION_NUMBER,
+     FIELD(job.min_norm_lr), ABOVE(0)},
     {"plateau-eps", "X", "1e-6", "a change of the loss below this counts as none, nats", OSV_OPTION_NUMBER,
      FIELD(job.plateau_eps), AT_LEAST(0)},
     {"plateau-iters", "N", "1", "stop after so many such changes in a row; 0: never", OSV_OPTION_INT,
@@ -270,16 +298,19 @@ int train_options_resolve(train_options *o, osv_error *e)
     o->job.init_norm = o->init_norm.value[0];
     o->job.max_norm = o->max_norm.count ? o->max_norm.value[0] : -1;
     o->job.seed = osv_option_seed(&o->seeds, 0);
+    o->job.target_loss = o->target.kind == OSV_TARGET_NATS ? o->target.x : NAN;
     o->job.target_rule = o->target_rule == 1 ? OSV_TARGET_EACH : OSV_TARGET_SUM;
     o->job.schedule = (osv_lr_schedule)o->schedule;
     o->negated = o->suppress == 1;
+    o->signs = (train_signs)o->preference_signs;
     o->reverse = o->kl == 1;
     o->teacher.layer = -1;
     o->teacher.teacher = true;
-    if (!isnan(o->anchor_bound)) /* until the loop has bounds */
-        return OSV_FAIL(e, OSV_USAGE, "--anchor-bound %g: not there yet; give --anchor-weight",
-                        o->anchor_bound);
     OSV_TRY(resolve_joint(o, e));
+    o->job.noise_kind = (osv_noise_kind)o->noise_kind;
+    if (o->job.noise == 0 && (o->noise_kind != 0 || o->job.noise_draws != 1))
+        return OSV_FAIL(e, OSV_USAGE, "--noise-%s: there is no noise; give --noise",
+                        o->noise_kind != 0 ? "kind" : "draws");
     OSV_TRY(check_penalties(o, e));
     OSV_TRY(resolve_form(o, e));
     return train_parity_resolve(o, e);
@@ -398,6 +429,11 @@ void train_options_help(FILE *out)
         "  clamp     x - proj(x) + C v, proj(x) the component along v; with --offset also + proj(offset)\n"
         "  ablate    x - proj(x)\n"
         "  affine    x + left^T right x + v, of rank --rank; --max-norm 0: the map alone\n"
+        "\n--noise-kind, of a draw n where the loss has the gradient g:\n"
+        "  plain     n\n"
+        "  tangent   n without its part along g, which would change the loss\n"
+        "  no-gain   likewise, but only where that part would lower the loss\n"
+        "  anti      n less the draw before it\n"
         "\n--parity, all of them or some with commas between (docs/parity.md):\n"
         "  extra-step         --max-iters N takes N + 1 steps\n"
         "  step-after-target  the vector goes on for a step after it met the target\n"

@@ -37,6 +37,12 @@ static int make_early(train_reentrant *r, const train_options *o, osv_error *e)
     early->chat = o->chat;
     early->boundary = o->boundary;
     early->suppress = o->suppress;
+    early->beta = o->beta;
+    early->preference_signs = o->preference_signs;
+    early->beam = o->beam;
+    early->beam_width = o->beam_width;
+    early->beam_tokens = o->beam_tokens;
+    early->beam_rank = o->beam_rank;
     early->parity = o->parity;
     early->seeds = o->seeds;
     osv_option_one_seed(&early->seeds, 0);
@@ -52,7 +58,8 @@ static int make_early(train_reentrant *r, const train_options *o, osv_error *e)
     OSV_TRY(set(early, "max-norm", "0", e));
     OSV_TRY(set(early, "init-norm", "0", e));
     early->lr.value[0] = isnan(o->early_lr) ? EARLY_LR : o->early_lr;
-    early->job.target_loss = isnan(o->early_target_loss) ? EARLY_TARGET_LOSS : o->early_target_loss;
+    early->target.kind = OSV_TARGET_NATS;
+    early->target.x = isnan(o->early_target_loss) ? EARLY_TARGET_LOSS : o->early_target_loss;
     early->job.target_iters = EARLY_TARGET_ITERS;
     early->job.max_iters = o->early_max_iters < 0 ? EARLY_MAX_ITERS : o->early_max_iters;
     return train_options_resolve(early, e);

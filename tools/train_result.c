@@ -10,7 +10,7 @@ enum { PROMPT_CHARACTERS = 72, COMPLETION_CHARACTERS = 40, IDS_SHOWN = 12, SHOWN
 
 static const char *kind_of(const train_source *from)
 {
-    return osv_completion_lists[from->completion->kind].name;
+    return osv_completion_lists[from->kind].name;
 }
 
 /* NaN: the jobs have several. */
@@ -56,7 +56,7 @@ static void print_completion(const train_source *from, double before, double aft
         printf("KL %.3g -> %.3g", divergence(k, before), divergence(k, after));
     else
         printf("P %.3g -> %.3g", exp(before), exp(after));
-    printf("  loss %.4g\n", loss);
+    printf("  loss %.4g%s\n", loss, from->opposite ? "  (the other sign)" : "");
 }
 
 void train_result_print(const train_report *r, const double *before, const double *after)
@@ -100,12 +100,12 @@ static json_t *completion_json(const train_source *from, double before, double a
     json_t *ids = json_array();
     for (int t = k->prompt; t < k->count; t++) json_array_append_new(ids, json_integer(k->ids[t]));
     bool whole = osv_completion_lists[k->kind].whole;
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "datapoint", from->point->id, "kind",
-                     kind_of(from), "text", osv_text_json(k->text), "ids", ids, "loss", osv_number_json(loss),
-                     whole ? "kl_before" : "probability_before",
-                     osv_number_json(whole ? divergence(k, before) : exp(before)),
-                     whole ? "kl_after" : "probability_after",
-                     osv_number_json(whole ? divergence(k, after) : exp(after)));
+    return json_pack(
+        "{s:s, s:s, s:o*, s:o, s:o, s:o, s:o, s:o}", "datapoint", from->point->id, "kind", kind_of(from),
+        "opposite", from->opposite ? json_true() : NULL, "text", osv_text_json(k->text), "ids", ids, "loss",
+        osv_number_json(loss), whole ? "kl_before" : "probability_before",
+        osv_number_json(whole ? divergence(k, before) : exp(before)),
+        whole ? "kl_after" : "probability_after", osv_number_json(whole ? divergence(k, after) : exp(after)));
 }
 
 static json_t *job_json(const train_report *r, int j, const double *before, const double *after)

@@ -8,13 +8,14 @@
 #include "kernels/form.h"
 #include "kernels/host.h"
 #include "loader/file.h"
-#include "optim/pack.h"
 #include "optim/form.h"
+#include "optim/pack.h"
 #include "tools/program.h"
 #include "tools/text.h"
 #include "tools/train_list.h"
 #include "tools/train_memory.h"
 #include "tools/train_result.h"
+#include "tools/train_unsteered.h"
 
 /* ---- run.json ---- */
 
@@ -157,7 +158,12 @@ static json_t *jobs_sha256(const train_setup *s)
 static json_t *jobs_json(const train_setup *s)
 {
     json_t *jobs = json_array();
-    for (int j = 0; j < s->jobs.jobs; j++) json_array_append_new(jobs, train_job_json(&s->jobs, j, false));
+    for (int j = 0; j < s->jobs.jobs; j++) {
+        json_t *job = train_job_json(&s->jobs, j, false), *targets = train_targets_json(&s->jobs, j);
+        json_object_update(job, targets);
+        json_decref(targets);
+        json_array_append_new(jobs, job);
+    }
     return jobs;
 }
 

@@ -7,6 +7,7 @@
 #include "optim/dump.h"
 #include "optim/run_directory.h"
 #include "optim/vector_file.h"
+#include "tools/train_beams.h"
 
 static int check_layers(const train_setup *s)
 {
@@ -34,6 +35,8 @@ static int read_data(train_setup *s)
                                          .default_positions = o->positions,
                                          .boundary = (osv_boundary)o->boundary,
                                          .match_tokens = o->match_tokens,
+                                         .beam_tokens = o->beam_tokens,
+                                         .beam = o->beam,
                                          .stage = o->stage};
     return osv_dataset_read(&s->data, o->data, &options, s->error);
 }
@@ -95,6 +98,19 @@ static int read_starts(train_setup *s)
     return OSV_OK;
 }
 
+/* Of all that is run, the longest text. */
+static void find_longest(train_setup *s)
+{
+    for (int i = 0; i < s->jobs.completions; i++) {
+        const osv_completion *k = s->jobs.source[i].completion;
+        tool_model_longest(&s->m, k->count);
+        tool_model_longest(&s->m, k->under.count + k->count - k->prompt);
+        if (!k->beam) continue;
+        tool_model_longest(&s->m, k->beam->prompt.count + k->count - k->prompt);
+        tool_model_longest(&s->m, k->beam->minus.count + k->count - k->prompt);
+    }
+}
+
 static void free_jobs(train_setup *s)
 {
     train_lessons_close(&s->lessons);
@@ -127,6 +143,7 @@ int train_setup_write(train_setup *s)
 {
     if (!train_unwritten(s->data)) return OSV_OK;
     OSV_TRY(train_teachers_write(&s->teachers, s->data, &s->m, s->options->match_tokens));
+    OSV_TRY(train_beams_find(s));
     train_lessons_close(&s->lessons);
     train_jobs_free(&s->jobs);
     return make_jobs(s);
@@ -149,7 +166,7 @@ int train_setup_open(train_setup *s, const train_options *o, osv_error *e)
     OSV_TRY(read_data(s));
     OSV_TRY(train_teachers_open(&s->teachers, o, s->data, &s->m, e));
     OSV_TRY(make_jobs(s));
-    for (int i = 0; i < s->jobs.completions; i++) tool_model_longest(&s->m, s->jobs.sequence[i].count);
+    find_longest(s);
     return OSV_OK;
 }
 

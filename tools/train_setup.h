@@ -29,7 +29,7 @@ int train_setup_open(train_setup *s, const train_options *o, osv_error *e);
 /* After a scan: layer [jobs], what stands for --layer in each of them. Then the jobs are those that the
  * options make there. */
 int train_setup_layers(train_setup *s, const char *const *layer);
-/* With the weights: teachers write what is to be matched. */
+/* With the weights: teachers write what is to be matched, and beam search finds what is to be promoted. */
 int train_setup_write(train_setup *s);
 void train_setup_close(train_setup *s);
 

@@ -193,6 +193,10 @@ void osv_cpu_apply_dx(osv_ops *o, float *dx, const float *x0, const float *p, co
 void osv_cpu_adam(osv_ops *o, float *v, float *m, float *s, const float *dv, const osv_adam_params *params,
                   int D, int J);
 void osv_cpu_norm(osv_ops *o, float *out, const float *v, int D, int J);
+void osv_cpu_noise(osv_ops *o, float *q, const float *p, const float *dp, const osv_noise *noise, int k,
+                   int D, int J);
+void osv_cpu_noise_mean(osv_ops *o, float *mean, const float *dq, const osv_noise *noise, int k, int D,
+                        int J);
 void osv_cpu_penalty(osv_ops *o, float *dp, float *cost, const float *p, const osv_penalty *penalty,
                      float *gram, int rows, int D, int J);
 

@@ -92,6 +92,10 @@ void osv_ref_apply_dx(osv_ops *o, osv_real *dx, const osv_real *x0, const osv_re
 void osv_ref_adam(osv_ops *o, osv_real *v, osv_real *m, osv_real *s, const osv_real *dv,
                   const osv_adam_params *params, int D, int J);
 void osv_ref_norm(osv_ops *o, osv_real *out, const osv_real *v, int D, int J);
+void osv_ref_noise(osv_ops *o, osv_real *q, const osv_real *p, const osv_real *dp, const osv_noise *noise,
+                   int k, int D, int J);
+void osv_ref_noise_mean(osv_ops *o, osv_real *mean, const osv_real *dq, const osv_noise *noise, int k, int D,
+                        int J);
 void osv_ref_penalty(osv_ops *o, osv_real *dp, osv_real *cost, const osv_real *p, const osv_penalty *penalty,
                      osv_real *gram, int rows, int D, int J);
 
