@@ -93,7 +93,7 @@ static void read_completion(golden_form *f, const golden_model *g, const json_t 
                             .weight = number_or(from, "weight", 1),
                             .mean = kind == ANCHOR,
                             .aside = kind == ANCHOR,
-                            .bound = NAN,
+                            .bound = golden_number(from, "bound"),
                             .partner = (int)number_or(from, "partner", -1),
                             .beta = number_or(from, "beta", 0),
                             .reference = number_or(from, "reference", 0),
@@ -136,6 +136,7 @@ static void read_options(osv_job_options *o, const golden_model *g, const json_t
     o->length_norm = flag(golden_case, "length_norm");
     o->satisfice = flag(golden_case, "satisfice");
     o->l1 = number_or(golden_case, "l1", 0);
+    o->bound_lr = number_or(golden_case, "bound_lr", 0);
     o->group_sparsity = number_or(golden_case, "group", 0);
     o->target_loss = golden_number(golden_case, "target_loss");
     o->target_iters = o->max_iters + 2;
