@@ -14,11 +14,12 @@
 typedef struct {
     int leaf; /* prefill row of its prompt's last token */
     int first_slot;
-    int *slot; /* [generated] of all its tokens behind the prompt */
     int generated;
     int pos;            /* position of its next token */
-    osv_kv_range *path; /* the prompt's keys */
+    osv_kv_range *path; /* the prompt's keys, */
     int ranges;
+    osv_kv_range *own; /* and those of its own tokens */
+    int owned;
     int logits; /* row of z */
 } stream;
 
@@ -26,9 +27,9 @@ struct osv_decoder {
     osv_engine engine;
     int steerings, streams, max_tokens;
     osv_steering *steering;
-    stream *stream;   /* [streams] */
-    int *stream_slot; /* [streams, max_tokens] theirs */
-    int *running;     /* [count] */
+    stream *stream;    /* [streams] */
+    osv_kv_range *own; /* [streams, max_tokens] theirs */
+    int *running;      /* [count] */
     int count;
     long tokens;
 
@@ -118,7 +119,7 @@ static int make_prompt_pass(osv_decoder *d, const osv_prompt *prompt, int prompt
         s->logits = logits[s->leaf];
         s->pos = prompt[of[i]].count;
         s->first_slot = d->slots;
-        s->slot = d->stream_slot + (size_t)i * (size_t)d->max_tokens;
+        s->own = d->own + (size_t)i * (size_t)d->max_tokens;
         d->slots += d->max_tokens;
         if ((status = osv_path_ranges(&s->path, &s->ranges, p, s->leaf, e))) goto done;
         d->ranges += s->ranges + d->max_tokens;
@@ -289,12 +290,12 @@ int osv_decoder_open(osv_decoder **out, osv_ops *ops, osv_comm *comm, const osv_
                        .count = streams};
     d->steering = calloc((size_t)steerings + 1, sizeof *d->steering);
     d->stream = calloc((size_t)streams + 1, sizeof *d->stream);
-    d->stream_slot = calloc((size_t)streams * (size_t)max_tokens + 1, sizeof *d->stream_slot);
+    d->own = calloc((size_t)streams * (size_t)max_tokens + 1, sizeof *d->own);
     d->running = calloc((size_t)streams + 1, sizeof *d->running);
     d->k = calloc(N, sizeof *d->k);
     d->v = calloc(N, sizeof *d->v);
     osv_real *rope = NULL;
-    int status = d->steering && d->stream && d->stream_slot && d->running && d->k && d->v
+    int status = d->steering && d->stream && d->own && d->running && d->k && d->v
                      ? OSV_OK
                      : OSV_FAIL(e, OSV_DEVICE, "out of memory");
     if (status) goto done;
@@ -347,7 +348,7 @@ void osv_decoder_close(osv_decoder *d)
     free(d->prompt_steer);
     free(d->steering);
     free(d->stream);
-    free(d->stream_slot);
+    free(d->own);
     free(d->running);
     free(d->k);
     free(d->v);
@@ -414,52 +415,57 @@ int osv_decoder_sample(osv_decoder *d, const osv_sampling *how, int *id, osv_rea
 
 int osv_decoder_branch(osv_decoder *d, const int *from)
 {
-    osv_error *e = d->engine.ops->error;
-    size_t max_tokens = (size_t)d->max_tokens, numbers = (size_t)d->streams * max_tokens;
-    int *slot = malloc((numbers + (size_t)d->count) * sizeof *slot + 1), *logits = slot + numbers;
-    if (!slot) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
-    memcpy(slot, d->stream_slot, numbers * sizeof *slot);
-    for (int i = 0; i < d->count; i++) logits[i] = osv_decoder_row(d, i);
-    for (int i = 0; i < d->count; i++) {
+    size_t streams = (size_t)d->streams, each = (size_t)d->max_tokens;
+    stream *was = malloc((streams + 1) * sizeof *was);
+    osv_kv_range *own = malloc((streams * each + 1) * sizeof *own);
+    bool good = was && own;
+    if (good) {
+        memcpy(was, d->stream, streams * sizeof *was);
+        memcpy(own, d->own, streams * each * sizeof *own);
+    }
+    for (int i = 0; i < d->count && good; i++) {
+        int origin = d->running[from[i]];
         stream *s = &d->stream[d->running[i]];
-        memcpy(s->slot, slot + (size_t)d->running[from[i]] * max_tokens, (size_t)s->generated * sizeof *slot);
-        s->logits = logits[from[i]];
+        s->owned = was[origin].owned;
+        s->logits = was[origin].logits;
+        memcpy(s->own, own + (size_t)origin * each, (size_t)s->owned * sizeof *own);
     }
-    free(slot);
-    return OSV_OK;
+    free(was);
+    free(own);
+    return good ? OSV_OK : OSV_FAIL(d->engine.ops->error, OSV_DEVICE, "out of memory");
 }
 
-/* Where the next token of the stream goes, and the ranges of its own keys, the new token's included. */
-static int add_token(stream *s, osv_kv_range *range)
+/* The slot of the stream's next token, whose key is then among its own. */
+static int append(stream *s)
 {
-    int ranges = 0, first = s->pos++ - s->generated;
-    s->slot[s->generated] = s->first_slot + s->generated;
-    s->generated++;
-    for (int t = 0; t < s->generated; t++) {
-        if (t > 0 && s->slot[t] == s->slot[t - 1] + 1)
-            range[ranges - 1].count++;
-        else
-            range[ranges++] = (osv_kv_range){.slot = s->slot[t], .count = 1, .pos = first + t};
-    }
-    return ranges;
+    int slot = s->first_slot + s->generated++;
+    osv_kv_range *last = s->owned > 0 ? &s->own[s->owned - 1] : NULL;
+    if (last && last->slot + last->count == slot)
+        last->count++;
+    else
+        s->own[s->owned++] = (osv_kv_range){.slot = slot, .count = 1, .pos = s->pos};
+    s->pos++;
+    return slot;
 }
 
-/* Tiles of one row, whose keys are the prompt's and the stream's own. */
+/* Tiles of one row, whose keys are the prompt's and the stream's own, the new token's included. */
 static void make_token_work(osv_decoder *d, osv_query_tile *tile, osv_kv_range *range, int *pos, int *slot,
                             osv_worklist *w)
 {
+    int ranges = 0;
     *w = (osv_worklist){.rows = d->count, .query_tiles = d->count};
     for (int i = 0; i < d->count; i++) {
         stream *s = &d->stream[d->running[i]];
-        int first = w->kv_ranges;
         pos[i] = s->pos;
-        memcpy(range + first, s->path, (size_t)s->ranges * sizeof *range);
-        w->kv_ranges += s->ranges + add_token(s, range + first + s->ranges);
-        tile[i] = (osv_query_tile){.row = i, .count = 1, .first = first, .ranges = w->kv_ranges - first};
-        slot[i] = s->slot[s->generated - 1];
+        slot[i] = append(s);
+        tile[i] = (osv_query_tile){.row = i, .count = 1, .first = ranges, .ranges = s->ranges + s->owned};
+        memcpy(range + ranges, s->path, (size_t)s->ranges * sizeof *range);
+        memcpy(range + ranges + s->ranges, s->own, (size_t)s->owned * sizeof *range);
+        ranges += s->ranges + s->owned;
         s->logits = i;
         if (s->pos > w->max_keys) w->max_keys = s->pos;
     }
+    w->kv_ranges = ranges;
 }
 
 int osv_decoder_step(osv_decoder *d, const int *id, const uint32_t *steer_mask)

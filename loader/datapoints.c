@@ -352,7 +352,7 @@ static int read_completions(reader *r, osv_error *e)
     r->point->completion = calloc(count + 1, sizeof *r->point->completion);
     if (!r->point->completion) return no_memory(r->where, e);
     for (int k = 0; k < OSV_COMPLETION_KINDS; k++) {
-        if (!in_stage(stage, k)) continue;
+        if (osv_completion_lists[k].paired || !in_stage(stage, k)) continue;
         OSV_TRY(read_list(r, (osv_completion_kind)k, list[k], e));
         if (k == OSV_COMPLETION_PROMOTE && beam) OSV_TRY(read_beam(r, beam, e));
     }

@@ -45,6 +45,8 @@ melbo 1 2 2 5
 orthogonal 1
 orthogonal-to 1 offset.safetensors
 satisfice 2
+min-norm 2 3
+min-norm-lr 1 0.2
 target-loss 3 2 20 unsteered 0.75x
 target-rule 2 sum each
 target-iters 1 2

@@ -38,6 +38,7 @@ Test(tool_options, defaults_are_the_librarys)
     cr_expect(a.lr == b.lr && a.beta1 == b.beta1 && a.beta2 == b.beta2 && a.adam_eps == b.adam_eps);
     cr_expect(a.max_iters == b.max_iters && a.coldness == b.coldness && a.eps == b.eps && a.seed == b.seed);
     cr_expect(a.init_norm == b.init_norm && a.init == NULL && a.max_norm == b.max_norm && a.max_norm < 0);
+    cr_expect(a.min_norm_iters == b.min_norm_iters && a.min_norm_lr == b.min_norm_lr);
     cr_expect(a.l1 == b.l1 && a.group_sparsity == b.group_sparsity);
     cr_expect(a.length_norm == b.length_norm && a.satisfice == b.satisfice && isnan(a.target_loss));
     cr_expect(a.target_rule == b.target_rule && a.target_iters == b.target_iters);
@@ -159,7 +160,6 @@ static const struct {
     {"--layer x", "--layer x: must be block numbers"},
     {"--beta 0", "--beta 0: must be a finite number above 0"},
     {"--preference-signs minus", "--preference-signs minus: must be one of plus|both|random"},
-    {"--preference-signs random", "--preference-signs random: signs cannot be drawn yet"},
     {"--beam-width 0", "--beam-width 0: must be a whole number from 1"},
     {"--beam-tokens 0", "--beam-tokens 0: must be a whole number from 1"},
     {"--beam-rank best", "--beam-rank best: must be one of total|last"},

@@ -497,7 +497,10 @@ check 'preferences in a sweep' test "$(cd prefer-sweep.run/vectors && echo *)" =
 bad 'preferences and --satisfice' 2 '--satisfice: the loss of a preference has no target' --data prefer.jsonl --satisfice --target-loss 1
 bad '--beta without a preference' 2 '--beta: no datapoint in good.jsonl has "prefer"' --beta 0.2
 bad '--preference-signs without a preference' 2 '--preference-signs: no datapoint' --preference-signs both
-bad 'signs that are drawn' 2 'signs cannot be drawn yet' --data prefer.jsonl --preference-signs random
+run drawn --data prefer.jsonl --preference-signs random --lr 0.1 --max-iters 20
+first_loss() { head -n 1 "$1.run/trace.jsonl" | sed 's/.*"loss": \([^,]*\),.*/\1/'; }
+check 'signs that are drawn: the loss is that of both, and falls' awk -v first="$(first_loss drawn)" -v both="$(first_loss both)" \
+    -v last="$(last_loss drawn)" 'BEGIN { exit !(first == both && last < first) }'
 echo '{"prompt": {"ids": [5]}, "prefer": [{"chosen": {"ids": [7]}}]}' >broken.jsonl
 bad 'half a pair' 3 'broken.jsonl:1: "prefer"[0]: "rejected" is missing' --data broken.jsonl
 

@@ -293,6 +293,7 @@ static const osv_ops table = {
     .distance = osv_cpu_distance,
     .distance_dx = osv_cpu_distance_dx,
     .objective = osv_cpu_objective,
+    .multipliers = osv_cpu_multipliers,
     .sample = osv_cpu_sample,
     .apply = osv_cpu_apply,
     .apply_dp = osv_cpu_apply_dp,

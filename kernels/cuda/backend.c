@@ -336,6 +336,7 @@ static const osv_ops table = {
     .distance = osv_cuda_distance,
     .distance_dx = osv_cuda_distance_dx,
     .objective = osv_cuda_objective,
+    .multipliers = osv_cuda_multipliers,
     .sample = osv_cuda_sample,
     .apply = osv_cuda_apply,
     .apply_dp = osv_cuda_apply_dp,

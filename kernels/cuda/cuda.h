@@ -116,6 +116,8 @@ void osv_cuda_distance_dx(osv_ops *o, float *dx, const float *x, const float *x0
                           const osv_distances *distances, int D);
 void osv_cuda_objective(osv_ops *o, float *w, float *completion, const float *loss,
                         const osv_objective *objective, int S);
+void osv_cuda_multipliers(osv_ops *o, const float *L, const osv_objective *objective,
+                          const osv_adam_params *params);
 void osv_cuda_sample(osv_ops *o, int *id, float *logprob, const float *z, const osv_sampling *how, int R,
                      int V);
 

@@ -170,6 +170,7 @@ static const osv_ops table = {
     .distance = osv_ref_distance,
     .distance_dx = osv_ref_distance_dx,
     .objective = osv_ref_objective,
+    .multipliers = osv_ref_multipliers,
     .sample = osv_ref_sample,
     .apply = osv_ref_apply,
     .apply_dp = osv_ref_apply_dp,

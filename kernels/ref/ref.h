@@ -82,6 +82,8 @@ void osv_ref_distance_dx(osv_ops *o, osv_real *dx, const osv_real *x, const osv_
                          const osv_distances *distances, int D);
 void osv_ref_objective(osv_ops *o, osv_real *w, osv_real *completion, const osv_real *loss,
                        const osv_objective *objective, int S);
+void osv_ref_multipliers(osv_ops *o, const osv_real *L, const osv_objective *objective,
+                         const osv_adam_params *params);
 void osv_ref_sample(osv_ops *o, int *id, osv_real *logprob, const osv_real *z, const osv_sampling *how, int R,
                     int V);
 
