@@ -111,6 +111,14 @@ typedef struct {
     double softcap;           /* as in osv_scores */
 } osv_distributions;
 
+/* Rows of the residual stream that are to go far away from where they are without a vector: MELBO (Mack &
+ * Turner 2024). */
+typedef struct {
+    int M;
+    const int *row;        /* [M] of x, none twice */
+    const osv_real *power; /* [M] at least 1 */
+} osv_distances;
+
 /* What holds the loss L of a completion at or below a bound, by the modified differential method of
  * multipliers (Platt & Barr 1988): with the violation g = L - bound + slack^2,
  *     lambda g + g^2 / 2
@@ -120,13 +128,6 @@ typedef struct {
     osv_real lambda, slack; /* slack NaN: not begun, as large as L leaves room */
     osv_real lambda_m, lambda_u, slack_m, slack_u;
 } osv_multiplier;
-/* Rows of the residual stream that are to go far away from where they are without a vector: MELBO (Mack &
- * Turner 2024). */
-typedef struct {
-    int M;
-    const int *row;        /* [M] of x, none twice */
-    const osv_real *power; /* [M] at least 1 */
-} osv_distances;
 
 /* How the scores of a completion become one loss L[c] = scale[c] (sum of its losses), and what is optimized:
  * the sum over completions of weight[c] f(L[c]),

@@ -33,9 +33,9 @@ typedef struct {
     double max_norm;   /* of v; < 0: none */
     double init_affine_norm, max_affine_norm; /* of each row of left and right, likewise */
     const float *offset;                      /* [D] of a clamp with form.offset */
-    bool length_norm; /* a completion's loss is divided by its token count; distances are a mean anyway */
-    bool satisfice;   /* optimize (loss - target)^2 */
-    double l1;        /* times |v|_1 is optimized too, but is no part of the loss; */
+    bool length_norm;      /* a completion's loss is divided by its token count; not distances */
+    bool satisfice;        /* optimize (loss - target)^2 */
+    double l1;             /* times |v|_1 is optimized too, but is no part of the loss; */
     double group_sparsity; /* times the sum of |v|_2 over the blocks of a job: apart */
     bool adamax;           /* Adamax instead of Adam */
     double norm_weight;    /* times |v| + |left^T right|_F is optimized too */

@@ -28,7 +28,7 @@ init 1 offset.safetensors
 init-norm 2 0.5 2 0,1
 init-affine-norm 1 0.5
 seed 2 7
-seeds 1 0-1
+seeds 3 0-1
 lr 6 0.01 0.1 0.05,0.5
 lr-schedule 2 linear cosine
 warmup 1 2
@@ -41,8 +41,7 @@ coldness 3 1 0.3
 eps 1 1e-3
 suppress-loss 3 one-minus negated
 length-norm 3
-melbo 2 1 2 5
-melbo-power 1 2
+melbo 1 2 2 5
 orthogonal 1
 orthogonal-to 1 offset.safetensors
 satisfice 2
@@ -84,7 +83,6 @@ data() { # one file a line: name, then its lines after a slash each
     printf '%s\n' "$p, \"prefer\": [{\"chosen\": {\"ids\": [7, 8]}, \"rejected\": {\"ids\": [3]}}, {\"chosen\": {\"ids\": [1]}, \"rejected\": {\"ids\": [7]}, \"beta\": 2}], \"suppress\": [{\"ids\": [2]}]}" >prefer.jsonl
     printf '%s\n' "${p/{/\{\"job\": \"a\", }, \"promote\": [{\"ids\": [7, 8]}]}" \
         "${p/{/\{\"job\": \"b\", }, \"suppress\": [{\"ids\": [1]}], \"positions\": \"prompt:-1\"}" >jobs.jsonl
-    printf '%s\n' "$p}" "$p, \"promote\": [{\"ids\": [7, 8]}]}" >prompts.jsonl
 }
 
 # draw_arguments: the next combination, in `arguments`
@@ -92,7 +90,7 @@ draw_arguments() {
     local name often line values
     pick "${models[@]}"
     arguments=(--model "$root/tests/golden/models/$picked")
-    pick promote mixed targets relative prefer jobs prompts
+    pick promote mixed targets relative prefer jobs
     arguments+=(--data "$picked.jsonl" --threads 1 --quiet)
     while read -r name often line; do
         draw 10

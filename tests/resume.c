@@ -37,7 +37,7 @@ typedef struct {
     bool keeps_all;             /* every save under its own name */
     volatile sig_atomic_t interrupted;
     /* of what was saved */
-    bool rested, waited, began_later, computed_again, was_nan, was_second, chained;
+    bool rested, waited, began_later, computed_again, was_nan, chained, was_second;
 } subject;
 
 static void check(const subject *s, int status)

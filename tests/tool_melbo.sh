@@ -74,7 +74,7 @@ check 'a sweep in which one line needs completions: which' says sweep.err 'sweep
 # orthogonal FILE...: no two of them nearer than 1e-6
 orthogonal() {
     "$vector" cosine --json "$@" >cosine.json || return 1
-    grep -o '"matrix".*' cosine.json | grep -oE -e '-?[0-9]+(\.[0-9]+)?(e-?[0-9]+)?' |
+    grep -o '"cosine".*' cosine.json | grep -oE -e '-?[0-9]+(\.[0-9]+)?(e-?[0-9]+)?' |
         awk '{ x = $1 < 0 ? -$1 : $1; if (x > 1e-6 && x < 0.999999) { print; bad = 1 } n += x >= 0.999999 }
             END { exit bad || n < 2 }'
 }

@@ -15,8 +15,6 @@ const train_job_option train_job_options[] = {
     {"lr", "lr"},
     {"init-norm", "i"},
     {"init", "init-"},
-    {"orthogonal", "orthogonal"},
-    {"orthogonal-to", "orthogonal-"},
     {"apply", ""},
     {"clamp", "clamp"},
     {"offset", "offset-"},
@@ -53,6 +51,8 @@ const train_job_option train_job_options[] = {
     {"noise", "noise"},
     {"noise-draws", "noise-draws"},
     {"noise-kind", ""},
+    {"orthogonal", "orthogonal"},
+    {"orthogonal-to", "orthogonal-"},
     {NULL, NULL},
 };
 _Static_assert(sizeof train_job_options / sizeof *train_job_options == TRAIN_JOB_OPTIONS + 1,
