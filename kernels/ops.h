@@ -111,24 +111,37 @@ typedef struct {
     double softcap;           /* as in osv_scores */
 } osv_distributions;
 
+/* What holds the loss L of a completion at or below a bound, by the modified differential method of
+ * multipliers (Platt & Barr 1988): with the violation g = L - bound + slack^2,
+ *     lambda g + g^2 / 2
+ * is optimized; lambda >= 0 goes up its gradient and slack down, beside the parameters, by Adamax (Kingma &
+ * Ba 2015, 7.1), whose moments stand here too. */
+typedef struct {
+    osv_real lambda, slack; /* slack NaN: not begun, as large as L leaves room */
+    osv_real lambda_m, lambda_u, slack_m, slack_u;
+} osv_multiplier;
+
 /* How the scores of a completion become one loss L[c] = scale[c] (sum of its losses), and what is optimized:
  * the sum over completions of weight[c] f(L[c]),
  *     f = L                           where target[c] and partner[c] are none
  *     f = (L - target)^2              satisficing (Dunefsky & Cohan 2025)
+ *     f as in osv_multiplier          where bound[c] is given, whatever the target
  * and for two completions that are partners, once for both and with the weight of either,
  *     f = -ln sigmoid(m),  m = sum over the two of beta (reference - L)
  * which is the preference loss of Rafailov et al. 2023 where beta is positive for the chosen one, as negative
  * for the other, and `reference` is the L of the unsteered model. */
 typedef struct {
     int C;
-    const int *first;          /* [C + 1] */
-    const int *score;          /* [first[C]] indexes of loss[], completion by completion, in token order */
-    const osv_real *scale;     /* [C] 1, or 1 / token count (length norm) */
-    const osv_real *weight;    /* [C] */
-    const osv_real *target;    /* [C] NaN: none */
-    const int *partner;        /* [C] -1: none */
-    const osv_real *beta;      /* [C] of those with a partner */
-    const osv_real *reference; /* [C] likewise */
+    const int *first;           /* [C + 1] */
+    const int *score;           /* [first[C]] indexes of loss[], completion by completion, in token order */
+    const osv_real *scale;      /* [C] 1, or 1 / token count (length norm) */
+    const osv_real *weight;     /* [C] */
+    const osv_real *target;     /* [C] NaN: none */
+    const int *partner;         /* [C] -1: none */
+    const osv_real *beta;       /* [C] of those with a partner */
+    const osv_real *reference;  /* [C] likewise */
+    const osv_real *bound;      /* [C] NaN: none */
+    osv_multiplier *multiplier; /* [C] of those with a bound */
 } osv_objective;
 
 /* How parameters meet a row x of the residual stream; s is the row's sign. The parameters of a job at a site
@@ -180,6 +193,7 @@ typedef struct {
     osv_real beta1, beta2, eps;
     osv_real correction1, correction2; /* 1 - beta^t */
     osv_real max_norm;                 /* < 0: none */
+    int adamax;                        /* 1: the infinity norm of past gradients, not their second moment */
 } osv_adam_params;
 
 /* Noise around one row of parameters, at which its gradient is taken instead (a flatter place of the loss is
@@ -333,6 +347,11 @@ struct osv_ops {
     void (*objective)(osv_ops *o, osv_real *w, osv_real *completion, const osv_real *loss,
                       const osv_objective *objective, int S);
 
+    /* One step of the objective's multipliers: those whose completion has a bound, and whose lr is not 0. L
+     * [C] as the op before has left it; params [C], of which lr, beta1, beta2, eps and correction1 count. */
+    void (*multipliers)(osv_ops *o, const osv_real *L, const osv_objective *objective,
+                        const osv_adam_params *params);
+
     /* id[r] = the token chosen from row r, logprob[r] = ln softmax(z[r])[id[r]] (all tokens, temperature 1).
      * With a temperature t: the largest z / t + Gumbel noise among the tokens that top_k, then top_p (of
      * softmax(z / t)) leave, which draws from their softmax (Gumbel 1954). All fillings choose the same ids.
@@ -357,8 +376,8 @@ struct osv_ops {
     void (*apply_dx)(osv_ops *o, osv_real *dx, const osv_real *x0, const osv_real *p, const osv_site *site,
                      osv_real *coef, int D);
 
-    /* Adam (Kingma & Ba 2015, algorithm 1), then v is scaled back to max_norm if it is longer. v, m, s, dv
-     * [J, D] */
+    /* Adam (Kingma & Ba 2015, algorithm 1; Adamax: 7.1), then v is scaled back to max_norm if it is longer.
+     * v, m, s, dv [J, D] */
     void (*adam)(osv_ops *o, osv_real *v, osv_real *m, osv_real *s, const osv_real *dv,
                  const osv_adam_params *params, int D, int J);
     /* out[j] = |v[j]| */

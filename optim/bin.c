@@ -32,10 +32,11 @@ struct osv_bin {
     osv_objective objective;
     osv_penalties penalties;
     osv_noisy noisy;
+    bool bounded; /* any of the completions */
 
     /* host, one set for even and one for odd iterations: the device may be an iteration ahead */
     osv_turn host_turn[2];
-    osv_real *host_completion[2], *host_norm[2], *host_grad_norm[2];
+    osv_real *host_completion[2], *host_norm[2], *host_grad_norm[2], *host_cost[2];
     osv_graph *graph[2];
     bool recorded;
     int submitted;
@@ -128,7 +129,9 @@ static int alloc_host(osv_bin *b)
         b->host_completion[k] = calloc(C, sizeof(osv_real));
         b->host_norm[k] = calloc(P, sizeof(osv_real));
         b->host_grad_norm[k] = calloc(P, sizeof(osv_real));
-        if (!b->host_turn[k].params || !b->host_completion[k] || !b->host_norm[k] || !b->host_grad_norm[k])
+        b->host_cost[k] = calloc((size_t)b->J + 1, sizeof(osv_real));
+        if (!b->host_turn[k].params || !b->host_completion[k] || !b->host_norm[k] || !b->host_grad_norm[k] ||
+            !b->host_cost[k])
             return OSV_FAIL(b->t->ops->error, OSV_DEVICE, "out of memory");
     }
     return OSV_OK;
@@ -139,6 +142,7 @@ static void copy_states(osv_bin *b, osv_direction direction)
 {
     osv_ops *o = b->t->ops;
     size_t all = (size_t)b->batch->P * (size_t)b->D;
+    bool up = direction == OSV_TO_DEVICE;
     for (int i = 0; i < b->J; i++) {
         const osv_job_state *state = b->state[i];
         size_t at = (size_t)b->batch->job_param[i] * (size_t)b->D;
@@ -148,9 +152,11 @@ static void copy_states(osv_bin *b, osv_direction direction)
             osv_real *device = h < OSV_HISTORY    ? b->p + (size_t)h * all + at
                                : h == OSV_HISTORY ? b->m + at
                                                   : b->s + at;
-            bool up = direction == OSV_TO_DEVICE;
             OP(copy, up ? device : host, up ? host : device, numbers * sizeof *host, direction);
         }
+        osv_multiplier *host = state->multiplier, *device = b->objective.multiplier + b->first[i];
+        OP(copy, up ? device : host, up ? host : device,
+           (size_t)(b->first[i + 1] - b->first[i]) * sizeof *host, direction);
     }
 }
 
@@ -163,6 +169,7 @@ static void release(osv_bin *b)
         free(b->host_completion[k]);
         free(b->host_norm[k]);
         free(b->host_grad_norm[k]);
+        free(b->host_cost[k]);
     }
     osv_step_close(b->step);
     osv_batch_free(b->batch);
@@ -196,8 +203,10 @@ static void iterate(osv_bin *b, int parity)
     OP(copy, b->host_completion[parity], b->completion, C * sizeof(osv_real), OSV_TO_HOST);
     OP(copy, b->host_norm[parity], b->norm, (size_t)P * sizeof(osv_real), OSV_TO_HOST);
     OP(copy, b->host_grad_norm[parity], b->grad_norm, (size_t)P * sizeof(osv_real), OSV_TO_HOST);
+    OP(copy, b->host_cost[parity], b->penalties.cost, (size_t)b->J * sizeof(osv_real), OSV_TO_HOST);
     for (int h = OSV_HISTORY - 1; h > 0; h--)
         OP(copy, b->p + (size_t)h * all, b->p + (size_t)(h - 1) * all, all * sizeof(osv_real), OSV_ON_DEVICE);
+    if (b->bounded) OP(multipliers, b->completion, &b->objective, b->turn.bound);
     OP(adam, b->p, b->m, b->s, dp, b->turn.params, b->D, P);
 }
 
@@ -241,6 +250,8 @@ int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, in
         b->state[i] = &state[job[i]];
         b->first[i] = b->C;
         b->C += t->job[job[i]].completions;
+        for (int c = 0; c < t->job[job[i]].completions; c++)
+            b->bounded |= !isnan(osv_job_goal(&t->job[job[i]], c).bound);
     }
     b->first[J] = b->C;
 
@@ -298,13 +309,14 @@ static double norm_of(const osv_bin *b, int i, const osv_real *norm)
 }
 
 void osv_bin_measurement(const osv_bin *b, int iteration, int i, double *losses, double *norm,
-                         double *grad_norm)
+                         double *grad_norm, double *size)
 {
     int parity = iteration % 2;
     for (int c = b->first[i]; c < b->first[i + 1]; c++)
         losses[c - b->first[i]] = (double)b->host_completion[parity][c];
     *norm = norm_of(b, i, b->host_norm[parity]);
     *grad_norm = norm_of(b, i, b->host_grad_norm[parity]);
+    *size = (double)b->host_cost[parity][i];
 }
 
 void osv_bin_vector(osv_bin *b, int i, int ago, osv_real *out)

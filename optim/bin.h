@@ -27,7 +27,7 @@ bool osv_bin_recorded(const osv_bin *b);
 /* What iteration number `iteration` (of this bin, from 0; one of the last two) measured for the i-th job,
  * once it has been waited for. */
 void osv_bin_measurement(const osv_bin *b, int iteration, int i, double *losses, double *norm,
-                         double *grad_norm);
+                         double *grad_norm, double *size);
 /* The i-th job's parameters [rows, D] as they were `ago` steps before now. Waits for everything. */
 void osv_bin_vector(osv_bin *b, int i, int ago, osv_real *out);
 

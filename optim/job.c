@@ -21,6 +21,8 @@ osv_job_options osv_job_defaults(void)
         .max_norm = -1,
         .init_affine_norm = 1,
         .max_affine_norm = 2,
+        .bound_lr = 0.1,
+        .min_norm_lr = -1,
         .target_loss = NAN,
         .target_rule = OSV_TARGET_SUM,
         .target_iters = 1,

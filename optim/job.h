@@ -36,7 +36,12 @@ typedef struct {
     bool satisfice;                           /* optimize (loss - target)^2 */
     double l1;                                /* times |v|_1 is optimized too, but is no part of the loss; */
     double group_sparsity;                    /* times the sum of |v|_2 over the blocks of a job: apart */
-    double target_loss;                       /* nats; NaN: no target stop */
+    bool adamax;                              /* Adamax instead of Adam */
+    double norm_weight;                       /* times |v| + |left^T right|_F is optimized too */
+    int min_norm_iters;                       /* of the second phase (optim/phase.h); 0: there is none */
+    double min_norm_lr;                       /* of it; < 0: lr */
+    double bound_lr;    /* learning rate of the multipliers and slacks of goals with a bound */
+    double target_loss; /* nats; NaN: no target stop */
     osv_target_rule target_rule;
     int target_iters; /* consecutive iterations that must meet the target */
     double plateau_eps;
@@ -55,8 +60,9 @@ typedef struct {
     double target;    /* nats; NaN: options.target_loss */
     double weight;    /* in what is optimized */
     bool mean;        /* the loss is that of a token on average */
+    double bound;     /* nats; the loss is held at or below this (osv_multiplier), instead of made small; NaN:
+                         none */
     bool aside;       /* measured and listed, but no part of the job's loss: not of its target or plateau */
-    double bound;     /* nats that the loss may not exceed; NaN: none */
     int partner;      /* preferences: the other completion of the pair; -1: none */
     double beta;      /* of those with a partner: > 0 chosen, < 0 rejected */
     double reference; /* likewise: the loss of the unsteered model */

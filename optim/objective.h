@@ -9,7 +9,7 @@
 
 /* Of one completion, as in osv_objective. */
 typedef struct {
-    double scale, weight, target, beta, reference;
+    double scale, weight, target, beta, reference, bound;
     int partner; /* of the same job; -1: none */
 } osv_terms;
 

@@ -16,7 +16,8 @@ static osv_penalty penalty_of(const osv_job *job, int row, int gram)
                          .rank = osv_form_rank(job->form),
                          .gram = gram,
                          .l1 = (osv_real)o->l1,
-                         .group = (osv_real)o->group_sparsity};
+                         .group = (osv_real)o->group_sparsity,
+                         .norm = (osv_real)o->norm_weight};
 }
 
 void osv_penalties_place(osv_penalties *out, osv_bump *memory, const osv_batch *batch, const osv_job *all,
@@ -32,10 +33,11 @@ void osv_penalties_place(osv_penalties *out, osv_bump *memory, const osv_batch *
         list[j] = penalty_of(own, batch->job_param[j], gram);
         gram += osv_penalty_grams(list[j].blocks, list[j].rank);
         if (osv_job_rows(own) > out->rows) out->rows = osv_job_rows(own);
-        out->any |= list[j].l1 > 0 || list[j].group > 0;
+        out->any |= list[j].l1 > 0 || list[j].group > 0 || list[j].norm > 0;
     }
     out->cost = osv_take(memory, (size_t)J, sizeof *out->cost);
     out->gram = osv_take(memory, (size_t)gram, sizeof *out->gram);
+    if (o) o->zero(o, out->cost, (size_t)J * sizeof *out->cost);
     out->penalty = osv_put(memory, list, (size_t)J, sizeof *list);
     if (o) o->sync(o, 0); /* the host's array is read until here */
     free(list);

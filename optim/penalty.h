@@ -10,7 +10,7 @@
 typedef struct {
     int J, rows;
     osv_penalty *penalty; /* [J] */
-    osv_real *cost;       /* [J] */
+    osv_real *cost;       /* [J]; 0 where there is nothing to compute */
     osv_real *gram;
     bool any; /* else there is nothing to compute */
 } osv_penalties;

@@ -25,6 +25,7 @@ typedef struct {
     const double *losses; /* [completions] in the order of the job's sequences */
     osv_stop stopped;     /* OSV_RUNNING, or why the job has ended: then this is its final report */
     int nan_iter;         /* with OSV_STOP_NAN: the iteration whose loss was not finite; else -1 */
+    int phase;            /* 1, or 2: optim/phase.h */
     int rows, D;
     const osv_real *vector; /* [rows, D] the parameters that are kept; NULL unless final */
 } osv_report;

@@ -12,6 +12,7 @@ typedef struct {
     osv_adam_params *params; /* which begins here: [P] of the rows of parameters */
     osv_noise *noise;        /* [P] likewise */
     osv_real *weight;        /* [C] of the completions, as in osv_objective */
+    osv_adam_params *bound;  /* [C] of their multipliers */
 } osv_turn;
 
 /* In the memory of a device or of the host. */

@@ -42,6 +42,8 @@ eps 1 1e-3
 suppress-loss 3 one-minus negated
 length-norm 3
 satisfice 2
+min-norm 2 3
+min-norm-lr 1 0.2
 target-loss 3 2 20 unsteered 0.75x
 target-rule 2 sum each
 target-iters 1 2

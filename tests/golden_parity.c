@@ -75,10 +75,11 @@ ParameterizedTest(const int *number, golden_parity, cases, .timeout = 600)
     {
         char who[256];
         if (strstr(filling->name, "emu") && i % 4) continue; /* is slow */
-        golden_form_read(&f, &g, golden);
+        golden_form_open(&f, &g, golden);
         be_reference(&f.job, golden);
         snprintf(who, sizeof who, "%s, %s, %s", filling->name, model, f.job.name);
         check_case(&g, who, golden, &f.job);
+        golden_form_close(&f);
     }
     golden_close(&g);
 }

@@ -139,9 +139,10 @@ typedef struct {
     bool satisfice;     /* every other completion has a target */
     bool weights;
     bool preference; /* neighbours are partners */
+    bool bounds;     /* of all but every third; half of their multipliers have not begun */
     bool length_norm;
 } objective_shape;
-extern const op_kind op_objective;
+extern const op_kind op_objective, op_multipliers;
 
 typedef struct {
     int R, V;

@@ -152,7 +152,8 @@ static void adam_make(op_call *c)
                                .beta1 = (osv_real)(j == 2 ? 0 : 0.9),
                                .beta2 = (osv_real)0.999,
                                .eps = (osv_real)1e-8,
-                               .max_norm = (osv_real)(j == 3 ? -1 : s->max_norm)};
+                               .max_norm = (osv_real)(j == 3 ? -1 : s->max_norm),
+                               .adamax = j % 3 == 2};
         p->correction1 = (osv_real)(1 - pow(p->beta1, s->step + 1));
         p->correction2 = (osv_real)(1 - pow(p->beta2, s->step + 1));
     }

@@ -38,6 +38,7 @@ Test(tool_options, defaults_are_the_librarys)
     cr_expect(a.lr == b.lr && a.beta1 == b.beta1 && a.beta2 == b.beta2 && a.adam_eps == b.adam_eps);
     cr_expect(a.max_iters == b.max_iters && a.coldness == b.coldness && a.eps == b.eps && a.seed == b.seed);
     cr_expect(a.init_norm == b.init_norm && a.init == NULL && a.max_norm == b.max_norm && a.max_norm < 0);
+    cr_expect(a.min_norm_iters == b.min_norm_iters && a.min_norm_lr == b.min_norm_lr);
     cr_expect(a.l1 == b.l1 && a.group_sparsity == b.group_sparsity);
     cr_expect(a.length_norm == b.length_norm && a.satisfice == b.satisfice && isnan(a.target_loss));
     cr_expect(a.target_rule == b.target_rule && a.target_iters == b.target_iters);

@@ -24,6 +24,12 @@ static int check_targets(const osv_dataset *data, const train_line *line, osv_er
                                 "--satisfice: the loss of a preference has no target to rest at: datapoint "
                                 "\"%s\" (%s:%d) has \"prefer\"",
                                 p->id, o->data, p->line);
+            if (osv_completion_lists[kind].paired && o->job.min_norm_iters > 0)
+                return OSV_FAIL(
+                    e, OSV_USAGE,
+                    "--min-norm: lets no loss rise, and that of what is rejected should: datapoint "
+                    "\"%s\" (%s:%d) has \"prefer\"",
+                    p->id, o->data, p->line);
             if (kind == OSV_COMPLETION_ANCHOR) continue; /* it has no part in the loss */
             bool own = p->completion[c].target.kind != OSV_TARGET_NONE;
             if (o->job.satisfice && !own && !have_target)

@@ -131,6 +131,11 @@ const osv_option train_option_table[] = {
      OSV_OPTION_CHOICE, FIELD(target_rule)},
     {"target-iters", "N", "1", "iterations in a row that have to meet the target", OSV_OPTION_INT,
      FIELD(job.target_iters), .low = 1, .high = INT_MAX},
+    {"min-norm", "N", "0",
+     "then N iterations that shorten the vector, no loss above its target or its own by then", OSV_OPTION_INT,
+     FIELD(job.min_norm_iters), .low = 0, .high = INT_MAX / 4},
+    {"min-norm-lr", "X", NULL, "learning rate of these (default: --lr)", OSV_OPTION_NUMBER,
+     FIELD(job.min_norm_lr), ABOVE(0)},
     {"plateau-eps", "X", "1e-6", "a change of the loss below this counts as none, nats", OSV_OPTION_NUMBER,
      FIELD(job.plateau_eps), AT_LEAST(0)},
     {"plateau-iters", "N", "1", "stop after so many such changes in a row; 0: never", OSV_OPTION_INT,
@@ -301,9 +306,6 @@ int train_options_resolve(train_options *o, osv_error *e)
     o->reverse = o->kl == 1;
     o->teacher.layer = -1;
     o->teacher.teacher = true;
-    if (!isnan(o->anchor_bound)) /* until the loop has bounds */
-        return OSV_FAIL(e, OSV_USAGE, "--anchor-bound %g: not there yet; give --anchor-weight",
-                        o->anchor_bound);
     OSV_TRY(resolve_joint(o, e));
     o->job.noise_kind = (osv_noise_kind)o->noise_kind;
     if (o->job.noise == 0 && (o->noise_kind != 0 || o->job.noise_draws != 1))

@@ -1,5 +1,6 @@
 #include "tools/train_report.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,10 +65,16 @@ static int keep_outcome(train_report *r, const osv_report *report, osv_error *e)
 
 /* ---- progress ---- */
 
+/* At most, of both phases. */
+static int steps_of(const osv_job_options *o)
+{
+    return o->max_iters > INT_MAX - o->min_norm_iters ? INT_MAX : o->max_iters + o->min_norm_iters;
+}
+
 /* Steps that a job has taken, and its loss; one that has ended counts as if it had gone on. */
 static void count(train_report *r, int job, int steps, double loss, bool ended)
 {
-    if (ended) steps = r->setup->jobs.job[job].options.max_iters;
+    if (ended) steps = steps_of(&r->setup->jobs.job[job].options);
     r->all_steps += steps - r->steps[job];
     r->steps[job] = steps;
     r->ended += ended;
@@ -195,7 +202,7 @@ static int allocate(train_report *r, size_t jobs)
     if (!r->outcome || !r->vector || !r->file || !r->steps || !r->last_loss)
         return OSV_FAIL(r->setup->error, OSV_DEVICE, "out of memory");
     for (size_t j = 0; j < jobs; j++) {
-        int steps = r->setup->jobs.job[j].options.max_iters;
+        int steps = steps_of(&r->setup->jobs.job[j].options);
         r->steps_to_do += steps;
         if (steps > r->most_steps) r->most_steps = steps;
         r->outcome[j] = (osv_outcome){.nan_iter = -1, .loss_start = NAN, .loss = NAN, .norm = NAN};

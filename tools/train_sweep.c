@@ -42,6 +42,8 @@ const train_job_option train_job_options[] = {
     {"target-loss", "target-loss"},
     {"target-rule", ""},
     {"target-iters", "target-iters"},
+    {"min-norm", "min-norm"},
+    {"min-norm-lr", "min-norm-lr"},
     {"plateau-eps", "plateau-eps"},
     {"plateau-iters", "plateau-iters"},
     {"noise", "noise"},

@@ -179,6 +179,8 @@ void osv_cpu_kl_dx(osv_ops *o, float *dz, const float *z, const float *max, cons
                    const osv_distributions *d, int V);
 void osv_cpu_objective(osv_ops *o, float *w, float *completion, const float *loss,
                        const osv_objective *objective, int S);
+void osv_cpu_multipliers(osv_ops *o, const float *L, const osv_objective *objective,
+                         const osv_adam_params *params);
 void osv_cpu_sample(osv_ops *o, int *id, float *logprob, const float *z, const osv_sampling *how, int R,
                     int V);
 

@@ -291,6 +291,7 @@ static const osv_ops table = {
     .kl = osv_cpu_kl,
     .kl_dx = osv_cpu_kl_dx,
     .objective = osv_cpu_objective,
+    .multipliers = osv_cpu_multipliers,
     .sample = osv_cpu_sample,
     .apply = osv_cpu_apply,
     .apply_dp = osv_cpu_apply_dp,

@@ -334,6 +334,7 @@ static const osv_ops table = {
     .kl = osv_cuda_kl,
     .kl_dx = osv_cuda_kl_dx,
     .objective = osv_cuda_objective,
+    .multipliers = osv_cuda_multipliers,
     .sample = osv_cuda_sample,
     .apply = osv_cuda_apply,
     .apply_dp = osv_cuda_apply_dp,

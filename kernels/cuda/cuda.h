@@ -112,6 +112,8 @@ void osv_cuda_kl_dx(osv_ops *o, float *dz, const float *z, const float *max, con
                     const osv_distributions *d, int V);
 void osv_cuda_objective(osv_ops *o, float *w, float *completion, const float *loss,
                         const osv_objective *objective, int S);
+void osv_cuda_multipliers(osv_ops *o, const float *L, const osv_objective *objective,
+                          const osv_adam_params *params);
 void osv_cuda_sample(osv_ops *o, int *id, float *logprob, const float *z, const osv_sampling *how, int R,
                      int V);
 

@@ -168,6 +168,7 @@ static const osv_ops table = {
     .kl = osv_ref_kl,
     .kl_dx = osv_ref_kl_dx,
     .objective = osv_ref_objective,
+    .multipliers = osv_ref_multipliers,
     .sample = osv_ref_sample,
     .apply = osv_ref_apply,
     .apply_dp = osv_ref_apply_dp,

@@ -78,6 +78,8 @@ void osv_ref_kl_dx(osv_ops *o, osv_real *dz, const osv_real *z, const osv_real *
                    const osv_real *w, const osv_distributions *d, int V);
 void osv_ref_objective(osv_ops *o, osv_real *w, osv_real *completion, const osv_real *loss,
                        const osv_objective *objective, int S);
+void osv_ref_multipliers(osv_ops *o, const osv_real *L, const osv_objective *objective,
+                         const osv_adam_params *params);
 void osv_ref_sample(osv_ops *o, int *id, osv_real *logprob, const osv_real *z, const osv_sampling *how, int R,
                     int V);
 
