@@ -126,13 +126,18 @@ static void check_start(golden_model *g, const char *who, const json_t *golden, 
 
 /* ---- training ---- */
 
-/* The job's loss is the sum of all that are not aside. */
+/* The job's loss is the sum of all that are not aside; a pair's part is -ln sigmoid of its margin, counted
+ * with the chosen one. */
 static void check_sum(const char *who, const osv_job *job, double loss, const double *losses)
 {
     double sum = 0, size = 0;
     for (int c = 0; c < job->completions; c++) {
-        if (job->goal[c].aside) continue;
-        sum += losses[c];
+        const osv_goal *g = &job->goal[c], *other = g->partner < 0 ? g : &job->goal[g->partner];
+        if (g->aside || (g->partner >= 0 && g->beta < 0)) continue;
+        double margin = g->beta * (g->reference - losses[c]);
+        if (g->partner >= 0) margin += other->beta * (other->reference - losses[g->partner]);
+        double term = g->partner < 0 ? losses[c] : log(1 + exp(-margin));
+        sum += term;
         size += fabs(losses[c]);
     }
     cr_assert(fabs(loss - sum) <= 1e-6 * size, "%s: the loss is %.9g, the sum %.9g", who, loss, sum);
