@@ -89,7 +89,7 @@ const osv_option train_option_table[] = {
      FIELD(job.length_norm)},
     {"satisfice", NULL, NULL, "bring each loss to its target instead of as low as it goes", OSV_OPTION_FLAG,
      FIELD(job.satisfice)},
-    {"l1", "W", "0", "optimize W |v|_1 as well, which makes components 0; not part of the loss",
+    {"l1", "W", "0", "optimize W |v|_1 as well, which makes components small; not in the loss",
      OSV_OPTION_NUMBER, FIELD(job.l1), AT_LEAST(0)},
     {"group-sparsity", "W", "0", "of --joint per-layer: W times the sum of the vectors' norms, likewise",
      OSV_OPTION_NUMBER, FIELD(job.group_sparsity), AT_LEAST(0)},
