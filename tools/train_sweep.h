@@ -15,7 +15,7 @@ typedef struct {
     const char *option, *prefix;
 } train_job_option;
 extern const train_job_option train_job_options[];
-enum { TRAIN_JOB_OPTIONS = 40 };
+enum { TRAIN_JOB_OPTIONS = 41 };
 
 /* One configuration. */
 typedef struct {
