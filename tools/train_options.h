@@ -38,8 +38,8 @@ typedef struct {
     osv_stage stage;
     steering_options teacher; /* of matches: vector and apply */
     int match_tokens;
-    bool reverse;             /* matches minimize KL(steered || teacher) */
-    int noise_kind;           /* osv_noise_kind */
+    bool reverse;   /* matches minimize KL(steered || teacher) */
+    int noise_kind; /* osv_noise_kind */
     double anchor_weight;
     double anchor_bound; /* NaN: not given */
     bool negated;        /* suppress with +ln(P + eps) instead of -ln(1 - P + eps) */
