@@ -123,6 +123,8 @@ const osv_option train_option_table[] = {
      OSV_OPTION_NUMBER, FIELD(anchor_weight), AT_LEAST(0)},
     {"anchor-bound", "X", NULL, "in place of a weight: each anchor's KL stays below, nats", OSV_OPTION_NUMBER,
      FIELD(anchor_bound), ABOVE(0)},
+    {"bound-lr", "X", "0.1", "learning rate of the multipliers that hold bounds", OSV_OPTION_NUMBER,
+     FIELD(job.bound_lr), ABOVE(0)},
 
     {"reentrant", "EARLY", NULL, "train a teacher first, a map of rank 1 at block EARLY: see below",
      OSV_OPTION_INT, FIELD(reentrant), .low = 0, .high = OSV_MAX_BLOCKS - 1, .group = "Reentrant steering:"},
@@ -329,6 +331,19 @@ static int check_penalties(const train_options *o, osv_error *e)
         o->job.group_sparsity);
 }
 
+static int check_anchors(const train_options *o, osv_error *e)
+{
+    bool bounded = !isnan(o->anchor_bound);
+    if (bounded && o->anchor_weight != 1)
+        return OSV_FAIL(e, OSV_USAGE,
+                        "--anchor-bound %g takes the place of --anchor-weight: give one of them",
+                        o->anchor_bound);
+    if (!bounded && o->job.bound_lr != 0.1)
+        return OSV_FAIL(e, OSV_USAGE, "--bound-lr %g: there is no bound; give --anchor-bound",
+                        o->job.bound_lr);
+    return OSV_OK;
+}
+
 static int check_required(const train_options *o, osv_error *e)
 {
     const struct {
@@ -368,6 +383,7 @@ int train_options_resolve(train_options *o, osv_error *e)
         return OSV_FAIL(e, OSV_USAGE, "--noise-%s: there is no noise; give --noise",
                         o->noise_kind != 0 ? "kind" : "draws");
     OSV_TRY(check_penalties(o, e));
+    OSV_TRY(check_anchors(o, e));
     OSV_TRY(resolve_form(o, e));
     OSV_TRY(check_melbo(o, e));
     OSV_TRY(check_orthogonal(o, e));
