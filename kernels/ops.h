@@ -180,6 +180,8 @@ typedef struct {
     osv_real max_norm;                 /* < 0: none */
 } osv_adam_params;
 
+typedef void osv_host_call(void *context, void *x, size_t bytes);
+
 typedef enum { OSV_TO_DEVICE, OSV_TO_HOST, OSV_ON_DEVICE } osv_direction;
 
 /* f32: weights as in the file, all arithmetic fp32. bf16: weights and the inputs of products are bf16. */
@@ -346,6 +348,10 @@ struct osv_ops {
      * written until then. In a graph that holds for each of its runs. */
     void (*copy)(osv_ops *o, void *dst, const void *src, size_t bytes, osv_direction direction);
     void (*zero)(osv_ops *o, void *p, size_t bytes);
+    /* f(context, ...) changes x [bytes] on the host: where it lies, or in copies of parts of it, one after
+     * the other, each a multiple of 256 bytes but the last. Ordered with the ops; in a graph f runs with each
+     * of its runs. f calls no op. */
+    void (*on_host)(osv_ops *o, void *x, size_t bytes, osv_host_call *f, void *context);
     /* out[r] = in[index[r]] and out[index[r]] = in[r]. Rows of D. */
     void (*gather_rows)(osv_ops *o, osv_real *out, const osv_real *in, const int *index, int D, int rows);
     void (*scatter_rows)(osv_ops *o, osv_real *out, const osv_real *in, const int *index, int D, int rows);

@@ -112,6 +112,12 @@ static void cpu_zero(osv_ops *o, void *p, size_t bytes)
     memset(p, 0, bytes);
 }
 
+static void cpu_on_host(osv_ops *o, void *x, size_t bytes, osv_host_call *f, void *context)
+{
+    if (osv_cpu_failed(o) || bytes == 0) return;
+    f(context, x, bytes);
+}
+
 static void cpu_gather_rows(osv_ops *o, float *out, const float *in, const int *index, int D, int rows)
 {
     if (osv_cpu_failed(o)) return;
@@ -302,6 +308,7 @@ static const osv_ops table = {
     .available = cpu_available,
     .copy = cpu_copy,
     .zero = cpu_zero,
+    .on_host = cpu_on_host,
     .gather_rows = cpu_gather_rows,
     .scatter_rows = cpu_scatter_rows,
     .place = cpu_place,

@@ -36,6 +36,7 @@ typedef struct {
     osv_graph *graphs;      /* recorded */
     char *box; /* pinned memory of the graphs' copies from and to the host; NULL before the first */
     size_t box_used;
+    void *meeting; /* pinned memory of on_host; NULL before the first */
 } osv_cuda;
 
 static inline osv_device *osv_cuda_device(const osv_ops *o)

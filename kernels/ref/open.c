@@ -57,6 +57,12 @@ static void ref_zero(osv_ops *o, void *p, size_t bytes)
     memset(p, 0, bytes);
 }
 
+static void ref_on_host(osv_ops *o, void *x, size_t bytes, osv_host_call *f, void *context)
+{
+    if (osv_ops_status(o) || bytes == 0) return;
+    f(context, x, bytes);
+}
+
 /* out[r] = in[index[r]] */
 static void ref_gather_rows(osv_ops *o, osv_real *out, const osv_real *in, const int *index, int D, int rows)
 {
@@ -179,6 +185,7 @@ static const osv_ops table = {
     .available = ref_available,
     .copy = ref_copy,
     .zero = ref_zero,
+    .on_host = ref_on_host,
     .gather_rows = ref_gather_rows,
     .scatter_rows = ref_scatter_rows,
     .place = ref_place,
