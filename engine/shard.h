@@ -9,6 +9,7 @@ typedef struct {
     int rank, size;
     int H, K, F, V;               /* local sizes */
     int head0, kv0, ffn0, vocab0; /* global index of the first of each */
+    int kv_twice;                 /* kv heads, the first ones, that the rank before holds too: 0 or 1 */
 } osv_shard;
 
 /* Fails where there are more ranks than query heads. A kv head is held by every rank whose query heads read

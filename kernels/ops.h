@@ -46,6 +46,13 @@ typedef struct {
     int window;     /* w > 0: a query at position p sees keys at p - w + 1 .. p; 0: all up to p */
 } osv_attention;
 
+/* RMSNorm of rows whose columns are split over ranks. */
+typedef struct {
+    int width; /* of a whole row */
+    int first; /* columns before this one are another rank's too, and counted there */
+    double offset, eps;
+} osv_split_norm;
+
 /* Attention's work list: who looks at whom, made once per batch (engine/worklist). A key at position pk is
  * visible to a query at position pq of the same path iff pk <= pq and (no window or pq - pk < window), so one
  * rule serves ancestors and a segment's own keys. Tiles hold at most OSV_TILE rows, all of one segment, so
@@ -237,6 +244,20 @@ struct osv_ops {
     /* x is the norm's input. dx may be dy. */
     void (*rmsnorm_dx)(osv_ops *o, osv_real *dx, const osv_real *dy, const osv_real *x, const osv_weight *w,
                        double offset, double eps, int rows);
+
+    /* The same for rows of which a rank has some columns only, x, y [rows, w.cols], in stages between which
+     * `sum` and `dot` [rows] are summed over ranks: sum of x^2; y from it (y may be x); ... */
+    void (*rmsnorm_sum)(osv_ops *o, osv_real *sum, const osv_real *x, const osv_split_norm *n, int cols,
+                        int rows);
+    void (*rmsnorm_split)(osv_ops *o, osv_real *y, const osv_real *x, const osv_real *sum,
+                          const osv_weight *w, const osv_split_norm *n, int rows);
+    /* ... sum of x (offset + w) dy; dx from both (dx may be dy). Of columns that two ranks have, dy is a part
+     * on each, and dx a part that is summed. */
+    void (*rmsnorm_dot)(osv_ops *o, osv_real *dot, const osv_real *dy, const osv_real *x, const osv_weight *w,
+                        const osv_split_norm *n, int rows);
+    void (*rmsnorm_split_dx)(osv_ops *o, osv_real *dx, const osv_real *dy, const osv_real *x,
+                             const osv_real *sum, const osv_real *dot, const osv_weight *w,
+                             const osv_split_norm *n, int rows);
 
     /* out[i] = x[i] + y[r], i = index ? index[r] : r. The only `+=`. out may be x, and must be where index is
      * given (distinct rows). y [rows, D] */

@@ -197,11 +197,16 @@ static int fill_qk_norms(osv_checkpoint *c, const osv_model *m, int l, osv_error
 {
     const osv_config *g = &m->config;
     osv_block *b = &m->block[l];
-    bool by_head = g->qk_norm == OSV_QK_NORM_HEAD;
-    int q = by_head ? g->E : g->H * g->E, k = by_head ? g->E : g->K * g->E;
+    const osv_shard *s = &m->shard;
+    int E = g->E;
+    slice q = vector(E, 0, E), k = q;
+    if (g->qk_norm == OSV_QK_NORM_WIDTH) {
+        q = vector(g->H * E, s->head0 * E, s->H * E);
+        k = vector(g->K * E, s->kv0 * E, s->K * E);
+    }
     if (!g->qk_norm) return OSV_OK;
-    OSV_TRY(fetch(c, &b->q_norm, l, "self_attn.q_norm.weight", vector(q, 0, q), e));
-    return fetch(c, &b->k_norm, l, "self_attn.k_norm.weight", vector(k, 0, k), e);
+    OSV_TRY(fetch(c, &b->q_norm, l, "self_attn.q_norm.weight", q, e));
+    return fetch(c, &b->k_norm, l, "self_attn.k_norm.weight", k, e);
 }
 
 static int fill_attention(osv_checkpoint *c, const osv_model *m, int l, osv_error *e)

@@ -85,6 +85,14 @@ void osv_cuda_rmsnorm(osv_ops *o, float *y, const float *x, const osv_weight *w,
                       int rows);
 void osv_cuda_rmsnorm_dx(osv_ops *o, float *dx, const float *dy, const float *x, const osv_weight *w,
                          double offset, double eps, int rows);
+void osv_cuda_rmsnorm_sum(osv_ops *o, float *sum, const float *x, const osv_split_norm *n, int cols,
+                          int rows);
+void osv_cuda_rmsnorm_split(osv_ops *o, float *y, const float *x, const float *sum, const osv_weight *w,
+                            const osv_split_norm *n, int rows);
+void osv_cuda_rmsnorm_dot(osv_ops *o, float *dot, const float *dy, const float *x, const osv_weight *w,
+                          const osv_split_norm *n, int rows);
+void osv_cuda_rmsnorm_split_dx(osv_ops *o, float *dx, const float *dy, const float *x, const float *sum,
+                               const float *dot, const osv_weight *w, const osv_split_norm *n, int rows);
 void osv_cuda_residual_add(osv_ops *o, float *out, const float *x, const float *y, const int *index, int D,
                            int rows);
 void osv_cuda_scale(osv_ops *o, float *y, double factor, size_t n);

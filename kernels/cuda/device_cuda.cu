@@ -25,6 +25,16 @@ typedef struct {
     cublasLtMatmulAlgo_t algorithm;
 } plan;
 
+/* What a thread of the driver calls; those that are recorded live as long as their graph. */
+typedef struct host_call host_call;
+struct host_call {
+    osv_host_call *f;
+    void *context, *x;
+    size_t bytes;
+    bool recorded;
+    host_call *next;
+};
+
 struct osv_device {
     osv_error *error;
     int number, processors;
@@ -39,16 +49,6 @@ struct osv_device {
     plan plans[PLANS];
     size_t planned; /* so far */
     char name[640];
-};
-
-/* What a thread of the driver calls; those that are recorded live as long as their graph. */
-typedef struct host_call host_call;
-struct host_call {
-    osv_host_call *f;
-    void *context, *x;
-    size_t bytes;
-    bool recorded;
-    host_call *next;
 };
 
 struct osv_device_graph {

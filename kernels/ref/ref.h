@@ -48,6 +48,15 @@ void osv_ref_rmsnorm(osv_ops *o, osv_real *y, const osv_real *x, const osv_weigh
                      double eps, int rows);
 void osv_ref_rmsnorm_dx(osv_ops *o, osv_real *dx, const osv_real *dy, const osv_real *x, const osv_weight *w,
                         double offset, double eps, int rows);
+void osv_ref_rmsnorm_sum(osv_ops *o, osv_real *sum, const osv_real *x, const osv_split_norm *n, int cols,
+                         int rows);
+void osv_ref_rmsnorm_split(osv_ops *o, osv_real *y, const osv_real *x, const osv_real *sum,
+                           const osv_weight *w, const osv_split_norm *n, int rows);
+void osv_ref_rmsnorm_dot(osv_ops *o, osv_real *dot, const osv_real *dy, const osv_real *x,
+                         const osv_weight *w, const osv_split_norm *n, int rows);
+void osv_ref_rmsnorm_split_dx(osv_ops *o, osv_real *dx, const osv_real *dy, const osv_real *x,
+                              const osv_real *sum, const osv_real *dot, const osv_weight *w,
+                              const osv_split_norm *n, int rows);
 void osv_ref_residual_add(osv_ops *o, osv_real *out, const osv_real *x, const osv_real *y, const int *index,
                           int D, int rows);
 void osv_ref_scale(osv_ops *o, osv_real *y, double factor, size_t n);
