@@ -28,7 +28,8 @@ struct osv_comm {
     void (*all_gather)(osv_comm *c, void *all, size_t bytes);
     void (*broadcast)(osv_comm *c, void *x, size_t bytes, int root);
 
-    /* What each rank has to say, to all of them: out [size, bytes], bytes <= OSV_EXCHANGE. */
+    /* What each rank has to say, to all of them, also after a failure: out [size, bytes], bytes <=
+     * OSV_EXCHANGE. */
     void (*exchange)(osv_comm *c, void *out, const void *x, size_t bytes);
     /* Before close, on every rank whatever its status. True: all are here, *lowest is the lowest rank whose
      * status is a failure, `size` where there is none. False: this one failed alone and the others are not

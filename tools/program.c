@@ -35,11 +35,27 @@ void osv_program_print_version(FILE *out, const char *program)
     fprintf(out, "compiler: %s\n", osv_program_compiler());
     fprintf(out, "BLAS:     %s\n", osv_backend_blas());
     fprintf(out, "CUDA:     %s\n", osv_backend_cuda());
+    fprintf(out, "MPI:      %s\n", osv_backend_mpi());
+    fprintf(out, "NCCL:     %s\n", osv_backend_nccl());
+}
+
+static char speaker[40];
+static bool mute;
+
+void osv_program_speak_for(int rank)
+{
+    snprintf(speaker, sizeof speaker, "rank %d: ", rank);
+}
+
+void osv_program_mute(void)
+{
+    mute = true;
 }
 
 int osv_program_fail(const char *program, const osv_error *e)
 {
-    fprintf(stderr, "%s: %s\n", program, e->text);
+    if (mute) return e->status;
+    fprintf(stderr, "%s: %s%s\n", program, speaker, e->text);
     if (e->status == OSV_USAGE) fprintf(stderr, "%s --help lists the options\n", program);
     return e->status;
 }

@@ -18,6 +18,9 @@ void osv_program_print_version(FILE *out, const char *program);
 
 /* "osv-train: --lr x: must be ...", with a hint after usage errors; returns the exit status. */
 int osv_program_fail(const char *program, const osv_error *e);
+/* From here messages begin with "rank 3: "; or there are none, because another rank has them. */
+void osv_program_speak_for(int rank);
+void osv_program_mute(void);
 
 /* First thing in main. A limit on the size of files (ulimit -f) is an error of writing, as a full disk is,
  * and no end of the process. A closed pipe does not end the process: who reads what it says may have had
