@@ -13,8 +13,7 @@ int bench_jobs_make(bench_jobs *b, const osv_config *c, int jobs, int layer, int
                       .index = calloc(J, sizeof *b->index),
                       .sequence = calloc(J, sizeof *b->sequence),
                       .ids = calloc(tokens, sizeof *b->ids),
-                      .steer = calloc(tokens, sizeof *b->steer),
-                      .target = NAN};
+                      .steer = calloc(tokens, sizeof *b->steer)};
     if (!b->job || !b->index || !b->sequence || !b->ids || !b->steer)
         return OSV_FAIL(e, OSV_DEVICE, "out of memory");
     for (size_t i = 0; i < tokens; i++) {
@@ -33,8 +32,7 @@ int bench_jobs_make(bench_jobs *b, const osv_config *c, int jobs, int layer, int
                               .layer = layer,
                               .options = osv_job_defaults(),
                               .completions = 1,
-                              .sequence = &b->sequence[j],
-                              .target = &b->target};
+                              .sequence = &b->sequence[j]};
         b->job[j].options.max_iters = iterations;
         b->job[j].options.plateau_iters = 0;
     }

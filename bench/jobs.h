@@ -13,7 +13,6 @@ typedef struct {
     osv_sequence *sequence;
     int *ids;
     signed char *steer;
-    double target;
 } bench_jobs;
 
 /* The struct stays where it is until bench_jobs_free, which may also follow a failure. */

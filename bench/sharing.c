@@ -52,7 +52,6 @@ typedef struct {
     int ids[MOST_COMPLETIONS][MOST_TOKENS];
     signed char steer[MOST_TOKENS];
     osv_sequence sequence[MOST_COMPLETIONS];
-    double target[MOST_COMPLETIONS];
     osv_job job;
 } datapoint;
 
@@ -66,14 +65,12 @@ static void fill(datapoint *p, int V, int layer, int iterations)
             p->ids[c][t] = (t * 7919 + 13 + (t >= p->prompt ? 104729 * c : 0)) % V;
         p->sequence[c] = (osv_sequence){
             .count = count, .prompt = p->prompt, .ids = p->ids[c], .steer = p->steer, .kind = OSV_PROMOTE};
-        p->target[c] = NAN;
     }
     p->job = (osv_job){.name = "sharing",
                        .layer = layer,
                        .options = osv_job_defaults(),
                        .completions = p->completions,
-                       .sequence = p->sequence,
-                       .target = p->target};
+                       .sequence = p->sequence};
     p->job.options.max_iters = iterations;
     p->job.options.plateau_iters = 0;
 }

@@ -23,64 +23,6 @@ typedef struct {
     osv_prompt_line prompt;
 } reader;
 
-/* ---- keys ---- */
-
-static const struct {
-    const char *name, *alias; /* alias: the reference implementation's name */
-} KEYS[] = {
-    {"id", NULL},
-    {"job", NULL},
-    {"prompt", NULL},
-    {"messages", NULL},
-    {"prefill", NULL},
-    {"promote", "dst_completions"},
-    {"suppress", "src_completions"},
-    {"promote_targets", "dst_completions_target_losses"},
-    {"suppress_targets", "src_completions_target_losses"},
-    {"promote_weights", NULL},
-    {"suppress_weights", NULL},
-    {"positions", NULL},
-    {"negative", "is_negative"},
-};
-enum { KEY_COUNT = sizeof KEYS / sizeof *KEYS };
-
-static int check_keys(const json_t *json, const char *where, osv_error *e)
-{
-    const char *key;
-    json_t *value;
-    json_object_foreach((json_t *)json, key, value)
-    {
-        bool known = false;
-        for (int i = 0; i < KEY_COUNT; i++) {
-            bool alias = KEYS[i].alias && strcmp(key, KEYS[i].alias) == 0;
-            if (alias && json_object_get(json, KEYS[i].name))
-                return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\" and \"%s\" are the same key; give one of them",
-                                where, KEYS[i].name, key);
-            known = known || alias || strcmp(key, KEYS[i].name) == 0;
-        }
-        if (!known)
-            return OSV_FAIL(
-                e, OSV_BAD_INPUT,
-                "%s: unknown key \"%.80s\"; known are id, job, prompt, messages, prefill, promote, suppress, "
-                "promote_targets, suppress_targets, promote_weights, suppress_weights, positions, negative",
-                where, key);
-    }
-    return OSV_OK;
-}
-
-/* The value of a key under its name or its alias, with the spelling that the line has; NULL: missing or null.
- */
-static const json_t *value_of(const json_t *json, const char *name, const char **spelling)
-{
-    *spelling = name;
-    const json_t *value = json_object_get(json, name);
-    for (int i = 0; i < KEY_COUNT && !value; i++)
-        if (KEYS[i].alias && strcmp(KEYS[i].name, name) == 0 &&
-            (value = json_object_get(json, KEYS[i].alias)))
-            *spelling = KEYS[i].alias;
-    return json_is_null(value) ? NULL : value;
-}
-
 static int no_memory(const char *where, osv_error *e)
 {
     return OSV_FAIL(e, OSV_DEVICE, "%s: no memory", where);
@@ -154,11 +96,11 @@ static int add_joined(reader *r, osv_completion *c, osv_joined *j, const char *t
     return show_ids(&c->text, r->options->tokenizer, c->ids + c->prompt, c->count - c->prompt, e);
 }
 
-static int add_completion(reader *r, const json_t *value, bool suppress, double target, const char *what,
-                          osv_error *e)
+static int add_completion(reader *r, const json_t *value, osv_completion_kind kind, double target,
+                          const char *what, osv_error *e)
 {
     osv_completion *c = &r->point->completion[r->point->completions++];
-    *c = (osv_completion){.suppress = suppress, .target = target};
+    *c = (osv_completion){.kind = kind, .target = target};
     osv_ids ids = {0};
     osv_source source;
     osv_joined joined = {0};
@@ -206,15 +148,14 @@ static int check_list(const reader *r, const json_t *list, const char *spelling,
     return OSV_OK;
 }
 
-/* The completions of "promote" or "suppress", their targets and weights. */
-static int read_list(reader *r, bool suppress, osv_error *e)
+/* The completions of one kind, their targets and weights. */
+static int read_list(reader *r, osv_completion_kind kind, osv_error *e)
 {
+    const osv_completion_list *keys = &osv_completion_lists[kind];
     const char *spelling, *targets_spelling, *weights_spelling;
-    const json_t *list = value_of(r->json, suppress ? "suppress" : "promote", &spelling);
-    const json_t *targets =
-        value_of(r->json, suppress ? "suppress_targets" : "promote_targets", &targets_spelling);
-    const json_t *weights =
-        value_of(r->json, suppress ? "suppress_weights" : "promote_weights", &weights_spelling);
+    const json_t *list = osv_datapoint_value(r->json, keys->name, &spelling);
+    const json_t *targets = osv_datapoint_value(r->json, keys->targets, &targets_spelling);
+    const json_t *weights = osv_datapoint_value(r->json, keys->weights, &weights_spelling);
     size_t count = json_array_size(list);
     OSV_TRY(check_list(r, list, spelling, spelling, count, e));
     OSV_TRY(check_list(r, targets, targets_spelling, spelling, count, e));
@@ -228,7 +169,7 @@ static int read_list(reader *r, bool suppress, osv_error *e)
         if (!(weight >= 0 && weight <= 1e6))
             return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\"[%zu] is %g; a weight is a number from 0 to 1e6",
                             r->where, weights_spelling, i, weight);
-        OSV_TRY(add_completion(r, json_array_get(list, i), suppress, target, what, e));
+        OSV_TRY(add_completion(r, json_array_get(list, i), kind, target, what, e));
         r->point->completion[r->point->completions - 1].weight = weight;
     }
     return OSV_OK;
@@ -237,13 +178,13 @@ static int read_list(reader *r, bool suppress, osv_error *e)
 static int read_completions(reader *r, osv_error *e)
 {
     const char *spelling;
-    size_t count = json_array_size(value_of(r->json, "promote", &spelling)) +
-                   json_array_size(value_of(r->json, "suppress", &spelling));
+    size_t count = 0;
+    for (int k = 0; k < OSV_COMPLETION_KINDS; k++)
+        count += json_array_size(osv_datapoint_value(r->json, osv_completion_lists[k].name, &spelling));
     if (count > INT_MAX) return no_memory(r->where, e);
     r->point->completion = calloc(count + 1, sizeof *r->point->completion);
     if (!r->point->completion) return no_memory(r->where, e);
-    OSV_TRY(read_list(r, false, e));
-    OSV_TRY(read_list(r, true, e));
+    for (int k = 0; k < OSV_COMPLETION_KINDS; k++) OSV_TRY(read_list(r, (osv_completion_kind)k, e));
     if (count == 0)
         return OSV_FAIL(e, OSV_BAD_INPUT, "%s: neither \"promote\" nor \"suppress\" has a completion",
                         r->where);
@@ -282,7 +223,7 @@ static int read_names(reader *r, osv_error *e)
     OSV_TRY(osv_json_string(r->json, "job", false, &job, r->where, e));
     OSV_TRY(osv_json_string(r->json, "positions", false, &positions, r->where, e));
     const char *spelling;
-    value_of(r->json, "negative", &spelling);
+    osv_datapoint_value(r->json, "negative", &spelling);
     OSV_TRY(osv_json_bool(r->json, spelling, false, &p->negative, r->where, e));
     osv_error of_name = {0};
     if (osv_job_name_check(job, "job", &of_name))
@@ -312,7 +253,7 @@ static int read_line(void *context, json_t *json, int line, const char *where, o
     reader r = *(const reader *)context;
     r.json = json;
     r.where = where;
-    OSV_TRY(check_keys(json, where, e));
+    OSV_TRY(osv_datapoint_keys_check(json, where, e));
     OSV_TRY(add_point(r.dataset, line, where, e));
     r.point = &r.dataset->point[r.dataset->count - 1];
     int status = read_names(&r, e);

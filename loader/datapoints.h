@@ -12,12 +12,13 @@
 #include "engine/config.h"
 #include "kernels/ops.h"
 #include "loader/chat.h"
+#include "loader/datapoint_keys.h"
 #include "loader/tokenizer.h"
 
 typedef enum { OSV_BOUNDARY_AUTO, OSV_BOUNDARY_JOINT, OSV_BOUNDARY_APART } osv_boundary;
 
 typedef struct {
-    bool suppress;
+    osv_completion_kind kind;
     double target;      /* nats; NaN: none given */
     double weight;      /* in what is optimized; 1 where none is given */
     int count, prompt;  /* tokens of prompt + completion, tokens of the prompt */
@@ -35,7 +36,7 @@ typedef struct {
     bool chat;       /* from messages, rendered by the chat format */
     bool negative;
     int completions;
-    osv_completion *completion; /* promote first, then suppress, in file order */
+    osv_completion *completion; /* by kind, those of a kind in file order */
 } osv_datapoint;
 
 typedef struct {

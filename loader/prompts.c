@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loader/datapoint_keys.h"
 #include "loader/file.h"
 #include "loader/json.h"
 #include "loader/json_lines.h"
@@ -141,15 +142,14 @@ osv_source osv_prompt_source(const osv_prompt_line *line)
 /* The datapoint's keys, so that a file of training data is also a file of prompts, and osv-eval's. */
 static int check_keys(const json_t *json, const char *where, osv_error *e)
 {
-    static const char *const known[] = {
-        "id",  "prompt",  "messages", "prefill",         "before",           "after",     "choices",
-        "job", "promote", "suppress", "promote_targets", "suppress_targets", "positions", "negative"};
+    static const char *const of_tools[] = {"before", "after", "choices"};
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)json, key, value)
     {
-        bool found = false;
-        for (size_t i = 0; i < sizeof known / sizeof *known; i++) found |= strcmp(key, known[i]) == 0;
+        bool found = osv_datapoint_key_known(key);
+        for (size_t i = 0; i < sizeof of_tools / sizeof *of_tools; i++)
+            found |= strcmp(key, of_tools[i]) == 0;
         if (!found)
             return OSV_FAIL(
                 e, OSV_BAD_INPUT,

@@ -5,12 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "engine/bump.h"
 #include "loader/file.h"
 #include "loader/safetensors.h"
-#include "optim/bin.h"
 #include "optim/dump_rows.h"
-#include "optim/objective.h"
+#include "optim/once.h"
 #include "optim/output_folder.h"
 #include "optim/pack.h"
 
@@ -28,18 +26,10 @@ typedef struct {
  * the two ops where the watch is told. */
 typedef struct {
     const osv_training *t;
-    osv_batch *batch;
-    osv_step *step;
-    enum { ELSEWHERE, UNSTEERED, FORWARD, BACKWARD } part;
-    bool again;     /* going back, the block at hand has been computed once more: its reverse follows */
+    osv_once once;
     tensor *tensor; /* [tensors] */
     int tensors, room;
     size_t bytes;
-
-    void *memory;     /* device: all below */
-    osv_real *v, *dv; /* [J, D] */
-    osv_real *loss;   /* [C] */
-    osv_objective objective;
 } dump;
 
 /* rows x cols numbers; rank 1: cols is 1. */
@@ -76,38 +66,35 @@ static void take(dump *d, const char *name, int number, const osv_real *device, 
 static void begin(void *context, osv_ops *o, const char *name, int number)
 {
     dump *d = context;
-    const osv_buffers *b = &d->step->buffer;
+    const osv_buffers *b = &d->once.step->buffer;
     int D = d->t->model->config.D;
     (void)o;
-    if (strcmp(name, "prefix") == 0) d->part = UNSTEERED;
-    if (strcmp(name, "forward") == 0) d->part = FORWARD;
-    if (strcmp(name, "backward") == 0) d->part = BACKWARD;
     if (strcmp(name, "block") != 0) return;
-    if (d->part == UNSTEERED && number == 0) take(d, "base.x", 0, b->below_x[0], 2, b->base.host->T, D);
-    if (d->part == FORWARD) take(d, "live.x", number, b->block[number].x, 2, osv_rows(&b->live, number), D);
+    if (d->once.part == OSV_UNSTEERED && number == 0)
+        take(d, "base.x", 0, b->below_x[0], 2, b->base.host->T, D);
+    if (d->once.part == OSV_FORWARD)
+        take(d, "live.x", number, b->block[number].x, 2, osv_rows(&b->live, number), D);
 }
 
 static void end_block(dump *d, int l)
 {
-    const osv_buffers *b = &d->step->buffer;
+    const osv_buffers *b = &d->once.step->buffer;
     int N = d->t->model->config.N, D = d->t->model->config.D;
     bool last = l == N - 1;
-    if (d->part == UNSTEERED) /* the pass's two streams swap from block to block: engine/prefix.c */
+    if (d->once.part == OSV_UNSTEERED) /* the pass's two streams swap from block to block: engine/prefix.c */
         take(d, "base.x", l + 1, last ? b->base.scratch.x_out : b->below_x[(l + 1) % 2], 2,
              osv_queries(&b->base, l, N), D);
-    if (d->part == FORWARD && last)
+    if (d->once.part == OSV_FORWARD && last)
         take(d, "live.x", N, b->live.scratch.x_out, 2, osv_queries(&b->live, l, N), D);
-    if (d->part != BACKWARD) return;
-    d->again = !d->again && osv_recomputed(d->batch, &d->step->on, l);
-    if (!d->again) take(d, "live.dx", l, b->live.scratch.dx, 2, osv_rows(&b->live, l), D);
+    if (d->once.part == OSV_BACKWARD) take(d, "live.dx", l, b->live.scratch.dx, 2, osv_rows(&b->live, l), D);
 }
 
 static void end(void *context, osv_ops *o, const char *name, int number)
 {
     dump *d = context;
-    const osv_buffers *b = &d->step->buffer;
+    const osv_buffers *b = &d->once.step->buffer;
     const osv_config *c = &d->t->model->config;
-    bool unsteered = d->part == UNSTEERED;
+    bool unsteered = d->once.part == OSV_UNSTEERED;
     (void)o;
     if (strcmp(name, "block") == 0) end_block(d, number);
     if (strcmp(name, "logits") == 0) {
@@ -121,59 +108,18 @@ static void end(void *context, osv_ops *o, const char *name, int number)
     }
     if (unsteered && strcmp(name, "prefix") == 0 && d->tensors == 0) /* no block had to run */
         take(d, "base.x", 0, b->below_x[0], 2, b->base.host->T, c->D);
-    if (strcmp(name, "prefix") == 0 || strcmp(name, "forward") == 0 || strcmp(name, "backward") == 0)
-        d->part = ELSEWHERE;
-}
-
-/* ---- the passes ---- */
-
-static void lay_out(dump *d, osv_bump *memory)
-{
-    const osv_batch *b = d->batch;
-    size_t C = (size_t)b->C, D = (size_t)d->t->model->config.D;
-    d->v = osv_take(memory, (size_t)b->P * D, sizeof *d->v);
-    d->dv = osv_take(memory, (size_t)b->G * D, sizeof *d->dv);
-    d->loss = osv_take(memory, C, sizeof *d->loss);
-    osv_objective_place(&d->objective, memory, b, d->t->job, NULL, d->t->jobs);
-}
-
-/* The start vectors. */
-static int upload(dump *d)
-{
-    const osv_training *t = d->t;
-    osv_ops *o = t->ops;
-    size_t D = (size_t)t->model->config.D, vectors = (size_t)d->batch->P * D;
-    osv_bump bump = {0};
-    lay_out(d, &bump);
-    d->memory = o->alloc(o, bump.used);
-    OSV_TRY(osv_ops_status(o));
-    lay_out(d, &(osv_bump){.memory = d->memory, .o = o});
-    osv_real *host = calloc(vectors + 1, sizeof *host);
-    if (!host) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
-    for (int j = 0; j < t->jobs; j++)
-        osv_job_start(host + (size_t)d->batch->job_param[j] * D, &t->job[j], (int)D);
-    o->copy(o, d->v, host, vectors * sizeof *host, OSV_TO_DEVICE);
-    o->sync(o, 0);
-    free(host);
-    return osv_ops_status(o);
 }
 
 static int run(dump *d)
 {
-    const osv_training *t = d->t;
-    osv_ops *o = t->ops;
-    int S = osv_losses_of(&d->batch->live), D = t->model->config.D;
-    const osv_watch *before = o->watch;
-    o->watch = &(osv_watch){.context = d, .begin = begin, .end = end};
-    osv_prefix(d->step);
-    osv_forward(d->step, d->v);
-    o->objective(o, d->step->buffer.w, d->loss, d->step->buffer.loss, &d->objective, S);
-    osv_backward(d->step, d->v, d->dv);
-    o->watch = before;
-    take(d, "w", -1, d->step->buffer.w, 1, S, 1);
-    take(d, "loss", -1, d->loss, 1, d->batch->C, 1);
-    take(d, "v", -1, d->v, 2, d->batch->P, D);
-    take(d, "dv", -1, d->dv, 2, d->batch->P, D);
+    const osv_once *p = &d->once;
+    osv_ops *o = d->t->ops;
+    int P = p->batch->P, D = d->t->model->config.D;
+    osv_once_run(&d->once, &(osv_watch){.context = d, .begin = begin, .end = end});
+    take(d, "w", -1, p->step->buffer.w, 1, osv_losses_of(&p->batch->live), 1);
+    take(d, "loss", -1, p->loss, 1, p->batch->C, 1);
+    take(d, "v", -1, p->v, 2, P, D);
+    take(d, "dv", -1, p->dv, 2, P, D);
     o->sync(o, 0);
     return osv_ops_status(o);
 }
@@ -231,31 +177,21 @@ int osv_dump_check(const char *path, bool force, osv_error *e)
     return osv_output_check(&dump_output, path, force, e);
 }
 
-static void release(dump *d)
-{
-    osv_ops *o = d->t->ops;
-    if (osv_ops_status(o)) o->sync(o, 0); /* copies into the tensors have ended */
-    for (int i = 0; i < d->tensors; i++) free(d->tensor[i].data);
-    free(d->tensor);
-    if (d->memory) o->free(o, d->memory);
-    osv_step_close(d->step);
-    osv_batch_free(d->batch);
-}
-
-/* The jobs of t are one bin. */
+/* The jobs job[0 .. J), which are one bin and all of t's. */
 static int dump_bin(const osv_training *t, const int *job, const char *path, const char *model,
                     osv_dump_size *size)
 {
     dump d = {.t = t};
     json_t *rows = NULL;
-    int status = osv_bin_batch(&d.batch, t, job, t->jobs, false);
-    if (!status) status = osv_dump_rows(&rows, t, d.batch, model);
-    if (!status) status = osv_step_open(&d.step, t->ops, t->comm, t->model, d.batch, &t->on);
-    if (!status) status = upload(&d);
+    int status = osv_once_open(&d.once, t, job, t->jobs);
+    if (!status) status = osv_dump_rows(&rows, t, d.once.batch, model);
     if (!status) status = run(&d);
     if (!status) status = write_files(&d, rows, path);
-    if (!status) *size = (osv_dump_size){t->jobs, d.batch->base.T, d.batch->live.T, d.tensors, d.bytes};
-    release(&d);
+    if (!status)
+        *size = (osv_dump_size){t->jobs, d.once.batch->base.T, d.once.batch->live.T, d.tensors, d.bytes};
+    osv_once_close(&d.once);
+    for (int i = 0; i < d.tensors; i++) free(d.tensor[i].data);
+    free(d.tensor);
     json_decref(rows);
     return status;
 }

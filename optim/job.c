@@ -5,6 +5,8 @@
 #include "kernels/form.h"
 #include "optim/random.h"
 
+const osv_goal osv_goal_plain = {.target = NAN, .weight = 1, .partner = -1};
+
 osv_job_options osv_job_defaults(void)
 {
     return (osv_job_options){
@@ -30,6 +32,17 @@ osv_job_options osv_job_defaults(void)
 int osv_job_rows(const osv_job *job)
 {
     return osv_form_params(job->form) * (job->apart ? 1 + job->laters : 1);
+}
+
+osv_goal osv_job_goal(const osv_job *job, int completion)
+{
+    return job->goal ? job->goal[completion] : osv_goal_plain;
+}
+
+double osv_job_target(const osv_job *job, int completion)
+{
+    double own = osv_job_goal(job, completion).target;
+    return isnan(own) ? job->options.target_loss : own;
 }
 
 osv_row_role osv_job_role(const osv_job *job, int row)

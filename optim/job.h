@@ -37,6 +37,16 @@ typedef struct {
 /* The defaults of the brief: lr 0.01, 100 iterations, coldness 0.7, eps 1e-6, ... */
 osv_job_options osv_job_defaults(void);
 
+/* What is wanted of one completion's loss; osv_goal_plain where nothing more is said. */
+typedef struct {
+    double target;    /* nats; NaN: options.target_loss */
+    double weight;    /* in what is optimized */
+    int partner;      /* preferences: the other completion of the pair; -1: none */
+    double beta;      /* of those with a partner: > 0 chosen, < 0 rejected */
+    double reference; /* likewise: the loss of the unsteered model */
+} osv_goal;
+extern const osv_goal osv_goal_plain;
+
 typedef struct {
     const char *name;  /* a file name: no slash */
     const char *start; /* what the random start vector is drawn by, with the seed; NULL: the name */
@@ -48,15 +58,15 @@ typedef struct {
     osv_job_options options;
     int completions;
     const osv_sequence *sequence; /* [completions]; the field `job` is ignored here */
-    const double *target;         /* [completions] nats, of each completion; NaN: options.target_loss */
-    const double *weight;         /* [completions] in what is optimized; NULL: 1 */
-    const int *partner;           /* [completions] preferences: the other of a pair, -1: none; NULL: none */
-    const double *beta;           /* [completions] of those with a partner: > 0 chosen, < 0 rejected */
-    const double *reference;      /* [completions] likewise: the loss of the unsteered model */
+    const osv_goal *goal;         /* [completions]; NULL: plain ones */
 } osv_job;
 
 /* Rows of parameters: for each block that has its own v, then what else the form has (kernels/ops.h). */
 int osv_job_rows(const osv_job *job);
+
+osv_goal osv_job_goal(const osv_job *job, int completion);
+/* The target of a completion: its own, or that of the job. NaN: none. */
+double osv_job_target(const osv_job *job, int completion);
 
 /* What a row of parameters is. */
 typedef enum { OSV_ROW_VECTOR, OSV_ROW_FACTOR, OSV_ROW_OFFSET } osv_row_role;

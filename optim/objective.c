@@ -7,15 +7,13 @@ osv_terms osv_terms_of(const osv_job *job, int c)
 {
     const osv_job_options *o = &job->options;
     const osv_sequence *s = &job->sequence[c];
-    osv_terms t = {.scale = o->length_norm ? 1.0 / (s->count - s->prompt) : 1,
-                   .weight = job->weight ? job->weight[c] : 1,
-                   .target = NAN,
-                   .partner = job->partner ? job->partner[c] : -1};
-    if (o->satisfice) t.target = isnan(job->target[c]) ? o->target_loss : job->target[c];
-    if (t.partner < 0) return t;
-    t.beta = job->beta[c];
-    t.reference = job->reference[c];
-    return t;
+    osv_goal g = osv_job_goal(job, c);
+    return (osv_terms){.scale = o->length_norm ? 1.0 / (s->count - s->prompt) : 1,
+                       .weight = g.weight,
+                       .target = o->satisfice ? osv_job_target(job, c) : NAN,
+                       .partner = g.partner,
+                       .beta = g.beta,
+                       .reference = g.reference};
 }
 
 enum { ARRAYS = 5 }; /* of numbers: scale, weight, target, beta, reference */

@@ -11,8 +11,7 @@ static bool meets_target(const osv_job *job, double loss, const double *losses)
     if (isnan(o->target_loss)) return false;
     if (o->target_rule == OSV_TARGET_SUM) return loss <= o->target_loss + slack;
     for (int c = 0; c < job->completions; c++) {
-        double target = isnan(job->target[c]) ? o->target_loss : job->target[c];
-        if (!(losses[c] <= target + slack)) return false;
+        if (!(losses[c] <= osv_job_target(job, c) + slack)) return false;
     }
     return true;
 }

@@ -93,7 +93,7 @@ class Model:
             layer.register_forward_pre_hook(self.at_input(l), with_kwargs=True)
         inner.norm.register_forward_pre_hook(self.at_input(self.N), with_kwargs=True)
         if stretch:
-            self.round_products(stretch)
+            self.round_products(inner, stretch)
 
     def at_input(self, l):
         def hook(_, args, kwargs):
@@ -105,7 +105,7 @@ class Model:
 
         return hook
 
-    def round_products(self, stretch):
+    def round_products(self, inner, stretch):
         for p in self.model.parameters():
             if p.ndim == 2:  # norms stay
                 p.data = rounded(p.data, stretch)

@@ -23,7 +23,6 @@ typedef struct {
     osv_sequence sequence[MOST_JOBS][MOST_COMPLETIONS];
     int ids[MOST_JOBS][MOST_COMPLETIONS][MOST_TOKENS];
     signed char steer[MOST_JOBS][MOST_COMPLETIONS][MOST_TOKENS];
-    double target[MOST_COMPLETIONS];
 } problem;
 
 static int below(unsigned *s, int n)
@@ -51,7 +50,6 @@ static void make_problem(problem *p, int N, int V, unsigned seed)
 {
     unsigned s = seed;
     *p = (problem){.jobs = 3 + below(&s, MOST_JOBS - 2)};
-    for (int c = 0; c < MOST_COMPLETIONS; c++) p->target[c] = NAN;
     for (int j = 0; j < p->jobs; j++) {
         osv_job *job = &p->job[j];
         snprintf(p->name[j], sizeof p->name[j], "j%d", j);
@@ -59,8 +57,7 @@ static void make_problem(problem *p, int N, int V, unsigned seed)
                          .layer = below(&s, N),
                          .options = osv_job_defaults(),
                          .completions = 1 + below(&s, MOST_COMPLETIONS),
-                         .sequence = p->sequence[j],
-                         .target = p->target};
+                         .sequence = p->sequence[j]};
         job->options.lr = 0.02 + 0.01 * below(&s, 3);
         job->options.max_iters = below(&s, MOST_ITERS);
         job->options.seed = (unsigned long long)below(&s, 3);

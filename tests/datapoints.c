@@ -112,20 +112,19 @@ Test(datapoints, everything_in_its_place, .init = temp_open, .fini = temp_close)
     cr_expect_str_eq(p->positions, "all:-3:");
     cr_expect_null(p->prompt);
     static const struct {
-        bool suppress;
+        osv_completion_kind kind;
         double target;
         int count;
         int ids[5];
         signed char steer[5];
     } expected[] = {
-        {false, 0.5, 4, {1, 2, 3, 4}, {0, -1, -1, -1}},
-        {false, NAN, 5, {1, 2, 3, 5, 6}, {0, 0, -1, -1, -1}},
-        {true, -1, 5, {1, 2, 3, 7, 0}, {0, 0, -1, -1, -1}},
+        {OSV_COMPLETION_PROMOTE, 0.5, 4, {1, 2, 3, 4}, {0, -1, -1, -1}},
+        {OSV_COMPLETION_PROMOTE, NAN, 5, {1, 2, 3, 5, 6}, {0, 0, -1, -1, -1}},
+        {OSV_COMPLETION_SUPPRESS, -1, 5, {1, 2, 3, 7, 0}, {0, 0, -1, -1, -1}},
     };
     for (int i = 0; i < 3; i++) {
         const osv_completion *c = &p->completion[i];
-        cr_assert(c->suppress == expected[i].suppress && c->count == expected[i].count && c->prompt == 3,
-                  "%d", i);
+        cr_assert(c->kind == expected[i].kind && c->count == expected[i].count && c->prompt == 3, "%d", i);
         cr_expect(isnan(expected[i].target) ? isnan(c->target) : c->target == expected[i].target, "%d", i);
         cr_expect_arr_eq(c->ids, expected[i].ids, (size_t)c->count * sizeof *c->ids, "%d", i);
         cr_expect_arr_eq(c->steer, expected[i].steer, (size_t)c->count, "%d", i);
@@ -133,7 +132,8 @@ Test(datapoints, everything_in_its_place, .init = temp_open, .fini = temp_close)
     }
 
     p = &d->point[1];
-    cr_expect(p->line == 4 && !p->negative && p->completions == 1 && p->completion[0].suppress);
+    cr_expect(p->line == 4 && !p->negative && p->completions == 1 &&
+              p->completion[0].kind == OSV_COMPLETION_SUPPRESS);
     cr_expect_str_eq(p->id, "line 4");
     cr_expect_str_eq(p->job, "all");
     cr_expect_str_eq(p->positions, "all");

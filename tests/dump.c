@@ -35,7 +35,12 @@ static const osv_sequence sequences[SEQUENCES] = {
     {.count = 4, .prompt = 3, .ids = ids[5], .steer = steer[5], .kind = OSV_ONE_MINUS},
     {.count = 6, .prompt = 5, .ids = ids[6], .steer = steer[6], .kind = OSV_PROMOTE},
 };
-static const double targets[SEQUENCES] = {0.5, NAN, 1, 2, NAN, NAN, 3};
+#define TARGET(x)                                 \
+    {                                             \
+        .target = (x), .weight = 1, .partner = -1 \
+    }
+static const osv_goal goals[SEQUENCES] = {TARGET(0.5), TARGET(NAN), TARGET(1), TARGET(2),
+                                          TARGET(NAN), TARGET(NAN), TARGET(3)};
 
 typedef struct {
     golden_model g;
@@ -61,7 +66,7 @@ static void open_subject(subject *s, const char *model, golden_opener *open, osv
         job->options.satisfice = j == 1;
         job->options.target_loss = 4;
         job->sequence = sequences + 4 * j;
-        job->target = targets + 4 * j;
+        job->goal = goals + 4 * j;
     }
     s->training = (osv_training){
         .ops = s->g.ops, .comm = s->g.comm, .model = &s->g.model, .on = on, .job = s->job, .jobs = JOBS};

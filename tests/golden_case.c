@@ -17,12 +17,12 @@ void golden_check(const golden_model *g, int status)
     cr_assert_eq(status, 0, "%s", g->error.text);
 }
 
-void golden_read(golden_model *g, const char *model)
+static void read_folder(golden_model *g, const char *folder, const char *model)
 {
     char path[512], file[600];
     memset(g, 0, sizeof *g);
     snprintf(path, sizeof path, "%s/models/%s", OSV_GOLDEN, model);
-    snprintf(g->cases, sizeof g->cases, "%s/cases/%s", OSV_GOLDEN, model);
+    snprintf(g->cases, sizeof g->cases, "%s/%s/%s", OSV_GOLDEN, folder, model);
     golden_check(g, osv_checkpoint_open(&g->checkpoint, &g->model, path, 0, 1, &g->error));
     cr_assert_leq(g->model.config.D, GOLDEN_D);
     golden_check(g, osv_comm_self_open(&g->comm, &g->error));
@@ -32,9 +32,20 @@ void golden_read(golden_model *g, const char *model)
     golden_check(g, osv_safetensors_open(&g->tensors, file, &g->error));
 }
 
+void golden_read(golden_model *g, const char *model)
+{
+    read_folder(g, "cases", model);
+}
+
 void golden_open(golden_model *g, const char *model, golden_opener *open, osv_dtype dtype)
 {
-    golden_read(g, model);
+    golden_open_in(g, "cases", model, open, dtype);
+}
+
+void golden_open_in(golden_model *g, const char *folder, const char *model, golden_opener *open,
+                    osv_dtype dtype)
+{
+    read_folder(g, folder, model);
     golden_check(g, open(&g->ops, dtype, &g->error));
     golden_check(g, osv_model_place(&g->model, g->ops));
 }
@@ -49,13 +60,25 @@ void golden_close(golden_model *g)
     osv_checkpoint_close(g->checkpoint);
 }
 
-const float *golden_tensor(const golden_model *g, const char *name, const char *what)
+static const osv_tensor *find_tensor(const golden_model *g, const char *name, const char *what,
+                                     const char *dtype)
 {
     char full[256];
     snprintf(full, sizeof full, "%s.%s", name, what);
     const osv_tensor *t = osv_safetensors_find(g->tensors, full);
     cr_assert(t != NULL, "no tensor %s", full);
-    return t->data;
+    cr_assert_str_eq(t->dtype, dtype, "%s", full);
+    return t;
+}
+
+const float *golden_tensor(const golden_model *g, const char *name, const char *what)
+{
+    return find_tensor(g, name, what, "F32")->data;
+}
+
+const double *golden_tensor64(const golden_model *g, const char *name, const char *what)
+{
+    return find_tensor(g, name, what, "F64")->data;
 }
 
 double golden_number(const json_t *o, const char *key)
@@ -89,7 +112,7 @@ void golden_problem_open(golden_problem *p, golden_model *g, const json_t *golde
                        .layer = (int)golden_number(golden_case, "layer"),
                        .options = osv_job_defaults(),
                        .sequence = p->sequence,
-                       .target = p->target};
+                       .goal = p->goal};
     p->job.options.coldness = golden_number(golden_case, "coldness");
     p->job.options.eps = golden_number(golden_case, "eps");
     int longest = 0;
@@ -98,13 +121,14 @@ void golden_problem_open(golden_problem *p, golden_model *g, const json_t *golde
             const osv_completion *x = &p->data->point[d].completion[c];
             cr_assert_lt(p->job.completions, GOLDEN_COMPLETIONS);
             if (x->count > longest) longest = x->count;
-            p->target[p->job.completions] = x->target;
+            p->goal[p->job.completions] = osv_goal_plain;
+            p->goal[p->job.completions].target = x->target;
             p->sequence[p->job.completions++] =
                 (osv_sequence){.count = x->count,
                                .prompt = x->prompt,
                                .ids = x->ids,
                                .steer = x->steer,
-                               .kind = x->suppress ? OSV_ONE_MINUS : OSV_PROMOTE};
+                               .kind = x->kind == OSV_COMPLETION_SUPPRESS ? OSV_ONE_MINUS : OSV_PROMOTE};
         }
     }
     osv_rope_fit(&g->model.config, longest);
@@ -113,11 +137,4 @@ void golden_problem_open(golden_problem *p, golden_model *g, const json_t *golde
 void golden_problem_close(golden_problem *p)
 {
     osv_dataset_free(p->data);
-}
-
-double golden_distance(const double *a, const double *b, int n)
-{
-    double difference = 0, norm = 0;
-    for (int i = 0; i < n; i++) difference += (a[i] - b[i]) * (a[i] - b[i]), norm += b[i] * b[i];
-    return sqrt(difference / norm);
 }

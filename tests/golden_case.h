@@ -33,10 +33,14 @@ typedef struct {
 /* The ops belong to the golden_model: it closes them. The weights are not placed yet after golden_read. */
 void golden_read(golden_model *g, const char *model);
 void golden_open(golden_model *g, const char *model, golden_opener *open, osv_dtype dtype);
+/* With the golden file of another folder than cases/. */
+void golden_open_in(golden_model *g, const char *folder, const char *model, golden_opener *open,
+                    osv_dtype dtype);
 void golden_close(golden_model *g);
 void golden_check(const golden_model *g, int status);
 
 const float *golden_tensor(const golden_model *g, const char *name, const char *what);
+const double *golden_tensor64(const golden_model *g, const char *name, const char *what);
 double golden_number(const json_t *o, const char *key); /* NaN where there is none */
 /* The case of that name. */
 const json_t *golden_case_of(const golden_model *g, const char *name);
@@ -46,14 +50,11 @@ const json_t *golden_case_of(const golden_model *g, const char *name);
 typedef struct {
     osv_dataset *data;
     osv_sequence sequence[GOLDEN_COMPLETIONS];
-    double target[GOLDEN_COMPLETIONS];
+    osv_goal goal[GOLDEN_COMPLETIONS];
     osv_job job;
 } golden_problem;
 
 void golden_problem_open(golden_problem *p, golden_model *g, const json_t *golden_case);
 void golden_problem_close(golden_problem *p);
-
-/* Norm of the difference over norm of b. */
-double golden_distance(const double *a, const double *b, int n);
 
 #endif

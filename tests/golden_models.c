@@ -7,7 +7,8 @@
 #include <string.h>
 
 #include "optim/evaluate.h"
-#include "tests/golden_case.h"
+#include "tests/golden_check.h"
+#include "tests/golden_trace.h"
 #include "tests/op_fillings.h"
 #include "tests/sanitized.h"
 
@@ -38,37 +39,6 @@ static void open_number(golden_model *g, int number)
 static size_t least_cases(int model)
 {
     return model < GOLDEN_FULL ? 9 : 5;
-}
-
-static double cosine(const double *a, const double *b, int n)
-{
-    double ab = 0, aa = 0, bb = 0;
-    for (int i = 0; i < n; i++) ab += a[i] * b[i], aa += a[i] * a[i], bb += b[i] * b[i];
-    return ab / sqrt(aa * bb);
-}
-
-static int read_list(double *out, const json_t *list)
-{
-    int n = (int)json_array_size(list);
-    for (int i = 0; i < n; i++) out[i] = json_number_value(json_array_get(list, (size_t)i));
-    return n;
-}
-
-/* A small suppress loss is about P, whose relative error is the absolute error of a logit: in fp32 it is
- * known to 1e-6 absolute rather than to 1e-5 of itself (transformers' own differ from the oracle by 4e-7):
- * `slack`. The sum has no such excuse. */
-static void check_losses(const char *who, const char *what, const double *losses, const json_t *golden,
-                         double tolerance, double slack)
-{
-    size_t i;
-    json_t *x;
-    cr_assert(json_array_size(golden) > 0);
-    json_array_foreach(golden, i, x)
-    {
-        double want = json_number_value(x), allowed = tolerance * fabs(want) + slack;
-        cr_assert(fabs(losses[i] - want) <= allowed, "%s: %s[%zu] is %.9g, golden %.9g", who, what, i,
-                  losses[i], want);
-    }
 }
 
 /* ---- cases: one forward and one reverse pass at a fixed vector ---- */
@@ -197,24 +167,25 @@ static void check_case(golden_model *g, const char *who, const json_t *golden, w
     double dv[GOLDEN_D], sum = 0, want = golden_number(golden, "loss64");
     const char *name = json_string_value(json_object_get(golden, "name"));
     measure(g, golden, 1, &m);
-    check_losses(who, "losses64_zero", m.zero, json_object_get(golden, "losses64_zero"), tight, tight * 1e-1);
-    check_losses(who, "losses32_zero", m.zero, json_object_get(golden, "losses32_zero"), 1e-5, 1e-6);
-    check_losses(who, "losses64", m.losses, json_object_get(golden, "losses64"), tight, tight * 1e-1);
-    check_losses(who, "losses32", m.losses, json_object_get(golden, "losses32"), 1e-5, 1e-6);
+    golden_check_losses(who, "losses64_zero", m.zero, json_object_get(golden, "losses64_zero"), tight,
+                        tight * 1e-1);
+    golden_check_losses(who, "losses32_zero", m.zero, json_object_get(golden, "losses32_zero"), 1e-5, 1e-6);
+    golden_check_losses(who, "losses64", m.losses, json_object_get(golden, "losses64"), tight, tight * 1e-1);
+    golden_check_losses(who, "losses32", m.losses, json_object_get(golden, "losses32"), 1e-5, 1e-6);
     for (int i = 0; i < m.C; i++) sum += m.losses[i];
     cr_assert(fabs(sum - want) <= tight * fabs(want), "%s: the loss is %.9g, golden %.9g", who, sum, want);
     cr_assert(m.logits <= 1e-4, "%s: logits differ by %.3g", who, m.logits);
     w->logits = fmax(w->logits, m.logits);
     w->loss = fmax(w->loss, fabs(sum - want) / fabs(want));
 
-    cr_assert_eq(read_list(dv, json_object_get(golden, "dv64")), m.D);
+    cr_assert_eq(golden_list(dv, json_object_get(golden, "dv64")), m.D);
     double error = golden_distance(m.dv, dv, m.D);
     cr_assert(error <= tight, "%s: dv differs from the oracle's by %.3g", who, error);
     w->dv = fmax(w->dv, error);
     for (int i = 0; i < m.D; i++) dv[i] = (double)golden_tensor(g, name, "dv32")[i];
     error = golden_distance(m.dv, dv, m.D);
     cr_assert(error <= 1e-3, "%s: dv differs from transformers' by %.3g", who, error);
-    cr_assert(cosine(m.dv, dv, m.D) > 0.99999, "%s: dv turned", who);
+    cr_assert(golden_cosine(m.dv, dv, m.D) > 0.99999, "%s: dv turned", who);
 }
 
 /* "cpu f32, llama-tiny, mixed" */
@@ -253,40 +224,10 @@ ParameterizedTest(const int *number, golden_models, cases, .timeout = 600)
 
 /* ---- traces: the whole optimizer loop ---- */
 
-enum { MAX_LINES = 64 };
-
-/* What a training told, line by line, and where it ended. */
-typedef struct {
-    int lines;
-    bool finished;
-    osv_stop stopped;
-    double loss[MAX_LINES], norm[MAX_LINES], grad_norm[MAX_LINES], losses[MAX_LINES][GOLDEN_COMPLETIONS];
-    double final[GOLDEN_D];
-} trace;
-
-static int on_report(void *context, const osv_report *r, osv_error *e)
-{
-    trace *t = context;
-    (void)e;
-    cr_assert_eq(r->iter, t->lines);
-    cr_assert_lt(r->iter, MAX_LINES);
-    cr_assert_not(t->finished);
-    t->loss[t->lines] = r->loss;
-    t->norm[t->lines] = r->norm;
-    t->grad_norm[t->lines] = r->grad_norm;
-    memcpy(t->losses[t->lines], r->losses, (size_t)r->completions * sizeof *r->losses);
-    t->lines++;
-    if (r->stopped == OSV_RUNNING) return 0;
-    t->finished = true;
-    t->stopped = r->stopped;
-    for (int i = 0; i < r->D; i++) t->final[i] = (double)r->vector[i];
-    return 0;
-}
-
 /* As the golden trace was made, or `smooth`: exactly as many steps, and Adam's eps as large as gradients.
  * With the usual one the first steps have the same length however small a gradient is, so that a component
  * near 0 goes either way after rounding, and the trace with it. */
-static void train(golden_model *g, const json_t *golden, bool smooth, trace *t)
+static void train(golden_model *g, const json_t *golden, bool smooth, golden_trace *t)
 {
     const char *name = json_string_value(json_object_get(golden, "name"));
     golden_problem p = {0};
@@ -306,32 +247,13 @@ static void train(golden_model *g, const json_t *golden, bool smooth, trace *t)
         o->plateau_iters = (int)golden_number(golden, "plateau_iters");
     }
     o->init = golden_tensor(g, name, "start");
-    *t = (trace){0};
-    osv_training training = {.ops = g->ops,
-                             .comm = g->comm,
-                             .model = &g->model,
-                             .on = osv_all_on,
-                             .job = &p.job,
-                             .jobs = 1,
-                             .observer = {.context = t, .report = on_report}};
-    golden_check(g, osv_train(&training));
-    cr_assert(t->finished, "%s: no final report", name);
+    golden_train(g, &p.job, t);
     cr_assert_eq(t->lines, (int)golden_number(golden, "steps") + 1, "%s: %d lines", name, t->lines);
     golden_problem_close(&p);
 }
 
-static void check_numbers(const char *who, const json_t *golden, const char *key, const double *got, int n,
-                          double tolerance)
-{
-    double want[MAX_LINES];
-    cr_assert(read_list(want, json_object_get(golden, key)) >= n);
-    for (int i = 0; i < n; i++)
-        cr_assert(fabs(got[i] - want[i]) <= tolerance * fabs(want[i]), "%s: %s[%d] is %.9g, golden %.9g", who,
-                  key, i, got[i], want[i]);
-}
-
 /* Of the final vector. */
-static double final_error(const golden_model *g, const json_t *golden, const trace *t)
+static double final_error(const golden_model *g, const json_t *golden, const golden_trace *t)
 {
     double want[GOLDEN_D];
     int D = g->model.config.D;
@@ -342,15 +264,15 @@ static double final_error(const golden_model *g, const json_t *golden, const tra
 
 static void check_trace(golden_model *g, const char *who, const json_t *golden)
 {
-    static trace t;
+    static golden_trace t;
     train(g, golden, false, &t);
-    check_numbers(who, golden, "loss32", t.loss, t.lines, 1e-4);
-    check_numbers(who, golden, "loss64", t.loss, t.lines, 1e-4);
-    check_numbers(who, golden, "norm64", t.norm, t.lines, 1e-4);
-    check_numbers(who, golden, "grad_norm64", t.grad_norm, t.lines - 1, 1e-3);
+    golden_check_numbers(who, golden, "loss32", t.loss, t.lines, 1e-4);
+    golden_check_numbers(who, golden, "loss64", t.loss, t.lines, 1e-4);
+    golden_check_numbers(who, golden, "norm64", t.norm, t.lines, 1e-4);
+    golden_check_numbers(who, golden, "grad_norm64", t.grad_norm, t.lines - 1, 1e-3);
     for (int i = 0; i < t.lines; i++)
-        check_losses(who, "losses64", t.losses[i],
-                     json_array_get(json_object_get(golden, "losses64"), (size_t)i), 1e-4, 1e-6);
+        golden_check_losses(who, "losses64", t.losses[i],
+                            json_array_get(json_object_get(golden, "losses64"), (size_t)i), 1e-4, 1e-6);
     cr_assert_str_eq(osv_stop_name(t.stopped), json_string_value(json_object_get(golden, "stopped")), "%s",
                      who);
     double error = final_error(g, golden, &t);
@@ -507,7 +429,7 @@ ParameterizedTestParameters(golden_models, traces_rounded)
 ParameterizedTest(const int *number, golden_models, traces_rounded, .timeout = 600)
 {
     static subject s[MOST_SUBJECTS], exact;
-    static trace t, want;
+    static golden_trace t, want;
     const char *model = golden_models[*number];
     int subjects = open_subjects(s, model), seen = 0;
     open_exact(&exact, model);

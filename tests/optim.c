@@ -83,11 +83,9 @@ Test(optim, learning_rates)
     cr_expect_eq(osv_adam_step(&job, 0, 3, true).lr, 0);
 }
 
-static const double no_target[8] = {NAN, NAN, NAN, NAN, NAN, NAN, NAN, NAN};
-
 Test(optim, stop_rules_in_their_order)
 {
-    osv_job job = {.options = osv_job_defaults(), .completions = 2, .target = no_target};
+    osv_job job = {.options = osv_job_defaults(), .completions = 2};
     job.options.max_iters = 5;
     job.options.target_loss = 1;
     osv_stop_state s = {0};
@@ -103,8 +101,9 @@ Test(optim, stop_rules_in_their_order)
 
 Test(optim, target_each_and_consecutive_iterations)
 {
-    const double targets[] = {0.1, NAN};
-    osv_job job = {.options = osv_job_defaults(), .completions = 2, .target = targets};
+    osv_goal goals[] = {osv_goal_plain, osv_goal_plain};
+    goals[0].target = 0.1;
+    osv_job job = {.options = osv_job_defaults(), .completions = 2, .goal = goals};
     job.options.target_loss = 1;
     job.options.target_rule = OSV_TARGET_EACH;
     job.options.target_iters = 2;
@@ -118,7 +117,7 @@ Test(optim, target_each_and_consecutive_iterations)
 
 Test(optim, plateau_counter_starts_again)
 {
-    osv_job job = {.options = osv_job_defaults(), .completions = 0, .target = no_target};
+    osv_job job = {.options = osv_job_defaults(), .completions = 0};
     job.options.plateau_eps = 0.1;
     job.options.plateau_iters = 2;
     osv_stop_state s = {0};
@@ -189,8 +188,7 @@ static void make_jobs(jobs *x)
                               .layer = (j * 2 + 1) % 3,
                               .options = osv_job_defaults(),
                               .completions = 2,
-                              .sequence = x->sequence[j],
-                              .target = no_target};
+                              .sequence = x->sequence[j]};
         x->job[j].options.lr = 0.1;
         x->job[j].options.max_iters = STEPS - 2 * j; /* so that the batch is packed anew on the way */
         x->job[j].options.max_norm = j == 2 ? 1.5 : -1;

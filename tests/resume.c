@@ -27,7 +27,6 @@ typedef struct {
     osv_job job[JOBS];
     osv_sequence sequence[JOBS][MOST_COMPLETIONS];
     int ids[JOBS][MOST_COMPLETIONS][IDS];
-    double target[MOST_COMPLETIONS];
     osv_training training;
     /* the run at hand */
     log_of_reports *log;
@@ -111,7 +110,6 @@ static void make_jobs(subject *s)
     static const signed char steer[IDS] = {0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     static const char *const name[JOBS] = {"a", "b", "c", "d", "e", "f", "g",
                                            "h", "i", "j", "k", "l", "m", "n"};
-    for (int c = 0; c < MOST_COMPLETIONS; c++) s->target[c] = NAN;
     for (int j = 0; j < JOBS; j++) {
         int completions = 1 + j % MOST_COMPLETIONS;
         for (int c = 0; c < completions; c++) {
@@ -126,8 +124,7 @@ static void make_jobs(subject *s)
                               .layer = j % 3,
                               .options = osv_job_defaults(),
                               .completions = completions,
-                              .sequence = s->sequence[j],
-                              .target = s->target};
+                              .sequence = s->sequence[j]};
         s->job[j].options.lr = 0.05;
         s->job[j].options.max_iters = 3 + j * 5 % 11;
     }

@@ -12,6 +12,7 @@
 #include "optim/pack.h"
 #include "tests/emu/device_emu.h"
 #include "tests/golden_case.h"
+#include "tests/golden_check.h"
 #include "tests/sanitized.h"
 
 enum { JOBS = 3, ITERS = 6 };

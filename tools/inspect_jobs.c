@@ -42,7 +42,6 @@ static int make_common(inspect_jobs *j, osv_error *e)
     if (!j->common.ids || !j->common.steer) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
     for (int t = 0; t < count; t++) j->common.steer[t] = 1;
     tool_model_longest(&j->setup.m, count);
-    j->common.target = NAN;
     j->common.sequence = (osv_sequence){.count = count,
                                         .prompt = prompt,
                                         .ids = j->common.ids,
@@ -52,8 +51,7 @@ static int make_common(inspect_jobs *j, osv_error *e)
                               .layer = j->train.layer[0],
                               .options = j->train.job,
                               .completions = 1,
-                              .sequence = &j->common.sequence,
-                              .target = &j->common.target};
+                              .sequence = &j->common.sequence};
     return OSV_OK;
 }
 

@@ -18,7 +18,6 @@ typedef struct {
     struct { /* without --data */
         int *ids;
         signed char *steer;
-        double target;
         osv_sequence sequence;
         osv_job job;
     } common;

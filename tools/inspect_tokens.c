@@ -110,7 +110,7 @@ static int print_json(FILE *out, const view *v, const shown *s)
     json_t *line = json_pack("{s:s, s:i, s:s, s:i, s:s, s:s, s:i, s:o, s:i, s:i, s:o, s:o}", "id",
                              s->point->id, "line", s->point->line, "job", s->point->job, "layer",
                              s->job->layer, "positions", s->point->positions, "objective",
-                             c->suppress ? "suppress" : "promote", "completion", s->number, "text",
+                             osv_completion_lists[c->kind].name, "completion", s->number, "text",
                              osv_text_json(c->text), "bin", v->bins, "prompt_tokens", c->prompt, "tokens",
                              tokens, "warnings", warnings);
     bool failed = !line || json_dumpf(line, out, 0) || fputc('\n', out) < 0;
@@ -131,11 +131,11 @@ static void print_text(FILE *out, const view *v, const shown *s)
     const osv_dataset *data = v->j->setup.data;
     const osv_tokenizer *t = v->j->setup.m.tokenizer;
     char id[NAME_ROOM], job[NAME_ROOM], shown_piece[NAME_ROOM];
-    fprintf(
-        out, "\n%s%s%s: job %s, %s, block %d, positions %s, bin %d; %d token%s of prompt, %d of completion\n",
-        v->color ? "\033[1m" : "", osv_show_name(id, sizeof id, s->point->id), v->color ? "\033[0m" : "",
-        osv_show_name(job, sizeof job, s->point->job), c->suppress ? "suppress" : "promote", s->job->layer,
-        s->point->positions, v->bins, c->prompt, c->prompt == 1 ? "" : "s", c->count - c->prompt);
+    fprintf(out,
+            "\n%s%s%s: job %s, %s, block %d, positions %s, bin %d; %d token%s of prompt, %d of completion\n",
+            v->color ? "\033[1m" : "", osv_show_name(id, sizeof id, s->point->id), v->color ? "\033[0m" : "",
+            osv_show_name(job, sizeof job, s->point->job), osv_completion_lists[c->kind].name, s->job->layer,
+            s->point->positions, v->bins, c->prompt, c->prompt == 1 ? "" : "s", c->count - c->prompt);
     for (int i = 0; i < data->warnings; i++) {
         if (!is_about(v, data->warning[i], s->point->line)) continue;
         size_t bytes;

@@ -124,13 +124,17 @@ static int allocate(train_jobs *t, const grouping *g, osv_error *e)
     t->name = calloc((size_t)jobs + 1, sizeof *t->name);
     t->start = calloc((size_t)jobs + 1, sizeof *t->start);
     t->sequence = calloc((size_t)completions + 1, sizeof *t->sequence);
-    t->target = calloc((size_t)completions + 1, sizeof *t->target);
-    t->weight = calloc((size_t)completions + 1, sizeof *t->weight);
+    t->goal = calloc((size_t)completions + 1, sizeof *t->goal);
     t->source = calloc((size_t)completions + 1, sizeof *t->source);
-    if (!t->job || !t->origin || !t->from || !t->name || !t->start || !t->sequence || !t->target ||
-        !t->weight || !t->source)
+    if (!t->job || !t->origin || !t->from || !t->name || !t->start || !t->sequence || !t->goal || !t->source)
         return OSV_FAIL(e, OSV_DEVICE, "out of memory for %ld completions", completions);
     return OSV_OK;
+}
+
+static osv_score_kind score_kind(const osv_completion *c, const train_options *o)
+{
+    if (c->kind == OSV_COMPLETION_PROMOTE) return OSV_PROMOTE;
+    return o->negated ? OSV_NEGATED : OSV_ONE_MINUS;
 }
 
 /* The i-th job that the line makes of the group. */
@@ -152,16 +156,17 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
         const osv_datapoint *p = &t->data->point[g->point[k]];
         for (int c = 0; c < p->completions; c++, t->completions++) {
             const osv_completion *one = &p->completion[c];
-            osv_score_kind suppress = o.negated ? OSV_NEGATED : OSV_ONE_MINUS;
             t->source[t->completions] = (train_source){p, one};
-            t->target[t->completions] = one->target;
-            t->weight[t->completions] = one->weight;
+            osv_goal *goal = &t->goal[t->completions];
+            *goal = osv_goal_plain;
+            goal->target = one->target;
+            goal->weight = one->weight;
             t->sequence[t->completions] = (osv_sequence){.job = index,
                                                          .count = one->count,
                                                          .prompt = one->prompt,
                                                          .ids = one->ids,
                                                          .steer = one->steer,
-                                                         .kind = one->suppress ? suppress : OSV_PROMOTE};
+                                                         .kind = score_kind(one, &o)};
         }
     }
     t->from[index] = t->source + at;
@@ -175,8 +180,7 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
                               .options = o.job,
                               .completions = t->completions - at,
                               .sequence = t->sequence + at,
-                              .target = t->target + at,
-                              .weight = t->weight + at};
+                              .goal = t->goal + at};
     t->job[index].options.init = from->init;
     t->job[index].options.offset = from->offset;
     return OSV_OK;
@@ -224,8 +228,7 @@ void train_jobs_free(train_jobs *t)
     free(t->name);
     free(t->start);
     free(t->sequence);
-    free(t->target);
-    free(t->weight);
+    free(t->goal);
     free(t->source);
     *t = (train_jobs){0};
 }

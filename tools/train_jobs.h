@@ -31,7 +31,7 @@ typedef struct {
     char **start;                   /* [jobs] what their start vectors are drawn by, with the seed */
     bool varies[TRAIN_JOB_OPTIONS]; /* of train_job_options: has more than one value in this run */
     osv_sequence *sequence;         /* [completions] job by job; field `job` is the index in `job` */
-    double *target, *weight;        /* [completions] each */
+    osv_goal *goal;                 /* [completions] */
     train_source *source;           /* [completions] */
 } train_jobs;
 

@@ -10,7 +10,7 @@ enum { PROMPT_CHARACTERS = 72, COMPLETION_CHARACTERS = 40, IDS_SHOWN = 12, SHOWN
 
 static const char *kind_of(const train_source *from)
 {
-    return from->completion->suppress ? "suppress" : "promote";
+    return osv_completion_lists[from->completion->kind].name;
 }
 
 /* NaN: the jobs have several. */

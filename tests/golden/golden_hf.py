@@ -20,22 +20,21 @@ class Transformers:
         """The language model without its head, which a multimodal model has inside."""
         return getattr(self.model.model, "language_model", self.model.model)
 
-    def logits(self, ids, layer=0, add=None):
-        """[T, V]; `add` [T, D] is added to the input of block `layer`. Batch 1, no cache."""
-        handle = None
-        if add is not None:
+    def logits(self, ids, edits={}):
+        """[T, V]; the input x [T, D] of each block l in `edits` becomes edits[l](x). Batch 1, no cache."""
 
+        def hook_of(edit):
             def hook(_, args, kwargs):
                 if args:
-                    return (args[0] + add[None], *args[1:]), kwargs
-                return args, {**kwargs, "hidden_states": kwargs["hidden_states"] + add[None]}
+                    return (edit(args[0][0])[None], *args[1:]), kwargs
+                return args, {**kwargs, "hidden_states": edit(kwargs["hidden_states"][0])[None]}
+            return hook
 
-            handle = self.core().layers[layer].register_forward_pre_hook(hook, with_kwargs=True)
-        try:
+        with contextlib.ExitStack() as stack:
+            for layer, edit in edits.items():
+                stack.callback(self.core().layers[layer].register_forward_pre_hook(
+                    hook_of(edit), with_kwargs=True).remove)
             return self.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
-        finally:
-            if handle is not None:
-                handle.remove()
 
 
 @contextlib.contextmanager
@@ -66,6 +65,6 @@ class TransformersDouble(Transformers):
             if hasattr(embed, "scalar_embed_scale"):
                 embed.embed_scale = torch.tensor(embed.scalar_embed_scale, dtype=torch.float64)
 
-    def logits(self, ids, layer=0, add=None):
+    def logits(self, ids, edits={}):
         with fp32_means_fp64():
-            return super().logits(ids, layer, add)
+            return super().logits(ids, edits)

@@ -208,12 +208,10 @@ class Oracle:
             x = self.block(x, i)
         return x
 
-    def logits(self, ids, layer=0, add=None):
-        """[T, V]; `add` [T, D] is added to the input of block `layer`."""
-        x = self.residual(ids, layer)
-        if add is not None:
-            x = x + add
-        for i in range(layer, self.s["N"]):
-            x = self.block(x, i)
+    def logits(self, ids, edits={}):
+        """[T, V]; the input x [T, D] of each block l in `edits` becomes edits[l](x)."""
+        x = self.residual(ids, 0)
+        for i in range(self.s["N"]):
+            x = self.block(edits[i](x) if i in edits else x, i)
         head = self.w["model.embed_tokens.weight" if self.s["tied"] else "lm_head.weight"]
         return cap(self.norm(x, "model.norm.weight") @ head.T * self.s["logit_scale"], self.s["final_cap"])

@@ -1,4 +1,4 @@
-"""Objective, gradient and projected Adam, for any model with `logits(ids, layer, add)` and `dtype`."""
+"""Objective, gradient and projected Adam, for any model with `logits(ids, edits)` and `dtype`."""
 import torch
 
 
@@ -42,7 +42,7 @@ def measure(model, case, data, v):
         mask = torch.zeros(len(ids), 1, dtype=v.dtype)
         mask[positions(point.get("positions", "all"), len(prompt), len(ids))] = 1.0
         sign = -1.0 if point.get("negative", False) else 1.0
-        logits = model.logits(ids, case["layer"], mask * (sign * v))
+        logits = model.logits(ids, {case["layer"]: lambda x: x + mask * (sign * v)})
         rows.append(logits[len(prompt) - 1:-1])  # the row before a token predicts it
         losses.append(token_losses(rows[-1], completion, suppress, case["coldness"], case["eps"]).sum())
     return torch.stack(losses), rows

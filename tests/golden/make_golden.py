@@ -8,46 +8,13 @@ import numpy as np
 import torch
 
 from golden_cases import FEW, LOGITS_OF, ONE_TRACE_OF, PLATEAU_OF, SHARE, SHARE_OF, TRACES_OF, make_cases, run
+from golden_common import Limits, as32, dump, normal, relative
 from golden_hf import Transformers, TransformersDouble
-from golden_models import MODELS, rng, write_model, write_tensors
+from golden_models import MODELS, write_model, write_tensors
 from golden_oracle import Oracle
 from golden_train import Adam, completions, gradient, measure, positions, train
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-def relative(a, b):
-    """Norm of the difference over the norm of b, in fp64."""
-    a, b = torch.as_tensor(a, dtype=torch.float64), torch.as_tensor(b, dtype=torch.float64)
-    return ((a - b).norm() / b.norm()).item()
-
-
-class Limits:
-    """The worst of every agreement that was measured; a limit that does not hold ends the script."""
-
-    def __init__(self):
-        self.worst = {}
-
-    def check(self, what, value, limit, where):
-        if not value <= limit:
-            sys.exit(f"{where}: {what} is {value:.3g}, allowed is {limit:.3g}")
-        if value >= self.worst.get(what, (-1.0,))[0]:
-            self.worst[what] = (value, limit, where)
-
-    def report(self):
-        for what, (value, limit, where) in self.worst.items():
-            print(f"  {what:36} {value:9.2e} (limit {limit:.0e}; {where})")
-
-
-def as32(x):
-    """fp32 numbers as the shortest decimals that read back to them."""
-    return json.loads(json.dumps(x), parse_float=lambda text: float(str(np.float32(text))))
-
-
-def normal(size, length, *names):
-    """A random fp32 direction of the given length."""
-    v = torch.from_numpy(rng(*names).standard_normal(size))
-    return (v / v.norm() * length).float()
 
 
 def make_case(name, case, data, hf, hf64, oracle, tensors, limits):
@@ -229,16 +196,6 @@ def check_features(name, directory, oracle, cases, tensors):
         print(f"  without {what:25} losses change by {seen:.1e}")
         if not seen > {"norm eps": 1e-7, "gelu's tanh form": 2e-5}.get(what, 1e-3):
             sys.exit(f"{name}: forgetting {what} would not be seen")
-
-
-def dump(value):
-    """JSON with a line a key, also of the objects in the two long lists: readable, and diffs stay small."""
-    def entry(e):
-        return "  {" + ",\n   ".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in e.items()) + "}"
-    long = ("cases", "traces")
-    head = "".join(f" {json.dumps(k)}: {json.dumps(v)},\n" for k, v in value.items() if k not in long)
-    lists = ",\n".join(f' "{k}": [\n' + ",\n".join(map(entry, value[k])) + "\n ]" for k in long)
-    return "{\n" + head + lists + "\n}\n"
 
 
 def make_traces(name, oracle, by_name, traces, trace):

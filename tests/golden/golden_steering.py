@@ -1,0 +1,137 @@
+"""The forms in which parameters meet the residual stream, what is optimized, and training, for any model with
+`logits(ids, edits)` and `dtype`: written from the formulas, gradients by autograd. README.md, "forms/", has the keys."""
+import functools
+import math
+
+import torch
+
+from golden_train import Adam, token_losses
+
+
+def rows_of_site(case):
+    """Rows of parameters of one block: v, the offset of a clamp, left and right."""
+    return 1 + case["offset"] + 2 * case["rank"]
+
+
+def roles(case):
+    """What each row is."""
+    site = ["v"] + ["offset"] * case["offset"] + ["factor"] * (2 * case["rank"])
+    return site * (len(case["layers"]) if case["apart"] else 1)
+
+
+def steer(case, rows, sign, x):
+    """x [T, D] as it goes on, by one site's rows [n, D]; sign [T, 1]: +1, -1, or 0 where it is left alone."""
+    v, kind = rows[0], case["apply"].partition(":")[0]
+    if kind == "add":
+        y = x + sign * v
+    elif kind == "add-norm":
+        y = x + sign * v
+        y = y * (x.norm(dim=-1, keepdim=True) / y.norm(dim=-1, keepdim=True))
+    elif kind in ("clamp", "ablate"):
+        c = 0.0 if kind == "ablate" else float(case["apply"].partition(":")[2] or 1)
+        from_offset = x - rows[1] if case["offset"] else x
+        y = x - (from_offset @ v)[:, None] / (v @ v) * v + c * sign * v
+    else:
+        left, right = rows[1:].chunk(2)
+        y = x + (x @ right.T) @ left + sign * v
+    return torch.where(sign != 0, y, x)
+
+
+def edits(case, rows, sign):
+    n = rows_of_site(case)
+    return {layer: functools.partial(steer, case, rows[k * n:(k + 1) * n] if case["apart"] else rows, sign)
+            for k, layer in enumerate(case["layers"])}
+
+
+def divergences(logits, target, coldness, reverse):
+    """KL(p || P) of each row, or KL(P || p): p = softmax(target), P = softmax(coldness logits)."""
+    log_P, log_p = torch.log_softmax(coldness * logits, -1), torch.log_softmax(target, -1)
+    if reverse:
+        return (log_P.exp() * (log_P - log_p)).sum(-1)
+    p = log_p.exp()
+    return (p * torch.where(p > 0, log_p - log_P, torch.zeros_like(p))).sum(-1)
+
+
+def completion_loss(case, c, logits):
+    rows, ids = logits[len(c["prompt"]) - 1:-1], c["completion"]  # the row before a token predicts it
+    if c["kind"].startswith("match"):
+        losses = divergences(rows, c["target_logits"].to(rows.dtype), case["coldness"], c["kind"] == "match-reverse")
+    else:
+        losses = token_losses(rows, ids, c["kind"] == "one-minus", case["coldness"], case["eps"])
+    total = -losses.sum() if c["kind"] == "negated" else losses.sum()
+    return total / len(ids) if case["length_norm"] else total
+
+
+def measure(model, case, rows):
+    """One loss a completion, at these parameters [rows, D]."""
+    out = []
+    for c in case["completions"]:
+        sign = torch.tensor(c["steer"], dtype=rows.dtype)[:, None]
+        out.append(completion_loss(case, c, model.logits(c["prompt"] + c["completion"], edits(case, rows, sign))))
+    return torch.stack(out)
+
+
+def objective(case, losses):
+    """What is minimized. A pair's margin is how much more likely the chosen one has become than the other."""
+    total = 0.0
+    for i, (c, loss) in enumerate(zip(case["completions"], losses)):
+        weight = c.get("weight", 1.0)
+        if "partner" in c:
+            other = case["completions"][c["partner"]]
+            margin = c["beta"] * (c["reference"] - loss)
+            margin = margin + other["beta"] * (other["reference"] - losses[c["partner"]])
+            if i < c["partner"]:  # once for both
+                total = total + weight * torch.nn.functional.softplus(-margin)
+        elif case["satisfice"]:
+            total = total + weight * (loss - c.get("target", case["target_loss"])) ** 2
+        else:
+            total = total + weight * loss
+    return total
+
+
+def gradient(model, case, rows):
+    """(losses, d objective / d rows). Offsets are given, not trained."""
+    rows = rows.detach().clone().requires_grad_(True)
+    losses = measure(model, case, rows)
+    d, = torch.autograd.grad(objective(case, losses), rows)
+    trained = torch.tensor([role != "offset" for role in roles(case)])
+    return losses.detach(), torch.where(trained[:, None], d, torch.zeros_like(d))
+
+
+def share_of_lr(case, step):
+    """Of step 1, 2, ...: rises over the warm-up, then falls so that it would be 0 one step after the last."""
+    if step <= case["warmup"]:
+        return step / case["warmup"]
+    done = (step - 1 - case["warmup"]) / (case["steps"] - case["warmup"])
+    return {"constant": 1.0, "linear": 1.0 - done, "cosine": 0.5 * (1.0 + math.cos(math.pi * done))}[case["schedule"]]
+
+
+def project(case, rows):
+    """Each row back to the largest norm of its kind."""
+    most = {"v": case["max_norm"], "factor": case["max_affine_norm"], "offset": None}
+    out = []
+    for role, row in zip(roles(case), rows):
+        limit = most[role]
+        out.append(row if limit is None or row.norm() <= limit else row * (limit / row.norm()))
+    return torch.stack(out)
+
+
+def norm_of_vectors(case, rows):
+    return torch.stack([row for role, row in zip(roles(case), rows) if role == "v"]).norm().item()
+
+
+def train(model, case, start):
+    """`steps` steps; the lists have one more entry for the parameters that are kept."""
+    rows = start.to(model.dtype)
+    adam = Adam(rows, case["lr"], (0.9, 0.999), case["adam_eps"])
+    out = {"losses": [], "objective": [], "norm": [], "grad_norm": []}
+    for step in range(1, case["steps"] + 2):
+        losses, d = gradient(model, case, rows)
+        out["losses"].append(losses.tolist())
+        out["objective"].append(float(objective(case, losses)))
+        out["norm"].append(norm_of_vectors(case, rows))
+        if step > case["steps"]:
+            return {**out, "final": rows}
+        out["grad_norm"].append(norm_of_vectors(case, d))
+        adam.lr = case["lr"] * share_of_lr(case, step)
+        rows = project(case, adam.step(rows, d))
