@@ -18,6 +18,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "kernels/error.h"
 #include "kernels/real.h"
@@ -179,6 +180,20 @@ typedef struct {
     unsigned place;       /* which token of it; so a draw is the same in any batch */
 } osv_sampling;
 
+/* A token of a row. */
+typedef struct {
+    osv_real z;
+    int id; /* in the whole vocabulary; -1: none */
+} osv_token;
+
+/* What a rank has to tell of its slice of a row, when a token is chosen from all of them. */
+typedef struct {
+    osv_real first;  /* its largest logit */
+    osv_real others; /* sum of exp(z - max) of its tokens but that one, `max` being that of the whole row */
+    uint64_t weight; /* of its tokens, where top_p asks for it (kernels/sampling.h); else 0 */
+    int more;        /* are there tokens in it that were not listed? */
+} osv_slice;
+
 /* One Adam step of one job; on the device, so that a recorded graph reads new values each time. */
 typedef struct {
     osv_real lr; /* 0: the job rests, its vector stays */
@@ -334,6 +349,13 @@ struct osv_ops {
      * V], how [R] */
     void (*sample)(osv_ops *o, int *id, osv_real *logprob, const osv_real *z, const osv_sampling *how, int R,
                    int V);
+
+    /* The part of `sample` that a rank can do which has first_id .. first_id + V - 1 of a row: token [R, k]
+     * is what may be chosen. Greedy: its first token; with a temperature alone: its largest x + noise; with
+     * top_k or top_p: its first k tokens, in any order. The rest of a row's k are none. z [R, V], max [R] of
+     * the whole rows, slice [R]; kernels/choice.h has the other part. */
+    void (*candidates)(osv_ops *o, osv_slice *slice, osv_token *token, const osv_real *z, const osv_real *max,
+                       const osv_sampling *how, int first_id, int k, int R, int V);
 
     /* ---- vector ---- */
 

@@ -52,9 +52,17 @@ void osv_program_mute(void)
     mute = true;
 }
 
+/* What is wrong with the command line is wrong with every rank's. */
+static bool others_say_it(const osv_error *e)
+{
+    osv_error ignored = {0};
+    osv_launch l;
+    return mute || (e->status == OSV_USAGE && !osv_launch_find(&l, getenv, &ignored) && l.rank > 0);
+}
+
 int osv_program_fail(const char *program, const osv_error *e)
 {
-    if (mute) return e->status;
+    if (others_say_it(e)) return e->status;
     fprintf(stderr, "%s: %s%s\n", program, speaker, e->text);
     if (e->status == OSV_USAGE) fprintf(stderr, "%s --help lists the options\n", program);
     return e->status;
@@ -97,6 +105,8 @@ static volatile sig_atomic_t held, impatient;
 
 static void note_signal(int number)
 {
+    if (number == SIGUSR1) number = SIGINT;
+    if (number == SIGUSR2) number = SIGTERM;
     bool again = number == SIGINT && osv_program_signal == SIGINT;
     if (again && !held) _exit(OSV_INTERRUPTED);
     if (again) impatient = 1;
@@ -120,4 +130,6 @@ void osv_program_catch_signals(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGUSR1, &action, NULL);
+    sigaction(SIGUSR2, &action, NULL);
 }

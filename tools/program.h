@@ -42,8 +42,10 @@ int osv_program_write(const char *text, size_t bytes, osv_error *e);
 /* May standard output have colours: a terminal, not a dumb one, no NO_COLOR. */
 bool osv_program_color(void);
 
-/* From here SIGINT and SIGTERM only set the flag, which is the number of the signal. The second SIGINT ends
- * the process at once, but not between hold and release, while files are written: then at release. */
+/* From here SIGINT and SIGTERM only set the flag, which is the number of the signal. SIGUSR1 counts as SIGINT
+ * and SIGUSR2 as SIGTERM, because mpirun hands these two on to its ranks, and gives them a second to end
+ * after the others. The second SIGINT ends the process at once, but not between hold and release, while files
+ * are written: then at release. */
 extern volatile sig_atomic_t osv_program_signal;
 void osv_program_catch_signals(void);
 void osv_program_hold(void);

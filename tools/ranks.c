@@ -2,16 +2,15 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "tools/program.h"
-
-/* mpirun sends SIGTERM to the ranks when it is interrupted, and SIGKILL so many seconds later: time to save.
- */
-static const char seconds_to_save[] = "600";
 
 /* Processors that each of `ranks` processes here can have for itself. */
 static int fair_share(int ranks)
@@ -19,6 +18,71 @@ static int fair_share(int ranks)
     cpu_set_t set;
     int all = sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
     return all > ranks ? all / ranks : 1;
+}
+
+static bool is_in_path(const char *program)
+{
+    const char *path = getenv("PATH");
+    char file[4096];
+    for (size_t length; path && *path; path += length + (path[length] == ':')) {
+        length = strcspn(path, ":");
+        if (length == 0) continue;
+        snprintf(file, sizeof file, "%.*s/%s", (int)length, path, program);
+        if (access(file, X_OK) == 0) return true;
+    }
+    return false;
+}
+
+/* ---- starting them ---- */
+
+static pid_t mpirun;
+
+/* A signal that ends is handed on as one that mpirun hands on in its turn. */
+static void hand_on(int number)
+{
+    kill(mpirun, number == SIGINT ? SIGUSR1 : SIGUSR2);
+}
+
+/* mpirun's command line, in one allocation. */
+static char **make_command(const osv_machine *m, char **argv, char *self, char *ranks, char *threads)
+{
+    static char *const head[] = {"mpirun", "--quiet", "--oversubscribe", "--bind-to", "none", "-n"};
+    size_t n = 0, at = sizeof head / sizeof *head;
+    while (argv[n]) n++;
+    char **command = calloc(at + n + 5, sizeof *command);
+    if (!command) return NULL;
+    memcpy(command, head, sizeof head);
+    command[at++] = ranks;
+    command[at++] = self;
+    memcpy(command + at, argv + 1, (n - 1) * sizeof *argv);
+    if (m->threads > 0) return command;
+    command[at + n - 1] = "--threads";
+    command[at + n] = threads;
+    return command;
+}
+
+/* In the child: mpirun gets no signal from the terminal, and ends with its parent. */
+static void become_mpirun(char **command)
+{
+    setpgid(0, 0);
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (geteuid() == 0) { /* whoever is root here has asked for it */
+        setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+        setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+    }
+    execvp(command[0], command);
+    fprintf(stderr, "mpirun: %s\n", strerror(errno));
+    _exit(OSV_DEVICE);
+}
+
+static int wait_for_ranks(void)
+{
+    int status;
+    struct sigaction action = {.sa_handler = hand_on, .sa_flags = SA_RESTART};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    if (waitpid(mpirun, &status, 0) < 0) return OSV_DEVICE;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
 static int start_ranks(const osv_machine *m, char **argv, osv_error *e)
@@ -29,37 +93,19 @@ static int start_ranks(const osv_machine *m, char **argv, osv_error *e)
     self[length] = '\0';
     snprintf(ranks, sizeof ranks, "%d", m->tp);
     snprintf(threads, sizeof threads, "%d", fair_share(m->tp));
-    const char *head[] = {"mpirun",
-                          "--quiet",
-                          "--oversubscribe",
-                          "--bind-to",
-                          "none",
-                          "--mca",
-                          "odls_base_sigkill_timeout",
-                          seconds_to_save,
-                          "-n",
-                          ranks,
-                          self};
-    size_t heads = sizeof head / sizeof *head, n = 0;
-    while (argv[n]) n++;
-    char **command = calloc(heads + n + 3, sizeof *command);
-    if (!command) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
-    memcpy(command, head, sizeof head);
-    memcpy(command + heads, argv + 1, (n - 1) * sizeof *argv);
-    if (m->threads <= 0) {
-        command[heads + n - 1] = "--threads";
-        command[heads + n] = threads;
-    }
-    if (geteuid() == 0) { /* whoever is root here has asked for it */
-        setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
-        setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
-    }
-    execvp(command[0], command);
+    if (!is_in_path("mpirun"))
+        return OSV_FAIL(
+            e, OSV_USAGE,
+            "--tp %d: nobody has started %d ranks, and there is no mpirun here that could; install "
+            "it (openmpi-bin on Debian), or start this with srun -n %d",
+            m->tp, m->tp, m->tp);
+    char **command = make_command(m, argv, self, ranks, threads);
+    mpirun = command ? fork() : -1;
+    if (mpirun == 0) become_mpirun(command);
     free(command);
-    return OSV_FAIL(e, OSV_USAGE,
-                    "--tp %d: nobody has started %d ranks, and mpirun, which could, is not to be had (%s); "
-                    "install it (openmpi-bin on Debian), or start this with srun -n %d",
-                    m->tp, m->tp, strerror(errno), m->tp);
+    if (mpirun < 0)
+        return OSV_FAIL(e, OSV_DEVICE, "--tp %d: cannot start mpirun: %s", m->tp, strerror(errno));
+    exit(wait_for_ranks());
 }
 
 int ranks_find(osv_machine *m, char **argv, bool *quiet, osv_error *e)
@@ -76,10 +122,7 @@ int ranks_leave(osv_comm *c, const osv_machine *m, const char *program, int stat
 {
     int lowest, rank = m->launch.rank;
     if (rank > 0) osv_program_speak_for(rank);
-    if (!c) { /* what is wrong with the command line is wrong with everybody's */
-        if (rank > 0 && status == OSV_USAGE) osv_program_mute();
-        return status;
-    }
+    if (!c) return status;
     if (c->leave(c, status, &lowest)) {
         if (lowest < rank) osv_program_mute();
         return status;

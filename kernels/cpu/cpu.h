@@ -188,6 +188,8 @@ void osv_cpu_objective(osv_ops *o, float *w, float *completion, const float *los
                        const osv_objective *objective, int S);
 void osv_cpu_sample(osv_ops *o, int *id, float *logprob, const float *z, const osv_sampling *how, int R,
                     int V);
+void osv_cpu_candidates(osv_ops *o, osv_slice *slice, osv_token *token, const float *z, const float *max,
+                        const osv_sampling *how, int first_id, int k, int R, int V);
 
 void osv_cpu_apply(osv_ops *o, float *x, const float *x0, const float *p, const osv_site *site, float *coef,
                    int D);

@@ -302,6 +302,7 @@ static const osv_ops table = {
     .kl_dx = osv_cpu_kl_dx,
     .objective = osv_cpu_objective,
     .sample = osv_cpu_sample,
+    .candidates = osv_cpu_candidates,
     .apply = osv_cpu_apply,
     .apply_dp = osv_cpu_apply_dp,
     .apply_dx = osv_cpu_apply_dx,

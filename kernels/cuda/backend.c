@@ -357,6 +357,7 @@ static const osv_ops table = {
     .kl_dx = osv_cuda_kl_dx,
     .objective = osv_cuda_objective,
     .sample = osv_cuda_sample,
+    .candidates = osv_cuda_candidates,
     .apply = osv_cuda_apply,
     .apply_dp = osv_cuda_apply_dp,
     .apply_dx = osv_cuda_apply_dx,

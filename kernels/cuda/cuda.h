@@ -123,6 +123,8 @@ void osv_cuda_objective(osv_ops *o, float *w, float *completion, const float *lo
                         const osv_objective *objective, int S);
 void osv_cuda_sample(osv_ops *o, int *id, float *logprob, const float *z, const osv_sampling *how, int R,
                      int V);
+void osv_cuda_candidates(osv_ops *o, osv_slice *slice, osv_token *token, const float *z, const float *max,
+                         const osv_sampling *how, int first_id, int k, int R, int V);
 
 void osv_cuda_apply(osv_ops *o, float *x, const float *x0, const float *p, const osv_site *site, float *coef,
                     int D);

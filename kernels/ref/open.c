@@ -179,6 +179,7 @@ static const osv_ops table = {
     .kl_dx = osv_ref_kl_dx,
     .objective = osv_ref_objective,
     .sample = osv_ref_sample,
+    .candidates = osv_ref_candidates,
     .apply = osv_ref_apply,
     .apply_dp = osv_ref_apply_dp,
     .apply_dx = osv_ref_apply_dx,

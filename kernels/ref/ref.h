@@ -89,6 +89,8 @@ void osv_ref_objective(osv_ops *o, osv_real *w, osv_real *completion, const osv_
                        const osv_objective *objective, int S);
 void osv_ref_sample(osv_ops *o, int *id, osv_real *logprob, const osv_real *z, const osv_sampling *how, int R,
                     int V);
+void osv_ref_candidates(osv_ops *o, osv_slice *slice, osv_token *token, const osv_real *z,
+                        const osv_real *max, const osv_sampling *how, int first_id, int k, int R, int V);
 
 void osv_ref_apply(osv_ops *o, osv_real *x, const osv_real *x0, const osv_real *p, const osv_site *site,
                    osv_real *coef, int D);
