@@ -104,6 +104,17 @@ size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, int J, int r
     return own.used + osv_plan_bytes(&widest, batch, &on, t->ops->error);
 }
 
+osv_traffic osv_bin_traffic(const osv_training *t, const osv_batch *batch, int recompute)
+{
+    osv_switches on = t->on;
+    on.recompute = recompute;
+    osv_traffic sent = osv_iteration_traffic(t->model, batch, &on);
+    size_t numbers = (size_t)batch->C + 1 + (size_t)batch->P * (size_t)t->model->config.D;
+    sent.calls += 2;
+    sent.bytes += numbers * sizeof(osv_real);
+    return sent;
+}
+
 static int alloc_host(osv_bin *b)
 {
     size_t P = (size_t)b->batch->P, C = (size_t)b->C;

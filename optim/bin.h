@@ -5,6 +5,7 @@
 #ifndef OSV_OPTIM_BIN_H
 #define OSV_OPTIM_BIN_H
 
+#include "engine/traffic.h"
 #include "optim/state.h"
 #include "optim/train.h"
 
@@ -40,6 +41,9 @@ int osv_bin_all_rows(const osv_bin *b);
 /* Bytes of memory that a bin of J jobs with this batch allocates, in one piece for the step and one for
  * itself. Pure. */
 size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, int J, int recompute);
+
+/* What its iterations send between ranks: the step's, what the ranks decide by, and the vectors. Pure. */
+osv_traffic osv_bin_traffic(const osv_training *t, const osv_batch *batch, int recompute);
 
 /* The sequences of some jobs in one array, renumbered; also for osv_evaluate. *batch is made from them. */
 int osv_bin_batch(osv_batch **batch, const osv_training *t, const int *job, int J, bool as_probability);
