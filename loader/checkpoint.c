@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "loader/file.h"
 #include "loader/random_model.h"
@@ -90,6 +92,29 @@ static void *keep(osv_checkpoint *c, size_t bytes)
     return memory;
 }
 
+/* The pages that hold a piece of a mapped file. */
+static void advise(const char *piece, size_t bytes, int advice)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)piece / page * page;
+    madvise((void *)first, (uintptr_t)piece + bytes - first, advice);
+}
+
+/* Copies `row` bytes out of every `stride`. Where that leaves whole pages out, only the others are read: the
+ * kernel is told not to read ahead by itself, and which pages come next. */
+static void copy_columns(char *out, const char *data, size_t row, size_t stride, int rows)
+{
+    enum { AHEAD = 256 };
+    bool sparse = row + (size_t)sysconf(_SC_PAGESIZE) < stride;
+    size_t all = (size_t)(rows - 1) * stride + row;
+    if (sparse) advise(data, all, MADV_RANDOM);
+    for (int r = 0; r < rows; r++) {
+        for (int k = r; sparse && r % AHEAD == 0 && k < rows && k < r + AHEAD; k++)
+            advise(data + (size_t)k * stride, row, MADV_WILLNEED);
+        memcpy(out + (size_t)r * row, data + (size_t)r * stride, row);
+    }
+    if (sparse) advise(data, all, MADV_NORMAL);
+}
+
 /* Rows of a slice lie together in the file and are used there; columns are copied, and so is a tensor that
  * the file does not align to its elements. */
 static int take(osv_checkpoint *c, osv_weight *w, osv_stored *s, const slice *want, osv_error *e)
@@ -109,7 +134,7 @@ static int take(osv_checkpoint *c, osv_weight *w, osv_stored *s, const slice *wa
     if (!copy)
         return OSV_FAIL(e, OSV_DEVICE, "%s: no memory for this rank's %zu bytes of tensor %s", s->path,
                         (size_t)want->row_count * row, s->tensor->name);
-    for (int r = 0; r < want->row_count; r++) memcpy(copy + (size_t)r * row, data + (size_t)r * stride, row);
+    copy_columns(copy, data, row, stride, want->row_count);
     w->data = copy;
     return OSV_OK;
 }
