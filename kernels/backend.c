@@ -72,7 +72,7 @@ int osv_backend_comm(osv_comm **c, osv_ops *o, const osv_machine *m)
                         l->by ? l->by : "nobody", size, size == 1 ? "" : "s");
     if (size == 1) return osv_comm_self_open(c, o->error);
     if (m->comm == OSV_COMM_NCCL && !nccl)
-        return OSV_FAIL(o->error, OSV_DEVICE, "--comm nccl: %s",
+        return OSV_FAIL(o->error, OSV_USAGE, "--comm nccl: %s",
                         gpus ? "this build has no NCCL" : "it is between GPUs, with --backend cuda");
     OSV_TRY(osv_mpi_filling_open(&host, o, l, tp));
     if (nccl) return open_nccl(c, o, host);

@@ -52,12 +52,17 @@ void osv_program_mute(void)
     mute = true;
 }
 
-/* What is wrong with the command line is wrong with every rank's. */
-static bool others_say_it(const osv_error *e)
+static osv_launch launched(void)
 {
     osv_error ignored = {0};
     osv_launch l;
-    return mute || (e->status == OSV_USAGE && !osv_launch_find(&l, getenv, &ignored) && l.rank > 0);
+    return osv_launch_find(&l, getenv, &ignored) ? (osv_launch){.size = 1} : l;
+}
+
+/* What is wrong with the command line is wrong with every rank's. */
+static bool others_say_it(const osv_error *e)
+{
+    return mute || (e->status == OSV_USAGE && launched().rank > 0);
 }
 
 int osv_program_fail(const char *program, const osv_error *e)
@@ -97,7 +102,8 @@ bool osv_program_color(void)
 {
     const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
     bool dumb = !term || !*term || strcmp(term, "dumb") == 0;
-    return isatty(STDOUT_FILENO) && !dumb && !(no_color && *no_color);
+    bool terminal = isatty(STDOUT_FILENO) && launched().size == 1; /* mpirun makes one for each rank */
+    return terminal && !dumb && !(no_color && *no_color);
 }
 
 volatile sig_atomic_t osv_program_signal;

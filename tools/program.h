@@ -39,7 +39,7 @@ int osv_program_flush(osv_error *e);
 enum { OSV_PIPE_CLOSED = -1 };
 int osv_program_write(const char *text, size_t bytes, osv_error *e);
 
-/* May standard output have colours: a terminal, not a dumb one, no NO_COLOR. */
+/* May standard output have colours: a terminal, not a dumb one, no NO_COLOR, one rank. */
 bool osv_program_color(void);
 
 /* From here SIGINT and SIGTERM only set the flag, which is the number of the signal. SIGUSR1 counts as SIGINT
