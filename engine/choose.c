@@ -1,6 +1,7 @@
 #include "engine/choose.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine/maths.h"
 #include "kernels/choice.h"
@@ -88,5 +89,22 @@ int osv_choose(osv_chooser *c, const osv_engine *g, const osv_real *z, const osv
         if (id[r] == -2)
             choose_rows(c, g, z + (size_t)r * (size_t)V, c->max + r, how + r, host_how + r, 1, c->V_most,
                         id + r, logprob + r);
+    return osv_ops_status(o);
+}
+
+int osv_whole_row(osv_chooser *c, const osv_engine *g, const osv_real *z, osv_real *logits)
+{
+    osv_ops *o = g->ops;
+    const osv_model *m = g->model;
+    size_t bytes = (size_t)c->V_most * sizeof *z; /* less than one row's tokens take */
+    OP(copy, c->all + (size_t)m->shard.rank * bytes, z, (size_t)m->shard.V * sizeof *z, OSV_ON_DEVICE);
+    ACROSS(all_gather, c->all, bytes);
+    OP(copy, c->host, c->all, (size_t)c->ranks * bytes, OSV_TO_HOST);
+    OP(sync, 0);
+    for (int r = 0; r < c->ranks && !osv_ops_status(o); r++) {
+        osv_shard s;
+        OSV_TRY(osv_shard_make(&s, &m->config, r, c->ranks, o->error));
+        memcpy(logits + s.vocab0, c->host + (size_t)r * bytes, (size_t)s.V * sizeof *logits);
+    }
     return osv_ops_status(o);
 }

@@ -26,4 +26,7 @@ void osv_chooser_close(osv_chooser *c);
 int osv_choose(osv_chooser *c, const osv_engine *g, const osv_real *z, const osv_sampling *how,
                const osv_sampling *host_how, int n, int *id, osv_real *logprob);
 
+/* All of a row, z [shard.V] device -> logits [V] host, on every rank. Waits. */
+int osv_whole_row(osv_chooser *c, const osv_engine *g, const osv_real *z, osv_real *logits);
+
 #endif

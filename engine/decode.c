@@ -10,14 +10,17 @@
 #include "engine/worklist.h"
 #include "kernels/form.h"
 
-/* A text being written. Its tokens have the slots first_slot, first_slot + 1, ... */
+/* A text being written. Token number t that it appends goes into the slot first_slot + t; tokens that it has
+ * from another text, by branching, stay where they are. */
 typedef struct {
-    int leaf;       /* prefill row of its prompt's last token */
-    int first_slot; /* of its generated tokens */
+    int leaf; /* prefill row of its prompt's last token */
+    int first_slot;
     int generated;
     int pos;            /* position of its next token */
-    osv_kv_range *path; /* the prompt's keys */
+    osv_kv_range *path; /* the prompt's keys, */
     int ranges;
+    osv_kv_range *own; /* and those of its own tokens */
+    int owned;
     int logits; /* row of z */
 } stream;
 
@@ -25,8 +28,9 @@ struct osv_decoder {
     osv_engine engine;
     int steerings, streams, max_tokens;
     osv_steering *steering;
-    stream *stream; /* [streams] */
-    int *running;   /* [count] */
+    stream *stream;    /* [streams] */
+    osv_kv_range *own; /* [streams, max_tokens] theirs */
+    int *running;      /* [count] */
     int count;
     long tokens;
 
@@ -117,9 +121,10 @@ static int make_prompt_pass(osv_decoder *d, const osv_prompt *prompt, int prompt
         s->logits = logits[s->leaf];
         s->pos = prompt[of[i]].count;
         s->first_slot = d->slots;
+        s->own = d->own + (size_t)i * (size_t)d->max_tokens;
         d->slots += d->max_tokens;
         if ((status = osv_path_ranges(&s->path, &s->ranges, p, s->leaf, e))) goto done;
-        d->ranges += s->ranges + 1;
+        d->ranges += s->ranges + d->max_tokens;
     }
 done:
     osv_trie_free(&t);
@@ -288,11 +293,12 @@ int osv_decoder_open(osv_decoder **out, osv_ops *ops, osv_comm *comm, const osv_
                        .count = streams};
     d->steering = calloc((size_t)steerings + 1, sizeof *d->steering);
     d->stream = calloc((size_t)streams + 1, sizeof *d->stream);
+    d->own = calloc((size_t)streams * (size_t)max_tokens + 1, sizeof *d->own);
     d->running = calloc((size_t)streams + 1, sizeof *d->running);
     d->k = calloc(N, sizeof *d->k);
     d->v = calloc(N, sizeof *d->v);
     osv_real *rope = NULL;
-    int status = d->steering && d->stream && d->running && d->k && d->v
+    int status = d->steering && d->stream && d->own && d->running && d->k && d->v
                      ? OSV_OK
                      : OSV_FAIL(e, OSV_DEVICE, "out of memory");
     if (status) goto done;
@@ -347,6 +353,7 @@ void osv_decoder_close(osv_decoder *d)
     free(d->prompt_steer);
     free(d->steering);
     free(d->stream);
+    free(d->own);
     free(d->running);
     free(d->k);
     free(d->v);
@@ -373,6 +380,18 @@ const osv_real *osv_decoder_logits(const osv_decoder *d)
 int osv_decoder_row(const osv_decoder *d, int i)
 {
     return d->stream[d->running[i]].logits;
+}
+
+int osv_decoder_read(osv_decoder *d, int i, osv_real *logits)
+{
+    const osv_engine *g = &d->engine;
+    osv_ops *o = g->ops;
+    size_t V = (size_t)g->model->shard.V;
+    const osv_real *z = osv_decoder_logits(d) + (size_t)osv_decoder_row(d, i) * V;
+    if (g->comm->size > 1) return osv_whole_row(&d->chooser, g, z, logits);
+    OP(copy, logits, z, V * sizeof *z, OSV_TO_HOST);
+    OP(sync, 0);
+    return osv_ops_status(o);
 }
 
 void osv_decoder_counts(const osv_decoder *d, long *tokens, long *run)
@@ -423,6 +442,41 @@ int osv_decoder_sample(osv_decoder *d, const osv_sampling *how, int *id, osv_rea
     return osv_ops_status(o);
 }
 
+int osv_decoder_branch(osv_decoder *d, const int *from)
+{
+    size_t streams = (size_t)d->streams, each = (size_t)d->max_tokens;
+    stream *was = malloc((streams + 1) * sizeof *was);
+    osv_kv_range *own = malloc((streams * each + 1) * sizeof *own);
+    bool good = was && own;
+    if (good) {
+        memcpy(was, d->stream, streams * sizeof *was);
+        memcpy(own, d->own, streams * each * sizeof *own);
+    }
+    for (int i = 0; i < d->count && good; i++) {
+        int origin = d->running[from[i]];
+        stream *s = &d->stream[d->running[i]];
+        s->owned = was[origin].owned;
+        s->logits = was[origin].logits;
+        memcpy(s->own, own + (size_t)origin * each, (size_t)s->owned * sizeof *own);
+    }
+    free(was);
+    free(own);
+    return good ? OSV_OK : OSV_FAIL(d->engine.ops->error, OSV_DEVICE, "out of memory");
+}
+
+/* The slot of the stream's next token, whose key is then among its own. */
+static int append(stream *s)
+{
+    int slot = s->first_slot + s->generated++;
+    osv_kv_range *last = s->owned > 0 ? &s->own[s->owned - 1] : NULL;
+    if (last && last->slot + last->count == slot)
+        last->count++;
+    else
+        s->own[s->owned++] = (osv_kv_range){.slot = slot, .count = 1, .pos = s->pos};
+    s->pos++;
+    return slot;
+}
+
 /* Tiles of one row, whose keys are the prompt's and the stream's own, the new token's included. */
 static void make_token_work(osv_decoder *d, osv_query_tile *tile, osv_kv_range *range, int *pos, int *slot,
                             osv_worklist *w)
@@ -431,13 +485,12 @@ static void make_token_work(osv_decoder *d, osv_query_tile *tile, osv_kv_range *
     *w = (osv_worklist){.rows = d->count, .query_tiles = d->count};
     for (int i = 0; i < d->count; i++) {
         stream *s = &d->stream[d->running[i]];
-        tile[i] = (osv_query_tile){.row = i, .count = 1, .first = ranges, .ranges = s->ranges + 1};
+        pos[i] = s->pos;
+        slot[i] = append(s);
+        tile[i] = (osv_query_tile){.row = i, .count = 1, .first = ranges, .ranges = s->ranges + s->owned};
         memcpy(range + ranges, s->path, (size_t)s->ranges * sizeof *range);
-        ranges += s->ranges;
-        pos[i] = s->pos++;
-        slot[i] = s->first_slot + s->generated++;
-        range[ranges++] =
-            (osv_kv_range){.slot = s->first_slot, .count = s->generated, .pos = s->pos - s->generated};
+        memcpy(range + ranges + s->ranges, s->own, (size_t)s->owned * sizeof *range);
+        ranges += s->ranges + s->owned;
         s->logits = i;
         if (s->pos > w->max_keys) w->max_keys = s->pos;
     }

@@ -48,12 +48,18 @@ int osv_decoder_sample(osv_decoder *d, const osv_sampling *how, int *id, osv_rea
 /* Ends the streams at the places where keep is false. */
 void osv_decoder_keep(osv_decoder *d, const bool *keep);
 
+/* The i-th running stream goes on from what the from[i]-th one has, which continues the same prompt; for a
+ * search that follows several texts and drops some. from [running]. */
+int osv_decoder_branch(osv_decoder *d, const int *from);
+
 /* Appends a token to every running stream: id, steer [running], host. */
 int osv_decoder_step(osv_decoder *d, const int *id, const uint32_t *steer);
 
 /* Logits of the running streams' next tokens: row osv_decoder_row(d, i) of z [*, V], device memory. */
 const osv_real *osv_decoder_logits(const osv_decoder *d);
 int osv_decoder_row(const osv_decoder *d, int i);
+/* The same of one stream, from all ranks: logits [V], host. Waits. */
+int osv_decoder_read(osv_decoder *d, int i, osv_real *logits);
 
 /* Tokens of all prompts, and how many of them were run (shared ones once). */
 void osv_decoder_counts(const osv_decoder *d, long *tokens, long *run);

@@ -77,7 +77,8 @@ static int find_layer(const osv_batch_job *j, int l)
 
 static bool same_form(const osv_form *a, const osv_form *b)
 {
-    return a->kind == b->kind && a->clamp == b->clamp && a->offset == b->offset && a->rank == b->rank;
+    return a->kind == b->kind && a->clamp == b->clamp && a->offset == b->offset && a->rank == b->rank &&
+           a->constant_norm == b->constant_norm && a->cut == b->cut;
 }
 
 /* Jobs i and j can be met in one call at block l. */

@@ -42,7 +42,8 @@ struct osv_comm {
 int osv_comm_self_open(osv_comm **c, osv_error *error);
 
 /* MPI, for memory of any ops: what a device holds goes through the host. In builds with MPI only. Of the
- * ranks that were launched, `size` consecutive ones are a communicator. Starts MPI, and ends it at close. */
+ * ranks that were launched, `size` consecutive ones are a communicator. The first call starts MPI, which ends
+ * with the process. */
 int osv_mpi_open(osv_comm **c, osv_ops *o, const osv_launch *launch, int size);
 
 /* NCCL, for GPUs, one a rank. In builds with nvcc and NCCL only. `id` comes from osv_nccl_id on one of the

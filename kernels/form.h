@@ -5,6 +5,7 @@
  *
  * clamp, a = v.(x - mu) / |v|^2 and h = g.v / |v|^2 (the gradient of |v|^2 included):
  *     out = x + (clamp s - a) v     dv = (clamp s - a) g - h (x - mu) + 2 a h v     dx = g - h v
+ * (the last term of dv is that of |v|^2)
  * add_norm, y = x + s v, b = |x| / |y| and h = g.y / |y|^2:
  *     out = b y                     dv = s b (g - h y)          dx = b (g - h y) + h b |y|^2 / |x|^2 x
  */
@@ -61,6 +62,12 @@ OSV_DEVICE_INLINE double osv_form_length2(osv_form_dots d, int s)
     return d.xx > 0 && yy > 0 ? yy : 0;
 }
 
+/* The gradient of x is not what comes in. */
+OSV_DEVICE_INLINE bool osv_form_has_dx(osv_form f)
+{
+    return f.kind != OSV_FORM_ADD || f.cut;
+}
+
 /* What comes out; g is 0. */
 OSV_DEVICE_INLINE osv_form_sum osv_form_out(osv_form f, int s, osv_form_dots d)
 {
@@ -82,7 +89,7 @@ OSV_DEVICE_INLINE osv_form_sum osv_form_dv(osv_form f, int s, osv_form_dots d)
         double a = (d.xv - d.mv) / d.vv, h = d.gv / d.vv;
         sum.g = f.clamp * s - a;
         sum.x = -h;
-        sum.v = 2 * a * h;
+        sum.v = f.constant_norm ? 0 : 2 * a * h;
     }
     if (f.kind == OSV_FORM_ADD_NORM) {
         double yy = osv_form_length2(d, s);

@@ -119,24 +119,37 @@ typedef struct {
     double softcap;           /* as in osv_scores */
 } osv_distributions;
 
+/* What holds the loss L of a completion at or below a bound, by the modified differential method of
+ * multipliers (Platt & Barr 1988): with the violation g = L - bound + slack^2,
+ *     lambda g + g^2 / 2
+ * is optimized; lambda >= 0 goes up its gradient and slack down, beside the parameters, by Adamax (Kingma &
+ * Ba 2015, 7.1), whose moments stand here too. */
+typedef struct {
+    osv_real lambda, slack; /* slack NaN: not begun, as large as L leaves room */
+    osv_real lambda_m, lambda_u, slack_m, slack_u;
+} osv_multiplier;
+
 /* How the scores of a completion become one loss L[c] = scale[c] (sum of its losses), and what is optimized:
  * the sum over completions of weight[c] f(L[c]),
  *     f = L                           where target[c] and partner[c] are none
  *     f = (L - target)^2              satisficing (Dunefsky & Cohan 2025)
+ *     f as in osv_multiplier          where bound[c] is given, whatever the target
  * and for two completions that are partners, once for both and with the weight of either,
  *     f = -ln sigmoid(m),  m = sum over the two of beta (reference - L)
  * which is the preference loss of Rafailov et al. 2023 where beta is positive for the chosen one, as negative
  * for the other, and `reference` is the L of the unsteered model. */
 typedef struct {
     int C;
-    const int *first;          /* [C + 1] */
-    const int *score;          /* [first[C]] indexes of loss[], completion by completion, in token order */
-    const osv_real *scale;     /* [C] 1, or 1 / token count (length norm) */
-    const osv_real *weight;    /* [C] */
-    const osv_real *target;    /* [C] NaN: none */
-    const int *partner;        /* [C] -1: none */
-    const osv_real *beta;      /* [C] of those with a partner */
-    const osv_real *reference; /* [C] likewise */
+    const int *first;           /* [C + 1] */
+    const int *score;           /* [first[C]] indexes of loss[], completion by completion, in token order */
+    const osv_real *scale;      /* [C] 1, or 1 / token count (length norm) */
+    const osv_real *weight;     /* [C] */
+    const osv_real *target;     /* [C] NaN: none */
+    const int *partner;         /* [C] -1: none */
+    const osv_real *beta;       /* [C] of those with a partner */
+    const osv_real *reference;  /* [C] likewise */
+    const osv_real *bound;      /* [C] NaN: none */
+    osv_multiplier *multiplier; /* [C] of those with a bound */
 } osv_objective;
 
 /* How parameters meet a row x of the residual stream; s is the row's sign. The parameters of a job at a site
@@ -147,14 +160,16 @@ typedef struct {
  *               x - (v.(x - mu) / |v|^2) v + clamp s v; clamp 0 ablates
  *     affine    x + (x right^T) left + s v; left, then right [rank, D] (rank rows each)
  * A v of zeros has no direction: clamp changes nothing then, and neither does add_norm where a length is 0.
- */
+ * Two flags change the gradient alone, to what others compute (docs/parity.md). */
 typedef enum { OSV_FORM_ADD, OSV_FORM_ADD_NORM, OSV_FORM_CLAMP, OSV_FORM_AFFINE } osv_form_kind;
 
 typedef struct {
     osv_form_kind kind;
-    double clamp; /* clamp */
-    bool offset;  /* clamp */
-    int rank;     /* affine */
+    double clamp;       /* clamp */
+    bool offset;        /* clamp */
+    int rank;           /* affine */
+    bool constant_norm; /* clamp: |v|^2 is a constant in dv */
+    bool cut;           /* dx of a steered row is zero */
 } osv_form;
 
 /* Consecutive rows of x that jobs meet in one form at one block. Rows of a job are consecutive. */
@@ -200,7 +215,35 @@ typedef struct {
     osv_real beta1, beta2, eps;
     osv_real correction1, correction2; /* 1 - beta^t */
     osv_real max_norm;                 /* < 0: none */
+    int adamax;                        /* 1: the infinity norm of past gradients, not their second moment */
 } osv_adam_params;
+
+/* Noise around one row of parameters, at which its gradient is taken instead (a flatter place of the loss is
+ * found). Each draw n is standard normal times `scale`, a function of seed, name, row and place alone
+ * (kernels/noise.h); with the gradient g at the row itself,
+ *     tangent   n - (n.g / |g|^2) g: the loss is the same, to first order
+ *     no_gain   likewise, but only where n.g < 0, that is where n would lower the loss
+ *     anti      n less the draw before it (anticorrelated: Orvieto et al. 2022) */
+typedef enum { OSV_NOISE_PLAIN, OSV_NOISE_TANGENT, OSV_NOISE_NO_GAIN, OSV_NOISE_ANTI } osv_noise_kind;
+
+typedef struct {
+    int draws; /* 0: no noise */
+    osv_noise_kind kind;
+    osv_real scale;
+    unsigned seed[2], name[2], row;
+    int place; /* number of the first draw; the k-th is number place + k */
+} osv_noise;
+
+/* What the parameters of one job cost by themselves, whatever they do to the model:
+ *     l1 (sum of |v|_1) + group (sum of |v|_2) + norm (root of the sum of |v|_2^2 + that of |left^T
+ * right|_F^2) sums over the blocks at which it has parameters of its own. */
+typedef struct {
+    int row;          /* its first row of parameters */
+    int blocks, step; /* rows of parameters of each block: first v */
+    int rank;         /* rows of left, then of right, behind v; 0: none */
+    int gram;         /* where its 2 rank^2 numbers a block begin in the op's scratch */
+    osv_real l1, group, norm;
+} osv_penalty;
 
 typedef void osv_host_call(void *context, void *x, size_t bytes);
 
@@ -342,6 +385,11 @@ struct osv_ops {
     void (*objective)(osv_ops *o, osv_real *w, osv_real *completion, const osv_real *loss,
                       const osv_objective *objective, int S);
 
+    /* One step of the objective's multipliers: those whose completion has a bound, and whose lr is not 0. L
+     * [C] as the op before has left it; params [C], of which lr, beta1, beta2, eps and correction1 count. */
+    void (*multipliers)(osv_ops *o, const osv_real *L, const osv_objective *objective,
+                        const osv_adam_params *params);
+
     /* id[r] = the token chosen from row r, logprob[r] = ln softmax(z[r])[id[r]] (all tokens, temperature 1).
      * With a temperature t: the largest z / t + Gumbel noise among the tokens that top_k, then top_p (of
      * softmax(z / t)) leave, which draws from their softmax (Gumbel 1954). All fillings choose the same ids.
@@ -373,12 +421,25 @@ struct osv_ops {
     void (*apply_dx)(osv_ops *o, osv_real *dx, const osv_real *x0, const osv_real *p, const osv_site *site,
                      osv_real *coef, int D);
 
-    /* Adam (Kingma & Ba 2015, algorithm 1), then v is scaled back to max_norm if it is longer. v, m, s, dv
-     * [J, D] */
+    /* Adam (Kingma & Ba 2015, algorithm 1; Adamax: 7.1), then v is scaled back to max_norm if it is longer.
+     * v, m, s, dv [J, D] */
     void (*adam)(osv_ops *o, osv_real *v, osv_real *m, osv_real *s, const osv_real *dv,
                  const osv_adam_params *params, int D, int J);
     /* out[j] = |v[j]| */
     void (*norm)(osv_ops *o, osv_real *out, const osv_real *v, int D, int J);
+    /* cost[j] = what penalty[j] says, and dp += its gradient: 0 where a length or a component is 0. All of a
+     * call have at most `rows` rows; gram is scratch. p, dp [*, D]; penalty, cost [J] */
+    void (*penalty)(osv_ops *o, osv_real *dp, osv_real *cost, const osv_real *p, const osv_penalty *penalty,
+                    osv_real *gram, int rows, int D, int J);
+
+    /* q[j] = p[j] + the k-th draw of noise[j]; p[j] itself where it has no such draw. dp: the gradient at p.
+     * q, p, dp [J, D] */
+    void (*noise)(osv_ops *o, osv_real *q, const osv_real *p, const osv_real *dp, const osv_noise *noise,
+                  int k, int D, int J);
+    /* mean[j] = (0 for the first draw, then mean[j]) + dq[j] / draws; as it is where there is no k-th draw.
+     */
+    void (*noise_mean)(osv_ops *o, osv_real *mean, const osv_real *dq, const osv_noise *noise, int k, int D,
+                       int J);
 
     /* ---- memory ---- */
 

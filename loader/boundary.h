@@ -4,7 +4,9 @@
 #ifndef OSV_LOADER_BOUNDARY_H
 #define OSV_LOADER_BOUNDARY_H
 
-#include "loader/datapoints.h"
+#include "loader/tokenizer.h"
+
+typedef enum { OSV_BOUNDARY_AUTO, OSV_BOUNDARY_JOINT, OSV_BOUNDARY_APART } osv_boundary;
 
 /* Text, or ids where text is NULL. */
 typedef struct {

@@ -1,10 +1,15 @@
 #include "loader/datapoint_keys.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const osv_completion_list osv_completion_lists[OSV_COMPLETION_KINDS] = {
-    [OSV_COMPLETION_PROMOTE] = {"promote", "promote_targets", "promote_weights"},
-    [OSV_COMPLETION_SUPPRESS] = {"suppress", "suppress_targets", "suppress_weights"},
+    [OSV_COMPLETION_PROMOTE] = {"promote", "promote_targets", "promote_weights", false, false, false},
+    [OSV_COMPLETION_SUPPRESS] = {"suppress", "suppress_targets", "suppress_weights", false, false, false},
+    [OSV_COMPLETION_MATCH] = {"match", "match_targets", "match_weights", true, true, false},
+    [OSV_COMPLETION_ANCHOR] = {"anchor", NULL, "anchor_weights", true, true, false},
+    [OSV_COMPLETION_CHOSEN] = {"chosen", NULL, NULL, false, false, true},
+    [OSV_COMPLETION_REJECTED] = {"rejected", NULL, NULL, false, false, true},
 };
 
 static const struct {
@@ -21,6 +26,13 @@ static const struct {
     {"suppress_targets", "src_completions_target_losses"},
     {"promote_weights", NULL},
     {"suppress_weights", NULL},
+    {"promote_from_beam", NULL},
+    {"match", NULL},
+    {"match_targets", NULL},
+    {"match_weights", NULL},
+    {"anchor", NULL},
+    {"anchor_weights", NULL},
+    {"prefer", NULL},
     {"positions", NULL},
     {"negative", "is_negative"},
 };
@@ -42,6 +54,15 @@ bool osv_datapoint_key_known(const char *key)
     return find(key, &alias) >= 0;
 }
 
+static int fail_key(const char *key, const char *where, osv_error *e)
+{
+    char known[512] = "";
+    size_t used = 0;
+    for (int i = 0; i < KEY_COUNT; i++)
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i > 0 ? ", " : "", KEYS[i].name);
+    return OSV_FAIL(e, OSV_BAD_INPUT, "%s: unknown key \"%.80s\"; known are %s", where, key, known);
+}
+
 int osv_datapoint_keys_check(const json_t *json, const char *where, osv_error *e)
 {
     const char *key;
@@ -50,12 +71,7 @@ int osv_datapoint_keys_check(const json_t *json, const char *where, osv_error *e
     {
         bool alias;
         int i = find(key, &alias);
-        if (i < 0)
-            return OSV_FAIL(
-                e, OSV_BAD_INPUT,
-                "%s: unknown key \"%.80s\"; known are id, job, prompt, messages, prefill, promote, suppress, "
-                "promote_targets, suppress_targets, promote_weights, suppress_weights, positions, negative",
-                where, key);
+        if (i < 0) return fail_key(key, where, e);
         if (alias && json_object_get(json, KEYS[i].name))
             return OSV_FAIL(e, OSV_BAD_INPUT, "%s: \"%s\" and \"%s\" are the same key; give one of them",
                             where, KEYS[i].name, key);
@@ -66,8 +82,9 @@ int osv_datapoint_keys_check(const json_t *json, const char *where, osv_error *e
 const json_t *osv_datapoint_value(const json_t *json, const char *name, const char **spelling)
 {
     bool alias;
-    int i = find(name, &alias);
     *spelling = name;
+    if (!name) return NULL;
+    int i = find(name, &alias);
     const json_t *value = json_object_get(json, name);
     if (!value && KEYS[i].alias && (value = json_object_get(json, KEYS[i].alias))) *spelling = KEYS[i].alias;
     return json_is_null(value) ? NULL : value;

@@ -167,6 +167,12 @@ bool osv_path_exists(const char *path)
     return stat(path, &info) == 0;
 }
 
+bool osv_path_is_folder(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
 /* Length of the character that starts at `s`, or 0 where it is not valid (Unicode 15, table 3-7). */
 static size_t utf8_length(const unsigned char *s, size_t left)
 {

@@ -31,6 +31,7 @@ int osv_path_join(char **path, const char *dir, const char *name, osv_error *e);
 
 /* True where something exists under this name (symlinks are followed). */
 bool osv_path_exists(const char *path);
+bool osv_path_is_folder(const char *path);
 
 /* First byte of `text` that is not valid UTF-8 (overlong forms, surrogates and values beyond U+10FFFF count
  * as invalid), or `bytes` if all is well. */

@@ -155,6 +155,29 @@ static int show_piece(const char *piece, size_t bytes, void *data)
     return s->used < s->room ? 0 : -1;
 }
 
+static bool is_listed(const char *key, const char *list)
+{
+    size_t length = strlen(key);
+    for (const char *word = list;; word += strspn(word, ", ")) {
+        size_t n = strcspn(word, ",");
+        if (n == length && strncmp(word, key, n) == 0) return true;
+        word += n;
+        if (!*word) return false;
+    }
+}
+
+int osv_json_keys(const json_t *object, const char *known, const char *where, osv_error *e)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)object, key, value)
+    {
+        if (!is_listed(key, known))
+            return OSV_FAIL(e, OSV_BAD_INPUT, "%s: unknown key \"%.80s\"; known are %s", where, key, known);
+    }
+    return OSV_OK;
+}
+
 const char *osv_json_show(const json_t *value, char *text, size_t room)
 {
     show_state s = {text, 0, room};

@@ -38,6 +38,9 @@ int osv_json_bool(const json_t *object, const char *key, bool required, bool *ou
 int osv_json_string(const json_t *object, const char *key, bool required, const char **out, const char *where,
                     osv_error *e);
 
+/* Keys of the object that are not in `known`, "prompt, times", are errors. */
+int osv_json_keys(const json_t *object, const char *known, const char *where, osv_error *e);
+
 /* A value as one would write it, cut with "..." where it does not fit: for messages. Returns `text`. */
 const char *osv_json_show(const json_t *value, char *text, size_t room);
 

@@ -131,6 +131,17 @@ void osv_prompt_line_free(osv_prompt_line *line)
     *line = (osv_prompt_line){0};
 }
 
+int osv_prompt_ids(osv_ids *ids, const json_t *object, const osv_prompt_options *o, const char *where,
+                   osv_error *e)
+{
+    osv_prompt_line line = {0};
+    int status = osv_prompt_read(&line, object, o, where, e);
+    *ids = line.ids;
+    line.ids = (osv_ids){0};
+    osv_prompt_line_free(&line);
+    return status;
+}
+
 osv_source osv_prompt_source(const osv_prompt_line *line)
 {
     return (osv_source){

@@ -50,6 +50,10 @@ int osv_prompt_read(osv_prompt_line *line, const json_t *object, const osv_promp
                     const char *where, osv_error *e);
 void osv_prompt_line_free(osv_prompt_line *line);
 
+/* The ids of the prompt of a JSON object alone; the caller frees them, also after a failure. */
+int osv_prompt_ids(osv_ids *ids, const json_t *object, const osv_prompt_options *options, const char *where,
+                   osv_error *e);
+
 /* The prompt as osv_join takes it; borrowed. */
 osv_source osv_prompt_source(const osv_prompt_line *line);
 

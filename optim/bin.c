@@ -6,8 +6,10 @@
 
 #include "engine/bump.h"
 #include "engine/maths.h"
-#include "optim/adam.h"
+#include "optim/noise.h"
 #include "optim/objective.h"
+#include "optim/penalty.h"
+#include "optim/turn.h"
 
 struct osv_bin {
     const osv_training *t;
@@ -26,13 +28,16 @@ struct osv_bin {
     osv_real *dp;               /* [G, D] */
     osv_real *completion;       /* [C] losses, then 1 if rank 0 was interrupted */
     osv_real *norm, *grad_norm; /* [P] */
-    osv_adam_params *params;    /* [P] */
+    osv_turn turn;
     osv_objective objective;
+    osv_penalties penalties;
+    osv_noisy noisy;
+    bool bounded; /* any of the completions */
 
     /* host, one set for even and one for odd iterations: the device may be an iteration ahead */
-    osv_adam_params *host_params[2];
+    osv_turn host_turn[2];
     osv_real host_asked[2];
-    osv_real *host_completion[2], *host_norm[2], *host_grad_norm[2];
+    osv_real *host_completion[2], *host_norm[2], *host_grad_norm[2], *host_cost[2];
     osv_graph *graph[2];
     bool recorded;
     int submitted;
@@ -77,6 +82,16 @@ done:
 
 /* ---- memory ---- */
 
+static int most_draws(const osv_bin *b)
+{
+    int most = 0;
+    for (int i = 0; i < b->J; i++) {
+        int draws = osv_noise_draws(&b->t->job[b->job[i]]);
+        if (draws > most) most = draws;
+    }
+    return most;
+}
+
 static void lay_out(osv_bin *b, osv_bump *memory)
 {
     size_t P = (size_t)b->batch->P, G = (size_t)b->batch->G, D = (size_t)b->D, C = (size_t)b->C;
@@ -87,16 +102,20 @@ static void lay_out(osv_bin *b, osv_bump *memory)
     b->completion = osv_take(memory, C + 1, sizeof *b->completion);
     b->norm = osv_take(memory, P, sizeof *b->norm);
     b->grad_norm = osv_take(memory, P, sizeof *b->grad_norm);
-    b->params = osv_take(memory, P, sizeof *b->params);
+    osv_turn_place(&b->turn, memory, b->batch);
     osv_objective_place(&b->objective, memory, b->batch, b->t->job, b->job, b->J);
+    b->objective.weight = b->turn.weight;
+    osv_penalties_place(&b->penalties, memory, b->batch, b->t->job, b->job, b->J);
+    osv_noisy_place(&b->noisy, memory, b->batch, most_draws(b), b->D);
 }
 
-size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, int J, int recompute)
+size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, const int *job, int J, int recompute)
 {
     osv_switches on = t->on;
     on.recompute = recompute;
-    osv_batch counted = *batch; /* lay_out reads it alone */
-    osv_bin b = {.J = J, .C = batch->C, .D = t->model->config.D, .batch = &counted, .t = t};
+    osv_batch counted = *batch; /* lay_out reads these alone */
+    int *jobs = (int *)job;
+    osv_bin b = {.J = J, .C = batch->C, .D = t->model->config.D, .batch = &counted, .t = t, .job = jobs};
     osv_bump own = {0};
     lay_out(&b, &own);
     osv_model widest = *t->model;
@@ -104,26 +123,31 @@ size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, int J, int r
     return own.used + osv_plan_bytes(&widest, batch, &on, t->ops->error);
 }
 
-osv_traffic osv_bin_traffic(const osv_training *t, const osv_batch *batch, int recompute)
+osv_traffic osv_bin_traffic(const osv_training *t, const osv_batch *batch, const int *job, int J,
+                            int recompute)
 {
     osv_switches on = t->on;
     on.recompute = recompute;
-    osv_traffic sent = osv_iteration_traffic(t->model, batch, &on);
-    size_t numbers = (size_t)batch->C + 1 + (size_t)batch->P * (size_t)t->model->config.D;
-    sent.calls += 2;
-    sent.bytes += numbers * sizeof(osv_real);
-    return sent;
+    osv_traffic pass = osv_iteration_traffic(t->model, batch, &on);
+    size_t passes = 1 + (size_t)most_draws(&(osv_bin){.t = t, .job = (int *)job, .J = J});
+    size_t numbers = (size_t)batch->C + 1 + (size_t)J +
+                     (size_t)batch->P * (size_t)t->model->config.D; /* from rank 0 */
+    return (osv_traffic){.calls = (long)passes * pass.calls + 3,
+                         .bytes = passes * pass.bytes + numbers * sizeof(osv_real)};
 }
 
 static int alloc_host(osv_bin *b)
 {
     size_t P = (size_t)b->batch->P, C = (size_t)b->C;
     for (int k = 0; k < 2; k++) {
-        b->host_params[k] = calloc(P, sizeof *b->host_params[k]);
+        osv_bump turn = {.memory = calloc(b->turn.bytes, 1)};
+        osv_turn_place(&b->host_turn[k], &turn, b->batch);
         b->host_completion[k] = calloc(C + 1, sizeof(osv_real));
         b->host_norm[k] = calloc(P, sizeof(osv_real));
         b->host_grad_norm[k] = calloc(P, sizeof(osv_real));
-        if (!b->host_params[k] || !b->host_completion[k] || !b->host_norm[k] || !b->host_grad_norm[k])
+        b->host_cost[k] = calloc((size_t)b->J + 1, sizeof(osv_real));
+        if (!b->host_turn[k].params || !b->host_completion[k] || !b->host_norm[k] || !b->host_grad_norm[k] ||
+            !b->host_cost[k])
             return OSV_FAIL(b->t->ops->error, OSV_DEVICE, "out of memory");
     }
     return OSV_OK;
@@ -134,6 +158,7 @@ static void copy_states(osv_bin *b, osv_direction direction)
 {
     osv_ops *o = b->t->ops;
     size_t all = (size_t)b->batch->P * (size_t)b->D;
+    bool up = direction == OSV_TO_DEVICE;
     for (int i = 0; i < b->J; i++) {
         const osv_job_state *state = b->state[i];
         size_t at = (size_t)b->batch->job_param[i] * (size_t)b->D;
@@ -143,9 +168,11 @@ static void copy_states(osv_bin *b, osv_direction direction)
             osv_real *device = h < OSV_HISTORY    ? b->p + (size_t)h * all + at
                                : h == OSV_HISTORY ? b->m + at
                                                   : b->s + at;
-            bool up = direction == OSV_TO_DEVICE;
             OP(copy, up ? device : host, up ? host : device, numbers * sizeof *host, direction);
         }
+        osv_multiplier *host = state->multiplier, *device = b->objective.multiplier + b->first[i];
+        OP(copy, up ? device : host, up ? host : device,
+           (size_t)(b->first[i + 1] - b->first[i]) * sizeof *host, direction);
     }
 }
 
@@ -154,10 +181,11 @@ static void release(osv_bin *b)
     osv_ops *o = b->t->ops;
     for (int k = 0; k < 2; k++) {
         if (b->graph[k]) o->graph_free(o, b->graph[k]);
-        free(b->host_params[k]);
+        free(b->host_turn[k].params);
         free(b->host_completion[k]);
         free(b->host_norm[k]);
         free(b->host_grad_norm[k]);
+        free(b->host_cost[k]);
     }
     osv_step_close(b->step);
     osv_batch_free(b->batch);
@@ -177,8 +205,9 @@ static void iterate(osv_bin *b, int parity)
     const osv_training *g = b->t;
     int P = b->batch->P;
     size_t C = (size_t)b->C, all = (size_t)P * (size_t)b->D;
+    osv_real *dp = b->noisy.draws > 0 ? b->noisy.mean : b->dp;
 
-    OP(copy, b->params, b->host_params[parity], (size_t)P * sizeof *b->params, OSV_TO_DEVICE);
+    OP(copy, b->turn.params, b->host_turn[parity].params, b->turn.bytes, OSV_TO_DEVICE);
     if (!b->t->on.cache_prefix) osv_prefix(b->step);
     osv_forward(b->step, b->p);
     OP(objective, b->step->buffer.w, b->completion, b->step->buffer.loss, &b->objective,
@@ -188,14 +217,19 @@ static void iterate(osv_bin *b, int parity)
      * their processors are the same. */
     OP(copy, b->completion + C, &b->host_asked[parity], sizeof(osv_real), OSV_TO_DEVICE);
     ACROSS(broadcast, b->completion, (C + 1) * sizeof(osv_real), 0);
+    if (b->noisy.draws > 0) osv_noisy_run(&b->noisy, b->step, b->p, b->dp, b->turn.noise, &b->objective);
+    osv_penalties_run(&b->penalties, o, dp, b->p, b->D);
+    ACROSS(broadcast, b->penalties.cost, (size_t)b->J * sizeof(osv_real), 0);
     OP(norm, b->norm, b->p, b->D, P);
-    OP(norm, b->grad_norm, b->dp, b->D, P);
+    OP(norm, b->grad_norm, dp, b->D, P);
     OP(copy, b->host_completion[parity], b->completion, (C + 1) * sizeof(osv_real), OSV_TO_HOST);
     OP(copy, b->host_norm[parity], b->norm, (size_t)P * sizeof(osv_real), OSV_TO_HOST);
     OP(copy, b->host_grad_norm[parity], b->grad_norm, (size_t)P * sizeof(osv_real), OSV_TO_HOST);
+    OP(copy, b->host_cost[parity], b->penalties.cost, (size_t)b->J * sizeof(osv_real), OSV_TO_HOST);
     for (int h = OSV_HISTORY - 1; h > 0; h--)
         OP(copy, b->p + (size_t)h * all, b->p + (size_t)(h - 1) * all, all * sizeof(osv_real), OSV_ON_DEVICE);
-    OP(adam, b->p, b->m, b->s, b->dp, b->params, b->D, P);
+    if (b->bounded) OP(multipliers, b->completion, &b->objective, b->turn.bound);
+    OP(adam, b->p, b->m, b->s, dp, b->turn.params, b->D, P);
     ACROSS(broadcast, b->p, all * sizeof(osv_real), 0);
 }
 
@@ -205,13 +239,9 @@ void osv_bin_submit(osv_bin *b, bool op_by_op)
     int parity = b->submitted++ % 2;
     b->host_asked[parity] = b->t->interrupted && *b->t->interrupted;
     for (int i = 0; i < b->J; i++) {
-        osv_job_state *state = b->state[i];
-        const osv_job *job = &b->t->job[b->job[i]];
-        bool rests = state->stopped != OSV_RUNNING;
-        osv_adam_params *params = b->host_params[parity] + b->batch->job_param[i];
-        state->steps++;
-        for (int row = 0; row < osv_job_rows(job); row++)
-            params[row] = osv_adam_step(job, row, state->steps, rests);
+        osv_turn_fill(&b->host_turn[parity], &b->t->job[b->job[i]], b->state[i], b->batch->job_param[i],
+                      b->first[i]);
+        b->state[i]->steps++;
     }
     b->recorded = !op_by_op && (b->graph[parity] || o->graph_begin(o));
     if (!b->graph[parity] || op_by_op) iterate(b, parity);
@@ -244,6 +274,8 @@ int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, in
         b->state[i] = &state[job[i]];
         b->first[i] = b->C;
         b->C += t->job[job[i]].completions;
+        for (int c = 0; c < t->job[job[i]].completions; c++)
+            b->bounded |= !isnan(osv_job_goal(&t->job[job[i]], c).bound);
     }
     b->first[J] = b->C;
 
@@ -307,13 +339,14 @@ static double norm_of(const osv_bin *b, int i, const osv_real *norm)
 }
 
 void osv_bin_measurement(const osv_bin *b, int iteration, int i, double *losses, double *norm,
-                         double *grad_norm)
+                         double *grad_norm, double *size)
 {
     int parity = iteration % 2;
     for (int c = b->first[i]; c < b->first[i + 1]; c++)
         losses[c - b->first[i]] = (double)b->host_completion[parity][c];
     *norm = norm_of(b, i, b->host_norm[parity]);
     *grad_norm = norm_of(b, i, b->host_grad_norm[parity]);
+    *size = (double)b->host_cost[parity][i];
 }
 
 void osv_bin_vector(osv_bin *b, int i, int ago, osv_real *out)

@@ -30,7 +30,7 @@ bool osv_bin_recorded(const osv_bin *b);
 /* What iteration number `iteration` (of this bin, from 0; one of the last two) measured for the i-th job,
  * once it has been waited for. */
 void osv_bin_measurement(const osv_bin *b, int iteration, int i, double *losses, double *norm,
-                         double *grad_norm);
+                         double *grad_norm, double *size);
 /* The i-th job's parameters [rows, D] as they were `ago` steps before now. Waits for everything. */
 void osv_bin_vector(osv_bin *b, int i, int ago, osv_real *out);
 
@@ -38,12 +38,13 @@ void osv_bin_vector(osv_bin *b, int i, int ago, osv_real *out);
 int osv_bin_rows(const osv_bin *b, int i);
 int osv_bin_all_rows(const osv_bin *b);
 
-/* Bytes of memory that a bin of J jobs with this batch allocates, in one piece for the step and one for
- * itself. Pure. */
-size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, int J, int recompute);
+/* Bytes of memory that a bin of the jobs job[0 .. J), with this batch, allocates, in one piece for the step
+ * and one for itself. Pure. */
+size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, const int *job, int J, int recompute);
 
 /* What its iterations send between ranks: the step's, what the ranks decide by, and the vectors. Pure. */
-osv_traffic osv_bin_traffic(const osv_training *t, const osv_batch *batch, int recompute);
+osv_traffic osv_bin_traffic(const osv_training *t, const osv_batch *batch, const int *job, int J,
+                            int recompute);
 
 /* The sequences of some jobs in one array, renumbered; also for osv_evaluate. *batch is made from them. */
 int osv_bin_batch(osv_batch **batch, const osv_training *t, const int *job, int J, bool as_probability);

@@ -3,18 +3,27 @@
 #include <stdlib.h>
 
 #include "optim/bin.h"
+#include "optim/objective.h"
 #include "optim/pack.h"
 
-/* ln P of the completions of the jobs job[0 .. J), which are evaluated together. */
-static int evaluate_bin(const osv_training *t, const int *job, int J, const osv_real *const *vector,
-                        double *logprob)
+typedef struct {
+    const osv_training *t;
+    const osv_real *const *vector;
+    bool as_probability;
+    double *value; /* of the next bin's completions */
+} evaluation;
+
+/* The jobs job[0 .. size->jobs), together. */
+static int evaluate_bin(void *context, const int *job, const osv_bin_size *size)
 {
+    evaluation *e = context;
+    const osv_training *t = e->t;
     osv_ops *o = t->ops;
     osv_batch *batch = NULL;
     osv_step *step = NULL;
     osv_real *loss = NULL, *p = NULL;
     size_t D = (size_t)t->model->config.D, bytes = D * sizeof(osv_real);
-    int status = osv_bin_batch(&batch, t, job, J, true);
+    int J = size->jobs, status = osv_bin_batch(&batch, t, job, J, e->as_probability);
     if (status) goto done;
     osv_switches on = t->on;
     on.recompute = batch->N; /* nothing is kept for a reverse pass */
@@ -26,9 +35,9 @@ static int evaluate_bin(const osv_training *t, const int *job, int J, const osv_
     if ((status = osv_ops_status(o))) goto done;
 
     o->zero(o, p, (size_t)batch->P * bytes);
-    for (int i = 0; vector && i < J; i++)
-        if (vector[job[i]])
-            o->copy(o, p + (size_t)batch->job_param[i] * D, vector[job[i]],
+    for (int i = 0; e->vector && i < J; i++)
+        if (e->vector[job[i]])
+            o->copy(o, p + (size_t)batch->job_param[i] * D, e->vector[job[i]],
                     (size_t)osv_job_rows(&t->job[job[i]]) * bytes, OSV_TO_DEVICE);
     osv_prefix(step);
     osv_forward(step, p);
@@ -36,9 +45,10 @@ static int evaluate_bin(const osv_training *t, const int *job, int J, const osv_
     o->sync(o, 0);
     if ((status = osv_ops_status(o))) goto done;
     for (int c = 0; c < batch->C; c++) {
-        logprob[c] = 0;
+        double *value = e->value++;
+        *value = 0;
         for (int i = batch->completion_first[c]; i < batch->completion_first[c + 1]; i++)
-            logprob[c] -= (double)loss[batch->completion_score[i]];
+            *value += (double)loss[batch->completion_score[i]];
     }
 done:
     if (p) o->free(o, p);
@@ -48,19 +58,25 @@ done:
     return status;
 }
 
+/* Sums of the losses of tokens, completion by completion. */
+static int evaluate(const osv_training *t, const osv_real *const *vector, bool as_probability, double *value)
+{
+    return osv_pack_each(t, evaluate_bin, &(evaluation){t, vector, as_probability, value});
+}
+
 int osv_evaluate(const osv_training *t, const osv_real *const *vector, double *logprob)
 {
-    int *all = malloc(2 * (size_t)t->jobs * sizeof *all + 1), *job = all + t->jobs;
-    if (!all) return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
-    for (int j = 0; j < t->jobs; j++) all[j] = j;
-    int status = OSV_OK;
-    for (int first = 0, J; first < t->jobs && !status; first += J) {
-        osv_bin_size size;
-        J = 0;
-        status = osv_pack_fill(&size, t, job, &J, all + first, t->jobs - first);
-        if (!status) status = evaluate_bin(t, job, J, vector, logprob);
-        for (int i = 0; i < J && !status; i++) logprob += t->job[job[i]].completions;
-    }
-    free(all);
-    return status;
+    OSV_TRY(evaluate(t, vector, true, logprob));
+    for (int j = 0; j < t->jobs; j++)
+        for (int c = 0; c < t->job[j].completions; c++, logprob++) *logprob = -*logprob;
+    return OSV_OK;
+}
+
+int osv_evaluate_losses(const osv_training *t, const osv_real *const *vector, double *loss)
+{
+    OSV_TRY(evaluate(t, vector, false, loss));
+    for (int j = 0; j < t->jobs; j++)
+        for (int c = 0; c < t->job[j].completions; c++, loss++) /* rounded as training rounds it */
+            *loss = (double)(osv_real)(*loss * osv_terms_of(&t->job[j], c).scale);
+    return OSV_OK;
 }

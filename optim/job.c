@@ -5,7 +5,7 @@
 #include "kernels/form.h"
 #include "optim/random.h"
 
-const osv_goal osv_goal_plain = {.target = NAN, .weight = 1, .partner = -1};
+const osv_goal osv_goal_plain = {.target = NAN, .weight = 1, .bound = NAN, .partner = -1};
 
 osv_job_options osv_job_defaults(void)
 {
@@ -21,12 +21,20 @@ osv_job_options osv_job_defaults(void)
         .max_norm = -1,
         .init_affine_norm = 1,
         .max_affine_norm = 2,
+        .bound_lr = 0.1,
+        .min_norm_lr = -1,
         .target_loss = NAN,
         .target_rule = OSV_TARGET_SUM,
         .target_iters = 1,
         .plateau_eps = 1e-6,
         .plateau_iters = 1,
+        .noise_draws = 1,
     };
+}
+
+const char *osv_job_draws(const osv_job *job)
+{
+    return job->start ? job->start : job->name;
 }
 
 int osv_job_rows(const osv_job *job)
@@ -45,6 +53,30 @@ double osv_job_target(const osv_job *job, int completion)
     return isnan(own) ? job->options.target_loss : own;
 }
 
+bool osv_job_counts(const osv_job *job, int completion)
+{
+    const osv_goal g = osv_job_goal(job, completion);
+    return !g.aside && !(g.partner >= 0 && g.beta < 0);
+}
+
+double osv_job_term(const osv_job *job, int completion, const double *losses)
+{
+    const osv_goal g = osv_job_goal(job, completion);
+    if (!osv_job_counts(job, completion)) return 0;
+    if (g.partner < 0) return losses[completion];
+    const osv_goal other = osv_job_goal(job, g.partner);
+    double m = g.beta * (g.reference - losses[completion]) +
+               other.beta * (other.reference - losses[g.partner]);
+    return log1p(exp(-fabs(m))) - fmin(m, 0);
+}
+
+double osv_job_loss(const osv_job *job, const double *losses)
+{
+    double sum = 0;
+    for (int c = 0; c < job->completions; c++) sum += osv_job_term(job, c, losses);
+    return sum;
+}
+
 osv_row_role osv_job_role(const osv_job *job, int row)
 {
     if (row % osv_form_params(job->form) == 0) return OSV_ROW_VECTOR;
@@ -54,7 +86,7 @@ osv_row_role osv_job_role(const osv_job *job, int row)
 void osv_job_start(osv_real *rows, const osv_job *job, int D)
 {
     const osv_job_options *o = &job->options;
-    const char *name = job->start ? job->start : job->name;
+    const char *name = osv_job_draws(job);
     for (int r = 0; r < osv_job_rows(job); r++) {
         osv_row_role role = osv_job_role(job, r);
         osv_real *row = rows + (size_t)r * (size_t)D;

@@ -1,5 +1,6 @@
 #include "optim/likelihood.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 /* The next token at some place of a continuation. Every place is the end of a prompt of its own (the
@@ -8,18 +9,21 @@
 typedef struct {
     int row, target;
     int continuation;
+    int number; /* as they come, before they are sorted */
 } place;
 
 /* Continuations first .. first + count - 1 in one pass. */
 typedef struct {
     const osv_likelihood *l;
     const osv_continuation *continuation;
+    double coldness;
     int count, places;
     osv_prompt *prompt; /* [places] */
     int *of;            /* [places] */
     place *place;       /* [places] sorted by (row, target) */
     osv_decoder *decoder;
     osv_real *loss; /* [places] -ln P, host */
+    osv_real *logp; /* [places, V] in the order of their numbers, host; NULL: nobody asks */
 } pass;
 
 static int by_row(const void *a, const void *b)
@@ -38,7 +42,7 @@ static int open_places(pass *p)
         for (int t = c->prompt; t < c->count; t++, n++) {
             p->prompt[n] = (osv_prompt){.count = t, .ids = c->ids, .steer = c->steer};
             p->of[n] = n;
-            p->place[n] = (place){.target = c->ids[t], .continuation = i};
+            p->place[n] = (place){.target = c->ids[t], .continuation = i, .number = n};
         }
     }
     OSV_TRY(osv_decoder_open(&p->decoder, l->ops, l->comm, l->model, p->prompt, n, p->of, n, l->steering,
@@ -64,6 +68,24 @@ static void lay_out(osv_bump *b, osv_scores *s, osv_real **max, osv_real **sum, 
     *loss = osv_take(b, S, sizeof **loss);
 }
 
+/* The columns of this rank: ln P_j = u_j - ln sum of exp(u), u = coldness (z - max). */
+static void copy_distributions(const pass *p, const osv_real *z, const osv_real *max, const osv_real *sum)
+{
+    osv_ops *o = p->l->ops;
+    const osv_shard *shard = &p->l->model->shard;
+    size_t V = (size_t)p->l->model->config.V, own = (size_t)shard->V;
+    for (int i = 0; i < p->places; i++)
+        o->copy(o, p->logp + (size_t)p->place[i].number * V + shard->vocab0,
+                z + (size_t)p->place[i].row * own, own * sizeof *z, OSV_TO_HOST);
+    o->sync(o, 0);
+    for (int i = 0; i < p->places; i++) {
+        osv_real *logp = p->logp + (size_t)p->place[i].number * V + shard->vocab0;
+        double most = (double)max[p->place[i].row];
+        double total = log((double)sum[2 * i] + exp((double)sum[2 * i + 1]));
+        for (size_t j = 0; j < own; j++) logp[j] = (osv_real)(p->coldness * ((double)logp[j] - most) - total);
+    }
+}
+
 static int score(pass *p)
 {
     osv_ops *o = p->l->ops;
@@ -74,8 +96,10 @@ static int score(pass *p)
     int *first = calloc((size_t)R + 1, sizeof *first), *target = calloc((size_t)S, sizeof *target);
     int *kind = calloc((size_t)S, sizeof *kind); /* OSV_PROMOTE: -ln(P + eps) */
     osv_real *coldness = calloc((size_t)R, sizeof *coldness), *eps = calloc((size_t)R, sizeof *eps);
+    osv_real *host_max = calloc((size_t)R, sizeof *host_max),
+             *host_sum = calloc(2 * (size_t)S, sizeof *host_sum);
     void *memory = NULL;
-    if (!first || !target || !kind || !coldness || !eps) {
+    if (!first || !target || !kind || !coldness || !eps || !host_max || !host_sum) {
         OSV_FAIL(o->error, OSV_DEVICE, "out of memory for %d scores", S);
         goto done;
     }
@@ -85,7 +109,7 @@ static int score(pass *p)
     }
     for (int r = 0; r < R; r++) {
         first[r + 1] += first[r];
-        coldness[r] = 1;
+        coldness[r] = (osv_real)p->coldness;
     }
     osv_real *max, *sum, *loss;
     osv_bump bytes = {0};
@@ -100,7 +124,10 @@ static int score(pass *p)
     comm->all_reduce(comm, sum, 2 * (size_t)S, OSV_SUM);
     o->score(o, loss, sum, &s);
     o->copy(o, p->loss, loss, (size_t)S * sizeof *loss, OSV_TO_HOST);
+    o->copy(o, host_max, max, (size_t)R * sizeof *max, OSV_TO_HOST);
+    o->copy(o, host_sum, sum, 2 * (size_t)S * sizeof *sum, OSV_TO_HOST);
     o->sync(o, 0);
+    if (p->logp && !osv_ops_status(o)) copy_distributions(p, z, host_max, host_sum);
 done:
     if (memory) o->free(o, memory);
     free(first);
@@ -108,9 +135,12 @@ done:
     free(kind);
     free(coldness);
     free(eps);
+    free(host_max);
+    free(host_sum);
     return osv_ops_status(o);
 }
 
+/* logprob [p->count]; NULL: nobody asks. */
 static int run_pass(pass *p, double *logprob)
 {
     size_t n = (size_t)p->places;
@@ -122,8 +152,9 @@ static int run_pass(pass *p, double *logprob)
                      ? open_places(p)
                      : OSV_FAIL(p->l->ops->error, OSV_DEVICE, "out of memory for %zu tokens", n);
     if (!status) status = score(p);
-    for (int i = 0; i < p->count; i++) logprob[i] = 0;
-    for (int i = 0; i < p->places && !status; i++) logprob[p->place[i].continuation] -= (double)p->loss[i];
+    for (int i = 0; logprob && i < p->count; i++) logprob[i] = 0;
+    for (int i = 0; logprob && i < p->places && !status; i++)
+        logprob[p->place[i].continuation] -= (double)p->loss[i];
     osv_decoder_close(p->decoder);
     free(p->prompt);
     free(p->of);
@@ -132,8 +163,10 @@ static int run_pass(pass *p, double *logprob)
     return status;
 }
 
-int osv_likelihood_of(const osv_likelihood *l, const osv_continuation *continuation, int continuations,
-                      double *logprob)
+/* In passes as large as the logits allow. logprob [continuations], logp [places, V]: NULL where nobody asks.
+ */
+static int run(const osv_likelihood *l, const osv_continuation *continuation, int continuations,
+               double coldness, double *logprob, osv_real *logp)
 {
     enum { LOGITS_BYTES = 256 << 20, TOKENS = 16384 }; /* of one pass */
     size_t row = 2 * sizeof(osv_real) *
@@ -150,8 +183,26 @@ int osv_likelihood_of(const osv_likelihood *l, const osv_continuation *continuat
                 break;
             }
         }
-        pass p = {.l = l, .continuation = continuation + first, .count = count, .places = (int)places};
-        OSV_TRY(run_pass(&p, logprob + first));
+        pass p = {.l = l,
+                  .continuation = continuation + first,
+                  .coldness = coldness,
+                  .count = count,
+                  .places = (int)places,
+                  .logp = logp};
+        OSV_TRY(run_pass(&p, logprob ? logprob + first : NULL));
+        if (logp) logp += (size_t)places * (size_t)l->model->config.V;
     }
     return OSV_OK;
+}
+
+int osv_likelihood_of(const osv_likelihood *l, const osv_continuation *continuation, int continuations,
+                      double *logprob)
+{
+    return run(l, continuation, continuations, 1, logprob, NULL);
+}
+
+int osv_distributions_of(const osv_likelihood *l, const osv_continuation *continuation, int continuations,
+                         double coldness, osv_real *logp)
+{
+    return run(l, continuation, continuations, coldness, NULL, logp);
 }

@@ -27,4 +27,10 @@ typedef struct {
 int osv_likelihood_of(const osv_likelihood *l, const osv_continuation *continuation, int continuations,
                       double *logprob);
 
+/* logp [places, V]: ln of the distributions that the continuations' tokens are drawn from, P =
+ * softmax(coldness z), token by token; a place is a token behind its prompt. Of a sharded vocabulary only
+ * this rank's columns are written. */
+int osv_distributions_of(const osv_likelihood *l, const osv_continuation *continuation, int continuations,
+                         double coldness, osv_real *logp);
+
 #endif

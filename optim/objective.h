@@ -9,11 +9,14 @@
 
 /* Of one completion, as in osv_objective. */
 typedef struct {
-    double scale, weight, target, beta, reference;
+    double scale, weight, target, beta, reference, bound;
     int partner; /* of the same job; -1: none */
 } osv_terms;
 
 osv_terms osv_terms_of(const osv_job *job, int completion);
+
+/* Its weight in the step that follows `steps` others: osv_terms.weight, but of goals with a sign. */
+double osv_weight_of(const osv_job *job, int completion, int steps);
 
 /* Takes memory for the objective of a batch of the jobs all[job[0]] .. all[job[J - 1]] (job NULL: all[0] ..
  * all[J - 1]), and uploads it where the bump has ops; then waits. */

@@ -56,7 +56,7 @@ static void begin(void *context, osv_ops *o, const char *name, int number)
     if (strcmp(name, "backward") == 0) p->part = OSV_BACKWARD;
     if (p->part == OSV_BACKWARD && strcmp(name, "block") == 0)
         p->again = !p->again && osv_recomputed(p->batch, &p->step->on, number);
-    if (!p->again) p->watch->begin(p->watch->context, o, name, number);
+    if (!p->again && p->watch->begin) p->watch->begin(p->watch->context, o, name, number);
 }
 
 static void end(void *context, osv_ops *o, const char *name, int number)

@@ -25,8 +25,8 @@ typedef struct {
 /* The jobs job[0 .. J) (indexes of t->job), as one batch; t->on.recompute counts here. */
 int osv_once_open(osv_once *p, const osv_training *t, const int *job, int J);
 
-/* Tells `watch` what the engine does, but not what it computes once more; that may copy what it finds between
- * two ops, whose results are complete after a sync. */
+/* Tells `watch` (whose begin may be NULL) what the engine does, but not what it computes once more. It may
+ * copy what it finds between two ops, and wait for that. */
 void osv_once_run(osv_once *p, const osv_watch *watch);
 
 /* In whatever state opening has left it. */

@@ -8,18 +8,12 @@
 
 #include "loader/file.h"
 
-static bool is_folder(const char *path)
-{
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-}
-
 int osv_output_check(const osv_output *kind, const char *path, bool force, osv_error *e)
 {
     if (!*path)
         return OSV_FAIL(e, OSV_USAGE, "%s needs the name of a folder, not an empty one", kind->option);
     if (!osv_path_exists(path)) return OSV_OK;
-    if (!is_folder(path))
+    if (!osv_path_is_folder(path))
         return OSV_FAIL(e, OSV_USAGE, "%s %s: is a file; expected a folder, or a name that is free",
                         kind->option, path);
     if (force) return OSV_OK;
@@ -47,7 +41,7 @@ int osv_output_make(const char *path, osv_error *e)
         char c = *slash;
         if (c != '/' && c != '\0') continue;
         *slash = '\0';
-        if (mkdir(part, 0777) && !(errno == EEXIST && is_folder(part)))
+        if (mkdir(part, 0777) && !(errno == EEXIST && osv_path_is_folder(part)))
             status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot make the folder: %s", part, strerror(errno));
         if (!status) status = osv_path_sync(part, e); /* its name, so that it survives a crash */
         *slash = c;

@@ -1,21 +1,23 @@
 #include "optim/pack.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "optim/bin.h"
 
 /* The least number of blocks to compute again so that the batch fits; -1: not even all are enough. Bytes
  * only fall with it. */
-static int least_recompute(const osv_training *t, const osv_batch *batch, int J, size_t memory, size_t *bytes)
+static int least_recompute(const osv_training *t, const osv_batch *batch, const int *job, int J,
+                           size_t memory, size_t *bytes)
 {
     int low = 0, high = batch->N - batch->first_block;
-    *bytes = osv_bin_bytes(t, batch, J, low);
+    *bytes = osv_bin_bytes(t, batch, job, J, low);
     if (memory == 0 || *bytes <= memory) return low;
-    *bytes = osv_bin_bytes(t, batch, J, high);
+    *bytes = osv_bin_bytes(t, batch, job, J, high);
     if (*bytes > memory) return -1;
     while (high - low > 1) { /* low does not fit, high does */
         int middle = low + (high - low) / 2;
-        size_t of_middle = osv_bin_bytes(t, batch, J, middle);
+        size_t of_middle = osv_bin_bytes(t, batch, job, J, middle);
         if (of_middle <= memory)
             high = middle, *bytes = of_middle;
         else
@@ -31,7 +33,7 @@ int osv_pack_measure(osv_bin_size *size, bool *fits, const osv_training *t, cons
     OSV_TRY(osv_bin_batch(&batch, t, job, J, false));
     *size = (osv_bin_size){
         .jobs = J, .rows = batch->live.T, .frozen = batch->frozen, .scored = batch->completion_tokens};
-    int recompute = least_recompute(t, batch, J, memory, &size->bytes);
+    int recompute = least_recompute(t, batch, job, J, memory, &size->bytes);
     *fits = recompute >= 0;
     size->recompute = *fits ? recompute : batch->N - batch->first_block;
     osv_batch_free(batch);
@@ -101,4 +103,20 @@ int osv_pack_fill(osv_bin_size *size, const osv_training *t, int *job, int *jobs
         "job \"%s\" needs %.1f MB of memory beside the weights, and %.1f MB are left for it: give "
         "more (--memory), shorten its prompts, or split its datapoints over several jobs",
         t->job[queue[0]].name, (double)size->bytes / 1e6, (double)t->memory / 1e6);
+}
+
+int osv_pack_each(const osv_training *t, int (*f)(void *context, const int *job, const osv_bin_size *size),
+                  void *context)
+{
+    int *all = calloc(2 * (size_t)t->jobs + 1, sizeof *all), *job = all + t->jobs;
+    int status = all ? OSV_OK : OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
+    for (int j = 0; !status && j < t->jobs; j++) all[j] = j;
+    for (int first = 0, J; !status && first < t->jobs; first += J) {
+        osv_bin_size size;
+        J = 0;
+        status = osv_pack_fill(&size, t, job, &J, all + first, t->jobs - first);
+        if (!status) status = f(context, job, &size);
+    }
+    free(all);
+    return status;
 }

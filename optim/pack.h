@@ -32,4 +32,9 @@ int osv_pack_measure(osv_bin_size *size, bool *fits, const osv_training *t, cons
 int osv_pack_fill(osv_bin_size *size, const osv_training *t, int *job, int *jobs, const int *queue,
                   int waiting);
 
+/* Calls f for every bin, in order, as they are if no job ends before the others of its bin: its jobs are
+ * job[0 .. size->jobs), indexes of t->job. A status other than OSV_OK ends it and is returned. */
+int osv_pack_each(const osv_training *t, int (*f)(void *context, const int *job, const osv_bin_size *size),
+                  void *context);
+
 #endif

@@ -32,3 +32,22 @@ void osv_random_direction(osv_real *x, int D, double norm, unsigned long long se
     }
     for (int i = 0; i < D; i++) x[i] = (osv_real)((double)x[i] * norm / sqrt(sum));
 }
+
+void osv_random_noise(osv_noise *n, unsigned long long seed, const char *name)
+{
+    uint64_t h = name_hash(name);
+    n->seed[0] = (uint32_t)seed, n->seed[1] = (uint32_t)(seed >> 32);
+    n->name[0] = (uint32_t)h, n->name[1] = (uint32_t)(h >> 32);
+}
+
+/* A number that no direction has: a job has fewer rows. */
+enum { SIGNS = 0x7fffffff };
+
+int osv_random_sign(unsigned long long seed, const char *name, unsigned number)
+{
+    uint64_t h = name_hash(name);
+    const uint32_t key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
+    uint32_t bits[4];
+    osv_philox((const uint32_t[4]){number, SIGNS, (uint32_t)h, (uint32_t)(h >> 32)}, key, bits);
+    return bits[0] & 1 ? 1 : -1;
+}

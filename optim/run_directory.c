@@ -238,6 +238,7 @@ static json_t *trace_line(const char *job, const osv_report *report)
                              number(report->loss), "norm", number(report->norm));
     bool final = report->stopped != OSV_RUNNING;
     if (!final) json_object_set_new(line, "grad_norm", number(report->grad_norm));
+    if (report->phase == 2) json_object_set_new(line, "phase", json_integer(2));
     json_t *losses = json_array();
     for (int c = 0; c < report->completions; c++) json_array_append_new(losses, number(report->losses[c]));
     json_object_set_new(line, "losses", losses);

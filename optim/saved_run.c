@@ -8,8 +8,9 @@
 #include <string.h>
 
 #include "loader/safetensors.h"
+#include "optim/phase.h"
 
-static const char format[] = "osv-checkpoint/1";
+static const char format[] = "osv-checkpoint/2";
 
 /* Fields of a job's state, a tensor [jobs of the bin] each; integers are I32, the others F64. */
 typedef struct {
@@ -19,12 +20,17 @@ typedef struct {
 
 #define OF_STATE(name) offsetof(osv_job_state, name)
 static const field state_ints[] = {
-    {"bin.steps", OF_STATE(steps)},           {"bin.met", OF_STATE(stop.met)},
-    {"bin.flat", OF_STATE(stop.flat)},        {"bin.stopped", OF_STATE(stopped)},
-    {"bin.stopped_at", OF_STATE(stopped_at)}, {"bin.iter", OF_STATE(iter)},
+    {"bin.steps", OF_STATE(steps)},     {"bin.met", OF_STATE(stop.met)},
+    {"bin.flat", OF_STATE(stop.flat)},  {"bin.late", OF_STATE(stop.late)},
+    {"bin.stopped", OF_STATE(stopped)}, {"bin.stopped_at", OF_STATE(stopped_at)},
+    {"bin.iter", OF_STATE(iter)},       {"bin.second", OF_STATE(second)},
+    {"bin.from", OF_STATE(from)},       {"bin.reason", OF_STATE(reason)},
 };
-static const field state_numbers[] = {
-    {"bin.last", OF_STATE(stop.last)}, {"bin.loss", OF_STATE(loss)}, {"bin.norm", OF_STATE(norm)}};
+static const field state_numbers[] = {{"bin.last", OF_STATE(stop.last)},
+                                      {"bin.loss", OF_STATE(loss)},
+                                      {"bin.norm", OF_STATE(norm)},
+                                      {"bin.size", OF_STATE(size)},
+                                      {"bin.shortest", OF_STATE(shortest)}};
 
 /* Fields of an outcome, a tensor [jobs that have begun] each. */
 #define OF_OUTCOME(name) offsetof(osv_outcome, name)
@@ -43,8 +49,9 @@ enum {
     STATE_NUMBERS = sizeof state_numbers / sizeof *state_numbers,
     OUTCOME_INTS = sizeof outcome_ints / sizeof *outcome_ints,
     OUTCOME_NUMBERS = sizeof outcome_numbers / sizeof *outcome_numbers,
-    /* bin.job, bin.losses, job.losses */
-    TENSORS = STATE_INTS + STATE_NUMBERS + OUTCOME_INTS + OUTCOME_NUMBERS + 3,
+    /* bin.job, bin.losses, bin.bounds, bin.multipliers, job.losses */
+    TENSORS = STATE_INTS + STATE_NUMBERS + OUTCOME_INTS + OUTCOME_NUMBERS + 5,
+    MULTIPLIER = sizeof(osv_multiplier) / sizeof(osv_real), /* numbers */
     NAME_ROOM = 24,
     NUMBER_ROOM = 24,
     MOST = INT_MAX / 2, /* of counts that are counted on */
@@ -120,16 +127,24 @@ static void add_bin(writer *w, const osv_training_state *s, const osv_saved_shap
     memcpy(add(w, "bin.job", "I32", sizeof *s->job, s->jobs), s->job, (size_t)s->jobs * sizeof *s->job);
     for (int k = 0; k < STATE_INTS; k++) add_int(w, &state_ints[k], s);
     for (int k = 0; k < STATE_NUMBERS; k++) add_number(w, &state_numbers[k], s);
-    double *losses = add(w, "bin.losses", "F64", sizeof *losses, completions_of_bin(s, shape));
+    int completions = completions_of_bin(s, shape);
+    double *losses = add(w, "bin.losses", "F64", sizeof *losses, completions);
+    double *bounds = add(w, "bin.bounds", "F64", sizeof *bounds, completions);
+    osv_multiplier *multipliers =
+        add(w, "bin.multipliers", "F32", sizeof(osv_real), MULTIPLIER * completions);
     for (int i = 0; i < s->jobs; i++) {
         int job = s->job[i], n = shape->job[job].completions;
         memcpy(losses, s->state[job].losses, (size_t)n * sizeof *losses);
+        memcpy(multipliers, s->state[job].multiplier, (size_t)n * sizeof *multipliers);
+        memcpy(bounds, s->state[job].bound, (size_t)n * sizeof *bounds);
         losses += n;
+        bounds += n;
+        multipliers += n;
         name_tensor(name[i], job);
         w->tensor[w->tensors++] = (osv_tensor_out){.name = name[i],
                                                    .dtype = "F32",
                                                    .rank = 2,
-                                                   .shape = {OSV_HISTORY + 2, numbers_of(shape, job)},
+                                                   .shape = {OSV_STATE_ROWS, numbers_of(shape, job)},
                                                    .data = s->state[job].vector};
     }
 }
@@ -161,7 +176,8 @@ int osv_saved_run_write(const char *path, const osv_saved_run *saved, const osv_
     const osv_training_state *s = &saved->state;
     size_t bin = (size_t)s->jobs, begun = (size_t)s->next;
     size_t numbers = bin * (STATE_INTS + STATE_NUMBERS + 1) + begun * (OUTCOME_INTS + OUTCOME_NUMBERS) +
-                     (size_t)completions_of_bin(s, shape) + (size_t)completions_of_begun(s, shape) + TENSORS;
+                     (2 + MULTIPLIER) * (size_t)completions_of_bin(s, shape) +
+                     (size_t)completions_of_begun(s, shape) + TENSORS;
     writer w = {.tensor = calloc(TENSORS + bin, sizeof *w.tensor), .memory = calloc(numbers, sizeof(double))};
     char(*name)[NAME_ROOM] = calloc(bin + 1, sizeof *name);
     const long long value[METADATA] = {[TRACE_BYTES] = saved->trace_bytes,
@@ -307,19 +323,26 @@ static int get_bin(const reader *r)
     for (int k = 0; k < STATE_NUMBERS; k++)
         OSV_TRY(scatter(r, &state_numbers[k], "F64", 8, s->jobs, (char *)s->state, sizeof *s->state, s->job));
     int completions = completions_of_bin(s, r->shape);
-    double *losses = malloc((size_t)completions * sizeof *losses + 1);
-    if (!losses) return OSV_FAIL(r->e, OSV_DEVICE, "%s: no memory for it", r->path);
-    int status = get(r, "bin.losses", "F64", sizeof *losses, completions, 0, losses);
+    double *losses = malloc(2 * (size_t)completions * sizeof *losses + 1), *bounds = losses + completions;
+    osv_multiplier *multipliers = malloc((size_t)completions * sizeof *multipliers + 1);
+    int status = losses && multipliers ? OSV_OK : OSV_FAIL(r->e, OSV_DEVICE, "%s: no memory for it", r->path);
+    if (!status) status = get(r, "bin.losses", "F64", sizeof *losses, completions, 0, losses);
+    if (!status) status = get(r, "bin.bounds", "F64", sizeof *bounds, completions, 0, bounds);
+    if (!status)
+        status = get(r, "bin.multipliers", "F32", sizeof(osv_real), MULTIPLIER * completions, 0, multipliers);
     for (int i = 0, c = 0; i < s->jobs && !status; i++) {
         int job = s->job[i], n = r->shape->job[job].completions;
         char name[NAME_ROOM];
         name_tensor(name, job);
         memcpy(s->state[job].losses, losses + c, (size_t)n * sizeof *losses);
-        status = get(r, name, "F32", sizeof(osv_real), OSV_HISTORY + 2, numbers_of(r->shape, job),
+        memcpy(s->state[job].bound, bounds + c, (size_t)n * sizeof *bounds);
+        memcpy(s->state[job].multiplier, multipliers + c, (size_t)n * sizeof *multipliers);
+        status = get(r, name, "F32", sizeof(osv_real), OSV_STATE_ROWS, numbers_of(r->shape, job),
                      s->state[job].vector);
         c += n;
     }
     free(losses);
+    free(multipliers);
     return status;
 }
 
@@ -367,9 +390,14 @@ static int check(const reader *r)
     for (int i = 0; i < s->jobs; i++) {
         const osv_job_state *j = &s->state[s->job[i]];
         bool counts = count_is_sane(j->steps) && count_is_sane(j->stop.met) && count_is_sane(j->stop.flat) &&
-                      count_is_sane(j->iter) && j->iter <= j->steps;
+                      count_is_sane(j->iter) && j->iter <= j->steps && count_is_sane(j->from) &&
+                      j->from <= j->iter;
+        const osv_job *job = &r->shape->job[s->job[i]];
         bool ended = j->stopped != OSV_RUNNING;
-        if (!counts || !is_stop((int)j->stopped) || j->stopped != r->saved->outcome[s->job[i]].stopped ||
+        osv_stop told = osv_phase_follows(job, j) ? OSV_RUNNING : ended && j->second ? j->reason : j->stopped;
+        bool phases = j->second == 0 || (j->second == 1 && job->options.min_norm_iters > 0);
+        if (!counts || !phases || !is_stop((int)j->stopped) || !is_stop((int)j->reason) ||
+            told != r->saved->outcome[s->job[i]].stopped ||
             (ended && (j->stopped_at >= s->submitted || j->stopped_at < -MOST)))
             return broken(r, "what it says about the jobs of its bin does not fit together");
     }

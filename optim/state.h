@@ -5,29 +5,36 @@
 
 #include <stddef.h>
 
-#include "kernels/error.h"
-#include "kernels/real.h"
+#include "kernels/ops.h"
 #include "optim/stop.h"
 
 /* v and the vectors before it: a stop is noticed one or two iterations late and takes an older one. */
-enum { OSV_HISTORY = 4 };
+enum { OSV_HISTORY = 4, OSV_STATE_ROWS = OSV_HISTORY + 3 };
 
 /* Of a job while it is in a bin. */
 typedef struct {
     osv_real *vector; /* [OSV_HISTORY, rows, D] parameters, and what they were before the last step, the step
                          before that, ... */
     osv_real *m, *s;  /* [rows, D] Adam's moments, right behind them */
-    int steps;        /* taken (or enqueued) so far */
+    osv_real *kept;   /* [rows, D] behind those: what is kept when the job ends; from the second phase on */
+    osv_multiplier *multiplier; /* [completions] */
+    int steps;                  /* taken (or enqueued) so far */
     osv_stop_state stop;
     osv_stop stopped;
     int stopped_at; /* iteration of the bin whose measurement ended it */
-    /* the last finite measurement */
+    /* second phase: optim/phase.h */
+    int second;            /* 1: in it */
+    int from;              /* steps before it */
+    osv_stop reason;       /* why the first one ended */
+    double size, shortest; /* |v| + |left^T right|_F where it began, and of what is kept */
+    double *bound;         /* [completions] */
+    /* the last finite measurement; in the second phase that of what is kept */
     int iter;
     double loss, norm;
     double *losses; /* [completions] */
 } osv_job_state;
 
-/* Zeros; `numbers`: rows x D. */
+/* Zeros, and multipliers that have not begun; `numbers`: rows x D. */
 int osv_job_state_open(osv_job_state *s, size_t numbers, int completions, osv_error *e);
 /* Everything from `from`, which has the same sizes, into the memory of `to`. */
 void osv_job_state_copy(osv_job_state *to, const osv_job_state *from, size_t numbers, int completions);

@@ -6,6 +6,7 @@
 
 #include "optim/bin.h"
 #include "optim/pack.h"
+#include "optim/phase.h"
 #include "optim/profile.h"
 
 /* Measurements reach the host `lag` iterations after they were enqueued: 1 where the filling records graphs,
@@ -29,8 +30,9 @@ typedef struct {
     bool asked;               /* interrupted, on rank 0, as of the last iteration that was processed */
     bool ending;              /* interrupted, and saved: the next measurement is the last */
     osv_profile profile;
-    double *losses;   /* of the job at hand */
-    osv_real *vector; /* [rows, D] likewise */
+    double *losses;  /* of the job at hand */
+    osv_job *job;    /* [jobs] t's own: those in their second phase as they are trained in it, */
+    osv_goal **goal; /* [jobs] with these */
 } training;
 
 /* Of several ranks rank 0 counts, and what all of them have heard of it. */
@@ -54,37 +56,95 @@ static int report(const training *r, const osv_report *report)
     return o->report ? o->report(o->context, report, e) : OSV_OK;
 }
 
-/* The i-th job of the bin has ended at the measurement after `iter` steps: which vector is kept, and its last
- * report. */
-static int finish(training *r, int i, int iter, int behind, osv_stop stop, double norm)
+/* The last report of a job: of what is kept. */
+static int finish(training *r, int job, osv_stop stop, int nan_iter)
+{
+    const osv_job *j = &r->t->job[job];
+    const osv_job_state *state = &r->state[job];
+    return report(r, &(osv_report){.job = job,
+                                   .iter = state->iter,
+                                   .loss = state->loss,
+                                   .norm = state->norm,
+                                   .grad_norm = NAN,
+                                   .completions = j->completions,
+                                   .losses = state->losses,
+                                   .stopped = stop,
+                                   .nan_iter = nan_iter,
+                                   .phase = 1 + state->second,
+                                   .rows = osv_job_rows(j),
+                                   .D = r->t->model->config.D,
+                                   .vector = state->kept});
+}
+
+/* What a job measured after `iter` steps, which may be kept. */
+typedef struct {
+    int iter;
+    double loss, norm, grad_norm, size;
+} measured;
+
+static void remember(osv_job_state *state, const measured *m, const double *losses, int completions)
+{
+    state->iter = m->iter;
+    state->loss = m->loss;
+    state->norm = m->norm;
+    memcpy(state->losses, losses, (size_t)completions * sizeof *losses);
+}
+
+/* The parameters that the i-th job of the bin had `ago` steps before now are kept. */
+static int keep(training *r, int i, int ago)
+{
+    osv_bin_vector(r->bin, i, ago, r->state[r->in_bin[i]].kept);
+    return osv_ops_status(r->t->ops);
+}
+
+static int tell(const training *r, int job, const measured *m)
+{
+    const osv_job *j = &r->t->job[job];
+    return report(r, &(osv_report){.job = job,
+                                   .iter = m->iter,
+                                   .loss = m->loss,
+                                   .norm = m->norm,
+                                   .grad_norm = m->grad_norm,
+                                   .completions = j->completions,
+                                   .losses = r->losses,
+                                   .stopped = OSV_RUNNING,
+                                   .nan_iter = -1,
+                                   .phase = 1 + r->state[job].second,
+                                   .rows = osv_job_rows(j),
+                                   .D = r->t->model->config.D});
+}
+
+/* A measurement of the first phase, or of a job that has no other one. */
+static int first_phase(training *r, int i, const measured *m, int behind)
 {
     int job = r->in_bin[i];
+    const osv_job *j = &r->t->job[job];
     osv_job_state *state = &r->state[job];
-    bool lost = stop == OSV_STOP_NAN && iter > 0; /* the vector before is the last one with a finite loss */
-    osv_report final = {.job = job,
-                        .iter = iter,
-                        .loss = NAN,
-                        .norm = norm,
-                        .grad_norm = NAN,
-                        .completions = r->t->job[job].completions,
-                        .losses = r->losses,
-                        .stopped = stop,
-                        .nan_iter = stop == OSV_STOP_NAN ? iter : -1,
-                        .rows = osv_job_rows(&r->t->job[job]),
-                        .D = r->t->model->config.D,
-                        .vector = r->vector};
-    if (lost) {
-        final.iter = state->iter;
-        final.loss = state->loss;
-        final.norm = state->norm;
-        final.losses = state->losses;
-    } else if (stop != OSV_STOP_NAN) {
-        final.loss = state->loss;
-    }
+    osv_stop stop = osv_stop_check(&state->stop, j, m->iter, m->loss, r->losses, r->ending);
+    bool lost = stop == OSV_STOP_NAN &&
+                m->iter > 0; /* the vector before is the last one with a finite loss */
+    if (!lost) remember(state, m, r->losses, j->completions);
+    if (stop == OSV_RUNNING) return tell(r, job, m);
     state->stopped = stop;
-    osv_bin_vector(r->bin, i, behind + (lost ? 1 : 0), r->vector);
-    OSV_TRY(osv_ops_status(r->t->ops));
-    return report(r, &final);
+    OSV_TRY(keep(r, i, behind + lost));
+    if (!osv_phase_follows(j, state)) return finish(r, job, stop, stop == OSV_STOP_NAN ? m->iter : -1);
+    return OSV_OK;
+}
+
+static int second_phase(training *r, int i, const measured *m, int behind)
+{
+    int job = r->in_bin[i];
+    const osv_job *j = &r->t->job[job];
+    osv_job_state *state = &r->state[job];
+    if (osv_phase_improves(j, state, r->losses, m->size)) {
+        remember(state, m, r->losses, j->completions);
+        state->shortest = m->size;
+        OSV_TRY(keep(r, i, behind));
+    }
+    bool ends = osv_phase_ends(j, state, m->iter, m->size);
+    if (!ends && !r->ending) return tell(r, job, m);
+    state->stopped = ends ? state->reason : OSV_STOP_INTERRUPTED;
+    return finish(r, job, state->stopped, -1);
 }
 
 /* Looks at what iteration `iteration` of the bin measured; `behind`: steps that v has taken since then. */
@@ -94,36 +154,16 @@ static int process(training *r, int iteration, int behind)
     for (int i = 0; i < r->bin_jobs; i++) {
         int job = r->in_bin[i];
         osv_job_state *state = &r->state[job];
-        if (state->stopped != OSV_RUNNING) continue;
-        const osv_job *j = &r->t->job[job];
-        double norm, grad_norm, loss = 0;
-        int iter = state->steps - behind;
-        osv_bin_measurement(r->bin, iteration, i, r->losses, &norm, &grad_norm);
-        for (int c = 0; c < j->completions; c++) loss += r->losses[c];
-
-        osv_stop stop = osv_stop_check(&state->stop, j, iter, loss, r->losses, r->ending);
-        if (stop != OSV_STOP_NAN) {
-            state->iter = iter;
-            state->loss = loss;
-            state->norm = norm;
-            memcpy(state->losses, r->losses, (size_t)j->completions * sizeof *state->losses);
+        if (state->stopped == OSV_RUNNING) {
+            measured m = {.iter = state->steps - behind};
+            osv_bin_measurement(r->bin, iteration, i, r->losses, &m.norm, &m.grad_norm, &m.size);
+            m.loss = osv_job_loss(&r->t->job[job], r->losses);
+            OSV_TRY((state->second ? second_phase : first_phase)(r, i, &m, behind));
+            if (state->stopped != OSV_RUNNING) state->stopped_at = iteration;
         }
-        if (stop != OSV_RUNNING) {
-            state->stopped_at = iteration;
-            OSV_TRY(finish(r, i, iter, behind, stop, norm));
-            continue;
-        }
-        OSV_TRY(report(r, &(osv_report){.job = job,
-                                        .iter = iter,
-                                        .loss = loss,
-                                        .norm = norm,
-                                        .grad_norm = grad_norm,
-                                        .completions = j->completions,
-                                        .losses = r->losses,
-                                        .stopped = OSV_RUNNING,
-                                        .nan_iter = -1,
-                                        .rows = osv_job_rows(j),
-                                        .D = r->t->model->config.D}));
+        if (!r->ending || !osv_phase_follows(&r->t->job[job], state)) continue;
+        state->stopped = OSV_STOP_INTERRUPTED; /* before its second phase */
+        OSV_TRY(finish(r, job, OSV_STOP_INTERRUPTED, -1));
     }
     return OSV_OK;
 }
@@ -155,6 +195,16 @@ static int begin(training *r, int j)
     return OSV_OK;
 }
 
+/* The job is trained as its second phase has it, from the next bin on. */
+static int turn_to_second(training *r, int job)
+{
+    osv_job *j = &r->job[job];
+    if (!r->goal[job]) r->goal[job] = malloc((size_t)j->completions * sizeof *r->goal[job] + 1);
+    if (!r->goal[job]) return OSV_FAIL(r->t->ops->error, OSV_DEVICE, "out of memory");
+    *j = osv_phase_job(j, &r->state[job], r->goal[job]);
+    return OSV_OK;
+}
+
 /* A bin of the jobs that still run and of the next ones that find room; none where nothing is left. */
 static int pack(training *r)
 {
@@ -166,6 +216,10 @@ static int pack(training *r)
     r->bin_jobs = 0;
     for (int i = 0; i < jobs; i++) {
         int job = r->in_bin[i];
+        if (osv_phase_follows(&t->job[job], &r->state[job])) {
+            osv_phase_begin(&r->state[job], &t->job[job], t->model->config.D);
+            OSV_TRY(turn_to_second(r, job));
+        }
         if (r->state[job].stopped == OSV_RUNNING)
             r->in_bin[r->bin_jobs++] = job;
         else
@@ -255,6 +309,7 @@ static int resume(training *r)
         OSV_TRY(osv_job_state_open(state, numbers, completions, t->ops->error));
         osv_job_state_copy(state, &from->state[job], numbers, completions);
         state->stopped_at -= from->submitted;
+        if (state->second) OSV_TRY(turn_to_second(r, job));
         r->in_bin[r->bin_jobs++] = job;
     }
     if (r->bin_jobs == 0) return pack(r);
@@ -280,19 +335,19 @@ static int loop(training *r)
 static int start(training *r)
 {
     const osv_training *t = r->t;
-    int most = 0, rows = 0;
+    int most = 0;
     r->state = calloc((size_t)t->jobs + 1, sizeof *r->state);
     r->in_bin = malloc((size_t)t->jobs * sizeof *r->in_bin + 1);
     r->queue = malloc((size_t)t->jobs * sizeof *r->queue + 1);
-    if (!r->state || !r->in_bin || !r->queue) return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
+    r->goal = calloc((size_t)t->jobs + 1, sizeof *r->goal);
+    if (!r->state || !r->in_bin || !r->queue || !r->goal)
+        return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
     for (int j = 0; j < t->jobs; j++) {
         r->queue[j] = j;
         if (t->job[j].completions > most) most = t->job[j].completions;
-        if (osv_job_rows(&t->job[j]) > rows) rows = osv_job_rows(&t->job[j]);
     }
     r->losses = calloc((size_t)most + 1, sizeof *r->losses);
-    r->vector = calloc((size_t)rows * (size_t)t->model->config.D + 1, sizeof *r->vector);
-    if (!r->losses || !r->vector) return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
+    if (!r->losses) return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
     return OSV_OK;
 }
 
@@ -300,16 +355,22 @@ int osv_train(const osv_training *training_of)
 {
     osv_training own = *training_of, *t = &own;
     if (t->resume) t->memory = t->resume->memory; /* or the bins would be other ones */
-    training r = {.t = t, .profile = {.o = t->ops, .count = t->profile}};
+    osv_job *job = malloc((size_t)t->jobs * sizeof *job + 1);
+    if (!job) return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
+    memcpy(job, t->job, (size_t)t->jobs * sizeof *job);
+    t->job = job;
+    training r = {.t = t, .job = job, .profile = {.o = t->ops, .count = t->profile}};
     int status = start(&r);
     if (!status) status = loop(&r);
     osv_profile_close(&r.profile);
     if (r.bin) osv_bin_close(r.bin);
     for (int j = 0; r.state && j < t->jobs; j++) osv_job_state_close(&r.state[j]);
+    for (int j = 0; r.goal && j < t->jobs; j++) free(r.goal[j]);
+    free(r.goal);
+    free(job);
     free(r.state);
     free(r.in_bin);
     free(r.queue);
     free(r.losses);
-    free(r.vector);
     return status ? status : osv_ops_status(t->ops);
 }

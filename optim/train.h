@@ -17,13 +17,15 @@
 typedef struct {
     int job;          /* index */
     int iter;         /* steps taken before the measurement */
-    double loss;      /* sum over completions, nats */
+    double loss;      /* osv_job_loss, nats */
     double norm;      /* of the vector; of several, one a block, the root of the summed squares */
-    double grad_norm; /* of d objective / d vector, likewise; NaN in a final report */
+    double grad_norm; /* of d objective / d vector, likewise; with noise of the mean over its draws; NaN in a
+                         final report */
     int completions;
     const double *losses; /* [completions] in the order of the job's sequences */
     osv_stop stopped;     /* OSV_RUNNING, or why the job has ended: then this is its final report */
     int nan_iter;         /* with OSV_STOP_NAN: the iteration whose loss was not finite; else -1 */
+    int phase;            /* 1, or 2: optim/phase.h */
     int rows, D;
     const osv_real *vector; /* [rows, D] the parameters that are kept; NULL unless final */
 } osv_report;

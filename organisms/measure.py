@@ -90,7 +90,7 @@ def choose(bench, direction, norms, log):
     three vectors), averaged with its neighbours in norm, so that a wide window wins over a lucky one; the first among
     equals."""
     best = None
-    for layer in range(1, len(norms)):
+    for layer in range(len(norms)):
         cells = []
         for ratio in NORMS:
             vectors = bench.train(direction, layer, ratio * norms[layer])[:VALID_VECTORS]

@@ -14,7 +14,7 @@
 #include "tests/emu/device_emu.h"
 #endif
 
-enum { MOST_JOBS = 9, MOST_COMPLETIONS = 3, MOST_TOKENS = 24, MOST_ITERS = 12, WIDTH = 24 };
+enum { MOST_JOBS = 9, MOST_COMPLETIONS = 3, MOST_TOKENS = 24, MOST_ITERS = 12, MOST_SECOND = 4, WIDTH = 24 };
 
 typedef struct {
     int jobs;
@@ -64,14 +64,21 @@ static void make_problem(problem *p, int N, int V, unsigned seed)
         job->options.init_norm = 0.5 + below(&s, 3);
         job->options.max_norm = below(&s, 2) ? 2 : -1;
         job->options.target_loss = below(&s, 3) == 0 ? 8 : NAN;
+        job->options.l1 = 0.05 * below(&s, 2);
+#ifdef OSV_DOUBLE /* what is kept of a second phase hangs on a loss being above a bound or below */
+        job->options.min_norm_iters = MOST_SECOND * below(&s, 2);
+#endif
         for (int c = 0; c < job->completions; c++) make_completion(p, j, c, V, &s);
+        job->options.noise = below(&s, 3) == 0 ? 0.2 : 0;
+        job->options.noise_draws = 1 + below(&s, 3);
+        job->options.noise_kind = (osv_noise_kind)below(&s, 4);
     }
 }
 
 /* What a job reported. */
 typedef struct {
     int lines, iterations;
-    double loss[MOST_ITERS + 2];
+    double loss[MOST_ITERS + MOST_SECOND + 2];
     osv_stop stopped;
     osv_real vector[WIDTH];
 } history;
@@ -86,7 +93,7 @@ static int record(void *context, const osv_report *r, osv_error *e)
     const recorder *to = context;
     history *h = &to->of[to->first + r->job];
     (void)e;
-    cr_assert_lt(h->lines, MOST_ITERS + 2);
+    cr_assert_lt(h->lines, MOST_ITERS + MOST_SECOND + 2);
     h->loss[h->lines++] = r->loss;
     if (r->stopped == OSV_RUNNING) return OSV_OK;
     cr_assert_eq(h->stopped, OSV_RUNNING, "job %d ended twice", r->job);

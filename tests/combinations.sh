@@ -42,12 +42,26 @@ eps 1 1e-3
 suppress-loss 3 one-minus negated
 length-norm 3
 satisfice 2
-target-loss 3 2 20
+min-norm 2 3
+min-norm-lr 1 0.2
+target-loss 3 2 20 unsteered 0.75x
 target-rule 2 sum each
 target-iters 1 2
 plateau-eps 1 0.5
 plateau-iters 1 0 2
+noise 2 0.1
+noise-draws 1 2
+noise-kind 1 tangent no-gain anti
+l1 1 0.1
+group-sparsity 1 0.1
+parity 2 reference extra-step,cut
 positions 3 all prompt completion prompt:-2: all:1:3
+promote-from-beam 1
+beta 1 0.5
+preference-signs 1 both random
+beam-width 1 1 3
+beam-tokens 1 1 2
+beam-rank 1 last
 backend 3 cpu ref
 dtype 2 f32 bf16
 memory 1 20M
@@ -61,6 +75,9 @@ data() { # one file a line: name, then its lines after a slash each
     printf '%s\n' "$p, \"promote\": [{\"ids\": [7, 8]}, {\"ids\": [7, 9, 2]}], \"suppress\": [{\"ids\": [4]}]}" >mixed.jsonl
     printf '%s\n' "$p, \"promote\": [{\"ids\": [7, 8]}], \"promote_targets\": [3], \"promote_weights\": [0.5]}" \
         "$p, \"suppress\": [{\"ids\": [3, 8]}], \"negative\": true}" >targets.jsonl
+    printf '%s\n' "$p, \"promote_from_beam\": {\"prompt\": {\"ids\": [3, 6]}, \"minus\": {\"prompt\": {\"ids\": [4]}}, \"times\": 2}}" \
+        "$p, \"promote\": [{\"ids\": [3]}], \"promote_targets\": [{\"prompt\": {\"ids\": [1, 2]}}]}" >relative.jsonl
+    printf '%s\n' "$p, \"prefer\": [{\"chosen\": {\"ids\": [7, 8]}, \"rejected\": {\"ids\": [3]}}, {\"chosen\": {\"ids\": [1]}, \"rejected\": {\"ids\": [7]}, \"beta\": 2}], \"suppress\": [{\"ids\": [2]}]}" >prefer.jsonl
     printf '%s\n' "${p/{/\{\"job\": \"a\", }, \"promote\": [{\"ids\": [7, 8]}]}" \
         "${p/{/\{\"job\": \"b\", }, \"suppress\": [{\"ids\": [1]}], \"positions\": \"prompt:-1\"}" >jobs.jsonl
 }
@@ -70,7 +87,7 @@ draw_arguments() {
     local name often line values
     pick "${models[@]}"
     arguments=(--model "$root/tests/golden/models/$picked")
-    pick promote mixed targets jobs
+    pick promote mixed targets relative prefer jobs
     arguments+=(--data "$picked.jsonl" --threads 1 --quiet)
     while read -r name often line; do
         draw 10

@@ -45,6 +45,7 @@ static const op_case large_cases[] = {
     OP_CASE(op_apply_dp, site_shape, .T = 200, .row = 10, .jobs = 3, .per_job = 60, .J = 5, .D = 800),
     OP_CASE(op_adam, adam_shape, .D = 20000, .J = 7, .step = 3, .max_norm = 2),
     OP_CASE(op_norm, adam_shape, .D = 20000, .J = 7),
+    OP_CASE(op_penalty, penalty_shape, .J = 7, .D = 20000, .blocks = 2, .rank = 2, .l1 = 1, .norm = 1),
     ATTENTION(.forest = &long_prompt, .heads = {9, 1, 48, 0, 9}),
     ATTENTION(.forest = &long_prompt, .heads = {4, 2, 64, 0, 2}, .window = 100, .softcap = 50),
     {0},

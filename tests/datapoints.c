@@ -81,6 +81,7 @@ static const osv_dataset_options ids_only = {
     .V = 100,
     .positions = 8,
     .default_positions = "all",
+    .beam_tokens = 3,
 };
 
 static int read_text(osv_dataset **d, const char *text, const osv_dataset_options *options, osv_error *e)
@@ -113,19 +114,19 @@ Test(datapoints, everything_in_its_place, .init = temp_open, .fini = temp_close)
     cr_expect_null(p->prompt);
     static const struct {
         osv_completion_kind kind;
-        double target;
+        osv_target target;
         int count;
         int ids[5];
         signed char steer[5];
     } expected[] = {
-        {OSV_COMPLETION_PROMOTE, 0.5, 4, {1, 2, 3, 4}, {0, -1, -1, -1}},
-        {OSV_COMPLETION_PROMOTE, NAN, 5, {1, 2, 3, 5, 6}, {0, 0, -1, -1, -1}},
-        {OSV_COMPLETION_SUPPRESS, -1, 5, {1, 2, 3, 7, 0}, {0, 0, -1, -1, -1}},
+        {OSV_COMPLETION_PROMOTE, {OSV_TARGET_NATS, 0.5}, 4, {1, 2, 3, 4}, {0, -1, -1, -1}},
+        {OSV_COMPLETION_PROMOTE, {OSV_TARGET_NONE, 0}, 5, {1, 2, 3, 5, 6}, {0, 0, -1, -1, -1}},
+        {OSV_COMPLETION_SUPPRESS, {OSV_TARGET_NATS, -1}, 5, {1, 2, 3, 7, 0}, {0, 0, -1, -1, -1}},
     };
     for (int i = 0; i < 3; i++) {
         const osv_completion *c = &p->completion[i];
         cr_assert(c->kind == expected[i].kind && c->count == expected[i].count && c->prompt == 3, "%d", i);
-        cr_expect(isnan(expected[i].target) ? isnan(c->target) : c->target == expected[i].target, "%d", i);
+        cr_expect(c->target.kind == expected[i].target.kind && c->target.x == expected[i].target.x, "%d", i);
         cr_expect_arr_eq(c->ids, expected[i].ids, (size_t)c->count * sizeof *c->ids, "%d", i);
         cr_expect_arr_eq(c->steer, expected[i].steer, (size_t)c->count, "%d", i);
         cr_expect_null(c->text);
@@ -141,9 +142,115 @@ Test(datapoints, everything_in_its_place, .init = temp_open, .fini = temp_close)
     osv_dataset_free(d);
 }
 
+/* ---- relative targets ---- */
+
+Test(datapoints, targets, .init = temp_open, .fini = temp_close)
+{
+    osv_error e = {0};
+    osv_dataset *d;
+    int status = read_text(
+        &d,
+        "{\"prompt\": {\"ids\": [1, 2]}, \"promote\": [{\"ids\": [4]}, {\"ids\": [5, 6]}, {\"ids\": [7]}],"
+        " \"promote_targets\": [\"0.75x\", {\"prompt\": {\"ids\": [8, 9, 10]}}, {\"times\": 2, \"prompt\": "
+        "{\"ids\": [11]}}], \"suppress\": [{\"ids\": [3]}], \"suppress_targets\": [\"unsteered\"]}",
+        &ids_only, &e);
+    cr_assert_eq(status, OSV_OK, "%s", e.text);
+    static const struct {
+        double times;
+        int under[3], count;
+    } expected[] = {{0.75, {0}, 0}, {1, {8, 9, 10}, 3}, {2, {11}, 1}, {1, {0}, 0}};
+    for (int i = 0; i < 4; i++) {
+        const osv_completion *c = &d->point[0].completion[i];
+        cr_expect(c->target.kind == OSV_TARGET_UNSTEERED && c->target.x == expected[i].times, "%d", i);
+        cr_assert_eq(c->under.count, expected[i].count, "%d", i);
+        for (int t = 0; t < c->under.count; t++) cr_expect_eq(c->under.data[t], expected[i].under[t]);
+    }
+    osv_dataset_free(d);
+}
+
+/* ---- beam search ---- */
+
+Test(datapoints, completions_that_beam_search_is_to_find, .init = temp_open, .fini = temp_close)
+{
+    osv_error e = {0};
+    osv_dataset *d;
+    osv_dataset_options options = ids_only;
+    const char *text =
+        "{\"prompt\": {\"ids\": [1, 2]}, \"suppress\": [{\"ids\": [4]}], \"promote\": [{\"ids\": [5]}], "
+        "\"promote_from_beam\": {\"prompt\": {\"ids\": [8, 9, 10]}, \"minus\": {\"prompt\": {\"ids\": "
+        "[11]}}, "
+        "\"times\": 2}, \"positions\": \"all:1:\", \"negative\": true}\n"
+        "{\"prompt\": {\"ids\": [1]}, \"promote_from_beam\": true}\n"
+        "{\"prompt\": {\"ids\": [1]}, \"suppress\": [{\"ids\": [3]}]}\n"
+        "{\"prompt\": {\"ids\": [1]}, \"suppress\": [{\"ids\": [3]}], \"promote_from_beam\": false}";
+    cr_assert_eq(read_text(&d, text, &options, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(d->point[0].completions, 3);
+    const osv_completion *c = &d->point[0].completion[1]; /* behind what is promoted, before what is not */
+    cr_assert(c->kind == OSV_COMPLETION_PROMOTE && c->unwritten && c->beam && c->count == 5 &&
+              c->prompt == 2);
+    cr_expect(c->beam->prompt.count == 3 && c->beam->prompt.data[2] == 10);
+    cr_expect(c->beam->minus.count == 1 && c->beam->minus.data[0] == 11);
+    cr_expect(c->target.kind == OSV_TARGET_UNSTEERED && c->target.x == 2);
+    cr_expect(c->under.count == 3 && c->under.data[0] == 8);
+    const int found[] = {7, 6};
+    cr_assert_eq(osv_completion_fill(&d->point[0].completion[1], &d->point[0], c->ids, 2, found, 2, "f", &e),
+                 0);
+    const int ids[] = {1, 2, 7, 6};
+    const signed char steer[] = {0, -1, -1, -1};
+    cr_assert_eq(c->count, 4);
+    cr_expect_arr_eq(c->ids, ids, sizeof ids);
+    cr_expect_arr_eq(c->steer, steer, sizeof steer);
+    c = &d->point[1].completion[0];
+    cr_expect(c->unwritten && c->beam && c->beam->prompt.count == 0 && c->target.kind == OSV_TARGET_NONE);
+    cr_expect(d->point[2].completions == 1 && d->point[3].completions == 1);
+    osv_dataset_free(d);
+
+    options.beam = true; /* all that do not say otherwise */
+    cr_assert_eq(read_text(&d, text, &options, &e), OSV_OK, "%s", e.text);
+    cr_expect(d->point[2].completions == 2 && d->point[3].completions == 1);
+    osv_dataset_free(d);
+}
+
+/* ---- preferences ---- */
+
+Test(datapoints, pairs, .init = temp_open, .fini = temp_close)
+{
+    osv_error e = {0};
+    osv_dataset *d;
+    cr_assert_eq(
+        read_text(
+            &d,
+            "{\"prompt\": {\"ids\": [1, 2]}, \"prefer\": [{\"chosen\": {\"ids\": [4]}, \"rejected\": "
+            "{\"ids\": [5, 6]}}, {\"rejected\": {\"ids\": [7]}, \"chosen\": {\"ids\": [8]}, \"beta\": 2, "
+            "\"weight\": 0.5}], \"promote\": [{\"ids\": [3]}], \"positions\": \"all:1:\"}",
+            &ids_only, &e),
+        OSV_OK, "%s", e.text);
+    static const struct {
+        osv_completion_kind kind;
+        int count, last;
+        double beta, weight;
+    } expected[] = {
+        {OSV_COMPLETION_PROMOTE, 3, 3, 0, 1},    {OSV_COMPLETION_CHOSEN, 3, 4, NAN, 1},
+        {OSV_COMPLETION_REJECTED, 4, 6, NAN, 1}, {OSV_COMPLETION_CHOSEN, 3, 8, 2, 0.5},
+        {OSV_COMPLETION_REJECTED, 3, 7, 2, 0.5},
+    };
+    cr_assert_eq(d->point[0].completions, 5);
+    for (int i = 0; i < 5; i++) {
+        const osv_completion *c = &d->point[0].completion[i];
+        cr_assert(c->kind == expected[i].kind && c->count == expected[i].count, "%d", i);
+        cr_expect(c->ids[c->count - 1] == expected[i].last && c->weight == expected[i].weight, "%d", i);
+        cr_expect_eq(c->opposite != NULL, i > 0, "%d", i);
+        if (i == 0) continue;
+        cr_expect(isnan(expected[i].beta) ? isnan(c->beta) : c->beta == expected[i].beta, "%d", i);
+        for (int t = 0; t < c->count; t++) cr_expect(c->steer[t] == (t > 0) && c->opposite[t] == -(t > 0));
+    }
+    osv_dataset_free(d);
+}
+
 #define LINE(more) "{\"prompt\": {\"ids\": [1, 2]}, \"promote\": [{\"ids\": [3]}]" more "}"
 #define PROMPT(p)  "{\"prompt\": " p ", \"promote\": [{\"ids\": [3]}]}"
 #define PROMOTE(c) "{\"prompt\": {\"ids\": [1, 2]}, \"promote\": " c "}"
+#define PAIR       "{\"chosen\": {\"ids\": [3]}, \"rejected\": {\"ids\": [4]}, \"weight\": null, \"beta\": null}"
 #define TEN        "0123456789"
 #define SIXTY      TEN TEN TEN TEN TEN TEN
 
@@ -217,9 +324,11 @@ static const struct {
     {PROMPT("\"hello\""),
      "\"prompt\" is text, but there is no tokenizer (model/tokenizer.json: no such file)"},
 
-    {"{\"prompt\": {\"ids\": [1]}}", "neither \"promote\" nor \"suppress\" has a completion"},
-    {PROMOTE("[]"), "neither \"promote\" nor \"suppress\" has a completion"},
-    {PROMOTE("null"), "neither \"promote\" nor \"suppress\" has a completion"},
+    {"{\"prompt\": {\"ids\": [1]}}",
+     "none of \"promote\", \"suppress\", \"match\", \"anchor\", \"prefer\" has a completion"},
+    {PROMOTE("[]"), "none of \"promote\", \"suppress\", \"match\", \"anchor\", \"prefer\" has a completion"},
+    {PROMOTE("null"),
+     "none of \"promote\", \"suppress\", \"match\", \"anchor\", \"prefer\" has a completion"},
     {PROMOTE("\"hi\""), "\"promote\" must be an array, not \"hi\""},
     {PROMOTE("{\"ids\": [3]}"), "\"promote\" must be an array"},
     {PROMOTE("[\"hi\"]"), "\"promote\"[0] is text, but there is no tokenizer"},
@@ -237,10 +346,74 @@ static const struct {
     {LINE(", \"suppress_targets\": [1]"),
      "\"suppress_targets\" has 1 entries, \"suppress\" has 0 completions"},
     {LINE(", \"promote_targets\": 1"), "\"promote_targets\" must be an array, not 1"},
-    {LINE(", \"promote_targets\": [\"x\"]"), "\"promote_targets\"[0] must be a number or null, not \"x\""},
+    {LINE(", \"promote_targets\": [\"x\"]"),
+     "\"promote_targets\"[0] must be nats, \"unsteered\", a multiple such as \"0.75x\", {\"prompt\": ..} or "
+     "null, not \"x\""},
+    {LINE(", \"promote_targets\": [\"0x\"]"), "must be nats"},
+    {LINE(", \"promote_targets\": [\"-1x\"]"), "must be nats"},
+    {LINE(", \"promote_targets\": [\"1e999x\"]"), "must be nats"},
+    {LINE(", \"promote_targets\": [\"0x1p3x\"]"), "must be nats"},
+    {LINE(", \"promote_targets\": [\"2xx\"]"), "must be nats"},
+    {LINE(", \"promote_targets\": [\" 2x\"]"), "must be nats"},
+    {LINE(", \"promote_targets\": [\"2\"]"), "must be nats"},
+    {LINE(", \"promote_targets\": [[1]]"), "must be nats"},
+    {LINE(", \"promote_targets\": [{}]"), "\"promote_targets\"[0]: \"prompt\" is missing"},
+    {LINE(", \"promote_targets\": [{\"prompt\": {\"ids\": [1]}, \"factor\": 2}]"),
+     "\"promote_targets\"[0]: unknown key \"factor\"; known are prompt, messages, prefill, times"},
+    {LINE(", \"promote_targets\": [{\"prompt\": {\"ids\": [1]}, \"times\": 0}]"),
+     "\"promote_targets\"[0]: \"times\" is 0; it must be above 0"},
+    {LINE(", \"promote_targets\": [{\"prompt\": {\"ids\": [1]}, \"times\": \"2\"}]"),
+     "\"promote_targets\"[0]: \"times\" must be a number"},
+    {LINE(", \"promote_targets\": [{\"prompt\": {\"ids\": [100]}}]"),
+     "\"promote_targets\"[0]: \"prompt\": id 100"},
+    {LINE(", \"promote_targets\": [{\"prompt\": {\"ids\": [1, 2, 3, 4, 5, 6, 7, 8]}}]"),
+     "\"promote_targets\"[0]: with the completion it makes 9 tokens, the model takes at most 8"},
+    {LINE(", \"promote_targets\": [{\"prompt\": \"hello\"}]"),
+     "\"promote_targets\"[0]: \"prompt\" is text, but"},
+    {LINE(", \"promote_from_beam\": null"), NULL},
+    {LINE(", \"promote_from_beam\": {}"), NULL},
+    {LINE(", \"promote_from_beam\": 5"), "\"promote_from_beam\" must be true, false or an object, not 5"},
+    {LINE(", \"promote_from_beam\": {\"width\": 5}"),
+     "\"promote_from_beam\": unknown key \"width\"; known are prompt, messages, prefill, minus, times"},
+    {LINE(", \"promote_from_beam\": {\"prompt\": {\"ids\": []}}"),
+     "\"promote_from_beam\": \"prompt\" has no tokens"},
+    {LINE(", \"promote_from_beam\": {\"prefill\": \"x\"}"), "\"prefill\" belongs to \"messages\""},
+    {LINE(", \"promote_from_beam\": {\"times\": -1}"),
+     "\"promote_from_beam\": \"times\" is -1; it must be above 0"},
+    {LINE(", \"promote_from_beam\": {\"minus\": \"x\"}"),
+     "\"promote_from_beam\": \"minus\" must be {\"prompt\": ..} or {\"messages\": ..}, not \"x\""},
+    {LINE(", \"promote_from_beam\": {\"minus\": {}}"),
+     "\"promote_from_beam\": \"minus\": \"prompt\" is missing"},
+    {LINE(", \"promote_from_beam\": {\"minus\": {\"times\": 1}}"), "\"minus\": unknown key \"times\""},
+    {LINE(", \"promote_from_beam\": {\"prompt\": {\"ids\": [1, 2, 3, 4, 5, 6]}}"),
+     "\"promote_from_beam\": 6 tokens of prompt and 3 of completion make 9, the model takes at most 8"},
+    {LINE(", \"prefer\": []"), NULL},
+    {LINE(", \"prefer\": [" PAIR "]"), NULL},
+    {LINE(", \"prefer\": " PAIR), "\"prefer\" must be an array, not {"},
+    {LINE(", \"prefer\": [3]"), "\"prefer\"[0] must be {\"chosen\": .., \"rejected\": ..}, not 3"},
+    {LINE(", \"prefer\": [" PAIR ", {\"chosen\": {\"ids\": [3]}}]"),
+     "\"prefer\"[1]: \"rejected\" is missing"},
+    {LINE(", \"prefer\": [{\"rejected\": {\"ids\": [3]}}]"), "\"prefer\"[0]: \"chosen\" is missing"},
+    {LINE(", \"prefer\": [{\"chosen\": {\"ids\": []}, \"rejected\": {\"ids\": [3]}}]"),
+     "\"prefer\"[0].\"chosen\" tokenizes to nothing"},
+    {LINE(", \"prefer\": [{\"chosen\": {\"ids\": [3]}, \"rejected\": {\"ids\": [100]}}]"),
+     "\"prefer\"[0].\"rejected\": id 100 at index 0"},
+    {LINE(", \"prefer\": [{\"chosen\": {\"ids\": [3]}, \"rejected\": \"x\"}]"),
+     "\"prefer\"[0].\"rejected\" is text, but"},
+    {LINE(", \"prefer\": [{\"chosen\": {\"ids\": [3]}, \"rejected\": {\"ids\": [4]}, \"better\": 1}]"),
+     "\"prefer\"[0]: unknown key \"better\"; known are chosen, rejected, beta, weight"},
+    {LINE(", \"prefer\": [{\"chosen\": {\"ids\": [3]}, \"rejected\": {\"ids\": [4]}, \"beta\": 0}]"),
+     "\"prefer\"[0]: \"beta\" is 0; it must be above 0"},
+    {LINE(", \"prefer\": [{\"chosen\": {\"ids\": [3]}, \"rejected\": {\"ids\": [4]}, \"beta\": \"x\"}]"),
+     "\"prefer\"[0]: \"beta\" must be a number"},
+    {LINE(", \"prefer\": [{\"chosen\": {\"ids\": [3]}, \"rejected\": {\"ids\": [4]}, \"weight\": -1}]"),
+     "\"prefer\"[0].\"weight\" must be a number from 0 to 1e6"},
+    {LINE(", \"promote_weights\": [-1]"),
+     "\"promote_weights\"[0] must be a number from 0 to 1e6, or null, not -1"},
+    {LINE(", \"promote_weights\": [\"1\"]"), "\"promote_weights\"[0] must be a number"},
     {LINE(", \"promote_targets\": [NaN]"), "JSON: invalid token near 'NaN'"},
     {LINE(", \"dst_completions_target_losses\": [\"x\"]"),
-     "\"dst_completions_target_losses\"[0] must be a number"},
+     "\"dst_completions_target_losses\"[0] must be nats"},
 };
 
 Test(datapoints, lines, .init = temp_open, .fini = temp_close)

@@ -118,3 +118,57 @@ Test(decode, equals_running_the_text_anew)
 {
     for (unsigned seed = 1; seed <= 12; seed++) check_decoding((toy_family)(seed % TOY_FAMILIES), seed);
 }
+
+/* Streams of two prompts go on from each other's texts, some from a text that others dropped. */
+static void check_branches(toy_family family, unsigned seed)
+{
+    enum { TEXTS = 6 };
+    static setting s;
+    open_setting(&s, family, seed);
+    int ids[TEXTS][LENGTH + STEPS], of[TEXTS] = {0, 0, 0, 0, 1, 1}, count = 0;
+    uint32_t steer[TEXTS][LENGTH + STEPS];
+    unsigned r = seed;
+    const int start[2] = {5, 3};
+    for (int i = 0; i < TEXTS; i++)
+        for (int t = 0; t < start[of[i]]; t++) {
+            ids[i][t] = (7 * t + 3 * of[i]) % V;
+            steer[i][t] = (uint32_t)(t % 8);
+        }
+    const osv_prompt prompt[2] = {{start[0], ids[0], steer[0]}, {start[1], ids[4], steer[4]}};
+    osv_decoder *d;
+    cr_assert_eq(
+        osv_decoder_open(&d, s.ops, s.comm, &s.toy.model, prompt, 2, of, TEXTS, s.steering, 3, STEPS), 0,
+        "%s", s.error.text);
+    for (int step = 0; step < STEPS; step++, count++) {
+        int from[TEXTS], next[TEXTS], before[TEXTS][LENGTH + STEPS];
+        uint32_t mask[TEXTS], steer_before[TEXTS][LENGTH + STEPS];
+        memcpy(before, ids, sizeof ids);
+        memcpy(steer_before, steer, sizeof steer);
+        for (int i = 0; i < TEXTS; i++) {
+            from[i] = of[i] == 0 ? (int)((toy_random(&r) + 1) * 2) : 4 + (int)(toy_random(&r) + 1);
+            memcpy(ids[i], before[from[i]], sizeof ids[i]);
+            memcpy(steer[i], steer_before[from[i]], sizeof steer[i]);
+        }
+        cr_assert_eq(osv_decoder_branch(d, from), 0);
+        for (int i = 0; i < TEXTS; i++) {
+            next[i] = ids[i][start[of[i]] + count] = (int)((toy_random(&r) + 1) / 2 * V);
+            mask[i] = steer[i][start[of[i]] + count] = (uint32_t)((toy_random(&r) + 1) * 4);
+        }
+        cr_assert_eq(osv_decoder_step(d, next, mask), 0, "%s", s.error.text);
+        for (int i = 0; i < TEXTS; i++) {
+            osv_real z[V];
+            whole(&s, ids[i], steer[i], start[of[i]] + count + 1, z);
+            const osv_real *got = osv_decoder_logits(d) + osv_decoder_row(d, i) * V;
+            for (int j = 0; j < V; j++)
+                cr_assert(fabs(got[j] - z[j]) <= 1e-12 * (1 + fabs(z[j])),
+                          "seed %u, step %d, text %d: %.15g, %.15g", seed, step, i, got[j], z[j]);
+        }
+    }
+    osv_decoder_close(d);
+    close_setting(&s);
+}
+
+Test(decode, branches_equal_running_the_text_anew)
+{
+    for (unsigned seed = 1; seed <= 10; seed++) check_branches((toy_family)(seed % TOY_FAMILIES), seed);
+}

@@ -122,7 +122,7 @@ void golden_problem_open(golden_problem *p, golden_model *g, const json_t *golde
             cr_assert_lt(p->job.completions, GOLDEN_COMPLETIONS);
             if (x->count > longest) longest = x->count;
             p->goal[p->job.completions] = osv_goal_plain;
-            p->goal[p->job.completions].target = x->target;
+            if (x->target.kind == OSV_TARGET_NATS) p->goal[p->job.completions].target = x->target.x;
             p->sequence[p->job.completions++] =
                 (osv_sequence){.count = x->count,
                                .prompt = x->prompt,

@@ -72,7 +72,9 @@ static void read_distributions(golden_form *f, const golden_model *g, const json
 
 static void read_completion(golden_form *f, const golden_model *g, const json_t *golden_case, int c)
 {
-    static const char *const kinds[] = {"promote", "one-minus", "negated", "match", "match-reverse", NULL};
+    enum { MATCH = OSV_NEGATED + 1, MATCH_REVERSE, ANCHOR };
+    static const char *const kinds[] = {"promote",       "one-minus", "negated", "match",
+                                        "match-reverse", "anchor",    NULL};
     const json_t *from = json_array_get(json_object_get(golden_case, "completions"), (size_t)c);
     osv_sequence *s = &f->sequence[c];
     int kind = index_of(text(from, "kind"), kinds);
@@ -83,16 +85,34 @@ static void read_completion(golden_form *f, const golden_model *g, const json_t 
     cr_assert_eq((int)json_array_size(steer), s->count);
     for (int t = 0; t < s->count; t++)
         f->steer[c][t] = (signed char)json_integer_value(json_array_get(steer, (size_t)t));
-    if (kind <= OSV_NEGATED)
-        s->kind = (osv_score_kind)kind;
-    else
-        read_distributions(f, g, golden_case, c);
-    s->reverse = kind == OSV_NEGATED + 2;
+    if (kind <= OSV_NEGATED) s->kind = (osv_score_kind)kind;
+    if (kind == MATCH || kind == MATCH_REVERSE) read_distributions(f, g, golden_case, c);
+    s->reverse = kind == MATCH_REVERSE;
     f->goal[c] = (osv_goal){.target = golden_number(from, "target"),
                             .weight = number_or(from, "weight", 1),
+                            .mean = kind == ANCHOR,
+                            .aside = kind == ANCHOR,
+                            .bound = NAN,
                             .partner = (int)number_or(from, "partner", -1),
                             .beta = number_or(from, "beta", 0),
-                            .reference = number_or(from, "reference", 0)};
+                            .reference = number_or(from, "reference", 0),
+                            .sign = (int)number_or(from, "sign", 0)};
+}
+
+static void learn_anchors(golden_form *f, golden_model *g)
+{
+    int lessons = 0;
+    for (int c = 0; c < f->job.completions; c++) {
+        const osv_sequence *s = &f->sequence[c];
+        if (!f->goal[c].aside) continue;
+        f->lesson[lessons++] = (osv_lesson){
+            .text = {.count = s->count, .prompt = s->prompt, .ids = s->ids, .steer = f->unsteered},
+            .coldness = f->job.options.coldness};
+    }
+    golden_check(g, osv_teacher_open(&f->teacher, f->lesson, lessons, g->model.config.V, &g->error));
+    for (int c = 0, at = 0; c < f->job.completions; c++)
+        if (f->goal[c].aside) f->sequence[c].logp = osv_teacher_logp(&f->teacher, at++);
+    golden_check(g, osv_teacher_learn(&f->teacher, g->ops, g->comm, &g->model));
 }
 
 /* ---- the job ---- */
@@ -106,13 +126,15 @@ static void read_options(osv_job_options *o, const golden_model *g, const json_t
     o->adam_eps = golden_number(golden_case, "adam_eps");
     o->schedule = (osv_lr_schedule)index_of(text(golden_case, "schedule"), schedules);
     o->warmup = (int)golden_number(golden_case, "warmup");
-    o->max_iters = (int)golden_number(golden_case, "steps");
+    o->max_iters = (int)golden_number(golden_case, "max_iters");
     o->coldness = golden_number(golden_case, "coldness");
     o->eps = golden_number(golden_case, "eps");
     o->max_norm = number_or(golden_case, "max_norm", -1);
     o->max_affine_norm = number_or(golden_case, "max_affine_norm", -1);
     o->length_norm = flag(golden_case, "length_norm");
     o->satisfice = flag(golden_case, "satisfice");
+    o->l1 = number_or(golden_case, "l1", 0);
+    o->group_sparsity = number_or(golden_case, "group", 0);
     o->target_loss = golden_number(golden_case, "target_loss");
     o->target_iters = o->max_iters + 2;
     o->plateau_iters = 0;
@@ -120,7 +142,7 @@ static void read_options(osv_job_options *o, const golden_model *g, const json_t
     if (flag(golden_case, "offset")) o->offset = o->init + g->model.config.D;
 }
 
-void golden_form_read(golden_form *f, const golden_model *g, const json_t *golden_case)
+void golden_form_open(golden_form *f, golden_model *g, const json_t *golden_case)
 {
     osv_job *job = &f->job;
     memset(f, 0, sizeof *f);
@@ -142,4 +164,10 @@ void golden_form_read(golden_form *f, const golden_model *g, const json_t *golde
     job->goal = f->goal;
     for (int c = 0; c < job->completions; c++) read_completion(f, g, golden_case, c);
     read_options(&job->options, g, golden_case);
+    learn_anchors(f, g);
+}
+
+void golden_form_close(golden_form *f)
+{
+    osv_teacher_close(&f->teacher);
 }

@@ -7,6 +7,7 @@
 
 #include "optim/bin.h"
 #include "optim/objective.h"
+#include "optim/penalty.h"
 #include "tests/golden_check.h"
 #include "tests/golden_form.h"
 #include "tests/golden_trace.h"
@@ -23,16 +24,7 @@ TEST_GPU(golden_forms)
 #endif
 
 static const char *const models[] = {"llama-tiny", "gemma2-tiny"};
-enum { MODELS = 2, LEAST_CASES = 25 };
-
-/* An f32 filling and a model, as one number: Criterion's parameters are bytes. */
-static struct criterion_test_params fillings_by_models(void)
-{
-    int *number = cr_malloc((size_t)op_fillings_here() * MODELS * sizeof *number), n = 0;
-    for (int i = 0; i < op_fillings_here() * MODELS; i++)
-        if (op_fillings[i / MODELS].dtype == OSV_DTYPE_F32) number[n++] = i;
-    return cr_make_param_array(int, number, (size_t)n, NULL);
-}
+enum { MODELS = 2, LEAST_CASES = 31 };
 
 /* ---- at the start parameters ---- */
 
@@ -50,39 +42,60 @@ static void read_back(const golden_model *g, double *to, const osv_real *memory,
     free(host);
 }
 
+/* What measuring takes from the device beside a step. */
+typedef struct {
+    osv_real *p, *dp, *losses, *weight;
+    osv_objective objective;
+    osv_penalties penalties;
+} buffers;
+
+static void lay_out(buffers *b, osv_bump *memory, const osv_batch *batch, const osv_job *job, int D)
+{
+    size_t row = (size_t)D * sizeof(osv_real), C = (size_t)batch->C;
+    b->p = osv_take(memory, (size_t)batch->P, row);
+    b->dp = osv_take(memory, (size_t)batch->G, row);
+    b->losses = osv_take(memory, C, sizeof *b->losses);
+    b->weight = osv_take(memory, C, sizeof *b->weight);
+    osv_objective_place(&b->objective, memory, batch, job, NULL, 1);
+    osv_penalties_place(&b->penalties, memory, batch, job, (int[]){0}, 1);
+    b->objective.weight = b->weight;
+}
+
+static void start(const golden_model *g, const buffers *b, const osv_job *job)
+{
+    osv_real p[GOLDEN_ROWS * GOLDEN_D], weight[FORM_COMPLETIONS];
+    int D = g->model.config.D, rows = osv_job_rows(job);
+    cr_assert_leq(rows * D, GOLDEN_ROWS * GOLDEN_D);
+    osv_job_start(p, job, D);
+    for (int c = 0; c < job->completions; c++) weight[c] = (osv_real)osv_weight_of(job, c, 0);
+    g->ops->copy(g->ops, b->p, p, (size_t)(rows * D) * sizeof *p, OSV_TO_DEVICE);
+    g->ops->copy(g->ops, b->weight, weight, (size_t)job->completions * sizeof *weight, OSV_TO_DEVICE);
+    g->ops->sync(g->ops, 0);
+}
+
 static void measure(golden_model *g, const osv_job *job, measured *m)
 {
     osv_ops *o = g->ops;
     osv_training t = {.ops = o, .comm = g->comm, .model = &g->model, .on = osv_all_on, .job = job, .jobs = 1};
     osv_batch *batch;
     osv_step *step;
-    osv_objective objective;
     osv_bump size = {0};
-    osv_real start[GOLDEN_ROWS * GOLDEN_D];
-    int D = g->model.config.D, numbers = osv_job_rows(job) * D;
-    size_t bytes = sizeof *start;
+    buffers b;
+    int D = g->model.config.D;
     golden_check(g, osv_bin_batch(&batch, &t, (int[]){0}, 1, false));
     golden_check(g, osv_step_open(&step, o, g->comm, &g->model, batch, &osv_all_on));
-    osv_objective_place(&objective, &size, batch, job, NULL, 1);
+    lay_out(&b, &size, batch, job, D);
     void *memory = o->alloc(o, size.used);
-    osv_objective_place(&objective, &(osv_bump){.memory = memory, .o = o}, batch, job, NULL, 1);
-    osv_real *p = o->alloc(o, (size_t)numbers * bytes), *dp = o->alloc(o, (size_t)(batch->G * D) * bytes);
-    osv_real *losses = o->alloc(o, (size_t)batch->C * bytes);
-
-    cr_assert_leq(numbers, GOLDEN_ROWS * GOLDEN_D);
-    osv_job_start(start, job, D);
-    o->copy(o, p, start, (size_t)numbers * bytes, OSV_TO_DEVICE);
+    lay_out(&b, &(osv_bump){.memory = memory, .o = o}, batch, job, D);
+    start(g, &b, job);
     osv_prefix(step);
-    osv_forward(step, p);
-    o->objective(o, step->buffer.w, losses, step->buffer.loss, &objective, osv_losses_of(&batch->live));
-    osv_backward(step, p, dp);
-    read_back(g, m->losses, losses, batch->C);
-    read_back(g, m->gradient, dp, numbers);
-
+    osv_forward(step, b.p);
+    o->objective(o, step->buffer.w, b.losses, step->buffer.loss, &b.objective, osv_losses_of(&batch->live));
+    osv_backward(step, b.p, b.dp);
+    osv_penalties_run(&b.penalties, o, b.dp, b.p, D);
+    read_back(g, m->losses, b.losses, batch->C);
+    read_back(g, m->gradient, b.dp, batch->P * D);
     o->free(o, memory);
-    o->free(o, p);
-    o->free(o, dp);
-    o->free(o, losses);
     osv_step_close(step);
     osv_batch_free(batch);
 }
@@ -129,7 +142,7 @@ static void check_trace(golden_model *g, const char *who, const json_t *golden, 
 
 ParameterizedTestParameters(golden_forms, cases)
 {
-    return fillings_by_models();
+    return op_filling_numbers_f32(MODELS);
 }
 
 ParameterizedTest(const int *number, golden_forms, cases, .timeout = 600)
@@ -147,10 +160,11 @@ ParameterizedTest(const int *number, golden_forms, cases, .timeout = 600)
     {
         char who[256];
         if (emulated && SANITIZED && i % 5) continue;
-        golden_form_read(&f, &g, golden);
+        golden_form_open(&f, &g, golden);
         snprintf(who, sizeof who, "%s, %s, %s", filling->name, model, f.job.name);
         check_start(&g, who, golden, &f.job);
         if (!emulated || i % 3 == 0) check_trace(&g, who, golden, &f.job);
+        golden_form_close(&f);
     }
     golden_close(&g);
 }

@@ -19,16 +19,6 @@ static const double tight = 1e-5;
 TEST_GPU(golden_models)
 #endif
 
-/* An f32 filling and a model, as one number: Criterion's parameters are bytes. */
-static struct criterion_test_params fillings_by_models(void)
-{
-    int *number = cr_malloc((size_t)op_fillings_here() * GOLDEN_MODELS * sizeof *number), n = 0;
-    for (int i = 0; i < op_fillings_here(); i++)
-        for (int m = 0; m < GOLDEN_MODELS; m++)
-            if (op_fillings[i].dtype == OSV_DTYPE_F32) number[n++] = i * GOLDEN_MODELS + m;
-    return cr_make_param_array(int, number, (size_t)n, NULL);
-}
-
 static void open_number(golden_model *g, int number)
 {
     const op_filling *f = &op_fillings[number / GOLDEN_MODELS];
@@ -197,7 +187,7 @@ static void who_is(char who[256], int number, const json_t *golden)
 
 ParameterizedTestParameters(golden_models, cases)
 {
-    return fillings_by_models();
+    return op_filling_numbers_f32(GOLDEN_MODELS);
 }
 
 ParameterizedTest(const int *number, golden_models, cases, .timeout = 600)
@@ -281,7 +271,7 @@ static void check_trace(golden_model *g, const char *who, const json_t *golden)
 
 ParameterizedTestParameters(golden_models, traces)
 {
-    return fillings_by_models();
+    return op_filling_numbers_f32(GOLDEN_MODELS);
 }
 
 ParameterizedTest(const int *number, golden_models, traces, .timeout = 600)

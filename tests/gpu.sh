@@ -61,7 +61,7 @@ on_gpu() {
 vocabulary() { "$folder/tests/emu/cuda-device" && "$folder/tests/emu/cuda-device" | grep -q '^ok '; }
 check 'cuda-device: layouts of mma and ldmatrix, and the other words of kernels' vocabulary
 operators='ops ops_forest ops_hand ops_sample'
-for suite in $operators golden_forms golden_models; do check "$suite" on_gpu "$suite"; done
+for suite in $operators golden_forms golden_models golden_parity; do check "$suite" on_gpu "$suite"; done
 check 'organisms: trained on the GPU in bf16' bash tests/organisms.sh "$train" "$eval" "$root" --backend cuda --dtype bf16
 
 # ---- a short training ----

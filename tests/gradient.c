@@ -361,7 +361,7 @@ Test(gradient, attention, .timeout = 600)
 
 /* ---- softcap, score, objective ---- */
 
-enum { COMPLETIONS = 5 }; /* the last two are partners */
+enum { BOUNDED = 3, COMPLETIONS = 6 }; /* the last two are partners */
 
 /* From logits before the cap to the number that is optimized. Completion i has the losses s with
  * s % COMPLETIONS <= i (they share some), and all have one constant loss. */
@@ -371,10 +371,18 @@ typedef struct {
     osv_real *raw, *z, *max, *sum, *loss, *w;
     int first[COMPLETIONS + 1], *score;
     osv_real scale[COMPLETIONS], target[COMPLETIONS], completion[COMPLETIONS], weight[COMPLETIONS];
-    osv_real beta[COMPLETIONS], reference[COMPLETIONS];
+    osv_real beta[COMPLETIONS], reference[COMPLETIONS], bound[COMPLETIONS];
     int partner[COMPLETIONS];
+    osv_multiplier multiplier[COMPLETIONS];
     osv_objective objective;
 } chain;
+
+/* What is optimized of a loss that is `above` its bound. */
+static double bounded(const osv_multiplier *m, double above)
+{
+    double g = above + m->slack * m->slack;
+    return m->lambda * g + 0.5 * g * g;
+}
 
 static double chain_value(void *context)
 {
@@ -391,7 +399,11 @@ static double chain_value(void *context)
     double value = 0;
     for (int i = 0; i < COMPLETIONS; i++) {
         double L = x->completion[i], target = x->target[i];
-        if (x->partner[i] < 0) value += x->weight[i] * (isnan(target) ? L : (L - target) * (L - target));
+        if (x->partner[i] >= 0) continue;
+        if (i == BOUNDED)
+            value += x->weight[i] * bounded(&x->multiplier[i], L - x->bound[i]);
+        else
+            value += x->weight[i] * (isnan(target) ? L : (L - target) * (L - target));
     }
     double m = 0;
     for (int i = COMPLETIONS - 2; i < COMPLETIONS; i++)
@@ -405,12 +417,14 @@ static void make_chain(chain *x, const op_call *c)
     size_t n = (size_t)s->R * (size_t)s->V;
     *x = (chain){.c = c,
                  .scores = op_scores(c),
-                 .scale = {1, 0.25, 1, 0.5, 1},
-                 .target = {(osv_real)NAN, 0.75, 2, (osv_real)NAN, (osv_real)NAN},
-                 .weight = {1, 0.5, 2, 0.7, 0.7},
-                 .partner = {-1, -1, -1, 4, 3},
-                 .beta = {0, 0, 0, 0.3, -0.3},
-                 .reference = {0, 0, 0, 2, 1}};
+                 .scale = {1, 0.25, 1, 0.5, 0.5, 1},
+                 .target = {(osv_real)NAN, 0.75, 2, 1, (osv_real)NAN, (osv_real)NAN},
+                 .weight = {1, 0.5, 2, 0.3, 0.7, 0.7},
+                 .partner = {-1, -1, -1, -1, 5, 4},
+                 .beta = {[4] = 0.3, -0.3},
+                 .reference = {[4] = 2, 1},
+                 .multiplier = {[BOUNDED] = {.lambda = 0.4, .slack = -0.8}}};
+    for (int i = 0; i < COMPLETIONS; i++) x->bound[i] = i == BOUNDED ? 1.5 : (osv_real)NAN;
     int S = x->scores.S, used = 0;
     x->raw = malloc(n * sizeof *x->raw);
     x->z = malloc(n * sizeof *x->z);
@@ -438,7 +452,9 @@ static void make_chain(chain *x, const op_call *c)
                                    .weight = x->weight,
                                    .partner = x->partner,
                                    .beta = x->beta,
-                                   .reference = x->reference};
+                                   .reference = x->reference,
+                                   .bound = x->bound,
+                                   .multiplier = x->multiplier};
 }
 
 static void chain_test(op_call *c, const char *text)
@@ -460,6 +476,52 @@ static void chain_test(op_call *c, const char *text)
 Test(gradient, score_objective)
 {
     each_case(op_head_cases, &op_score_dx, chain_test);
+}
+
+/* ---- multipliers ---- */
+
+static double multiplier_value(void *context)
+{
+    const chain *x = context;
+    double value = 0;
+    for (int i = 0; i < COMPLETIONS; i++)
+        value += x->weight[i] * bounded(&x->multiplier[i], x->completion[i] - x->bound[i]);
+    return value;
+}
+
+/* The moments of a first step are the gradients times 1 - beta1. Multipliers lie as numbers of the same kind,
+ * lambda and slack first. */
+Test(gradient, multipliers)
+{
+    enum { NUMBERS = COMPLETIONS * 6 };
+    osv_error error = {0};
+    osv_ops *o;
+    chain x = {.weight = {1, 0.5, 2, 0.3, 0.7, 0.7}, .completion = {1, 2, 3, 0.5, 0.1, 4}};
+    osv_adam_params params[COMPLETIONS];
+    osv_multiplier before[COMPLETIONS];
+    osv_real gradient[NUMBERS] = {0};
+    cr_assert_eq(osv_ref_open(&o, OSV_DTYPE_F32, &error), OSV_OK);
+    for (int i = 0; i < COMPLETIONS; i++) {
+        x.bound[i] = 0.5 * i;
+        x.multiplier[i] = (osv_multiplier){.lambda = 0.2 * i, .slack = 1 - 0.3 * i};
+        params[i] = (osv_adam_params){.lr = 1e-3, .beta1 = 0.5, .eps = 1e-8, .correction1 = 0.5};
+    }
+    x.objective =
+        (osv_objective){.C = COMPLETIONS, .weight = x.weight, .bound = x.bound, .multiplier = x.multiplier};
+    memcpy(before, x.multiplier, sizeof before);
+    o->multipliers(o, x.completion, &x.objective, params);
+    for (int i = 0; i < COMPLETIONS; i++) {
+        const osv_multiplier *after = &x.multiplier[i];
+        gradient[6 * i] = 2 * after->lambda_m;
+        gradient[6 * i + 1] = 2 * after->slack_m;
+        double up = after->lambda - before[i].lambda, down = before[i].slack - after->slack;
+        cr_expect((up > 0 && gradient[6 * i] > 0) || (up < 0 && gradient[6 * i] < 0) || after->lambda == 0);
+        cr_expect((down > 0 && gradient[6 * i + 1] > 0) || (down < 0 && gradient[6 * i + 1] < 0));
+    }
+    memcpy(x.multiplier, before, sizeof before);
+    function g = {multiplier_value, &x, {{&x.multiplier[0].lambda, gradient, NUMBERS}}, 1, "multipliers", ""};
+    check(&g);
+    o->close(o);
 }
 
 /* ---- distributions ---- */
@@ -523,6 +585,7 @@ static void apply_test(op_call *c, const char *text)
 {
     const site_shape *s = c->shape;
     if (s->jobs == 0) return;
+    if (s->form.cut || s->form.constant_norm) return; /* not the gradient, and meant so */
     osv_site site = op_site(c);
     int params = osv_form_params(s->form), D = s->D;
     size_t n = op_count(c, 2), at = (size_t)s->row * (size_t)D;
@@ -558,6 +621,38 @@ static void apply_test(op_call *c, const char *text)
 Test(gradient, apply)
 {
     each_case(op_vector_cases, &op_apply_dp, apply_test);
+}
+
+/* ---- penalty ---- */
+
+/* What the jobs of an op_penalty call cost together. */
+static double penalty_value(void *context)
+{
+    forward *f = context;
+    const penalty_shape *s = f->c->shape;
+    op_call c = *f->c;
+    double sum = 0;
+    op_call_run(&c);
+    for (int j = 0; j < s->J; j++) sum += op_at(&c, PENALTY_COST)[j];
+    return sum;
+}
+
+static void penalty_test(op_call *c, const char *text)
+{
+    const penalty_shape *s = c->shape;
+    size_t n = op_count(c, PENALTY_P);
+    osv_real *dp = op_read(c, PENALTY_DP);
+    forward f = {.c = c};
+    for (size_t i = 0; i < n; i++) dp[i] -= initial(c, PENALTY_DP)[i]; /* it adds */
+    function g = {penalty_value, &f, {{op_at(c, PENALTY_P), dp, n}}, 1, "penalty", text};
+    if (!s->zero) check(&g);
+    for (size_t i = 0; s->zero && i < n; i++) cr_expect_eq(dp[i], 0, "%s: a gradient at 0", text);
+    free(dp);
+}
+
+Test(gradient, penalty)
+{
+    each_case(op_vector_cases, &op_penalty, penalty_test);
 }
 
 /* ---- a gradient written over an input is the same gradient ---- */

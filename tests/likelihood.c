@@ -1,5 +1,5 @@
-/* ln P of continuations in one pass against running every beginning on its own, in double: packed, with
- * several vectors, with choices that share their first tokens. */
+/* ln P of continuations, and whole distributions, in one pass against running every beginning on its own, in
+ * double: packed, with several vectors, with choices that share their first tokens. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
@@ -94,6 +94,45 @@ Test(likelihood, equals_running_every_beginning_anew)
                 cr_assert(fabs(got[i] - expected[i]) <= 1e-11 * (1 + fabs(expected[i])),
                           "seed %u, %d rows, text %d: %.15g, %.15g", seed, most_rows, i, got[i], expected[i]);
         }
+        close_setting(&s);
+    }
+}
+
+/* What the distributions say of the texts' tokens is what the likelihood says, and each of them is one. */
+Test(likelihood, has_whole_distributions)
+{
+    for (unsigned seed = 1; seed <= 4; seed++) {
+        static setting s;
+        static osv_real logp[TEXTS * LENGTH][V];
+        double expected[TEXTS];
+        open_setting(&s, seed);
+        osv_likelihood l = {
+            .ops = s.ops, .comm = s.comm, .model = &s.toy.model, .steering = s.steering, .steerings = 2};
+        cr_assert_eq(osv_likelihood_of(&l, s.text, TEXTS, expected), 0, "%s", s.error.text);
+        for (l.most_rows = 0; l.most_rows <= 9; l.most_rows += 3) {
+            memset(logp, 0, sizeof logp);
+            cr_assert_eq(osv_distributions_of(&l, s.text, TEXTS, 1, logp[0]), 0, "%s", s.error.text);
+            for (int i = 0, row = 0; i < TEXTS; i++) {
+                double sum = 0;
+                for (int t = s.text[i].prompt; t < s.text[i].count; t++, row++) {
+                    double total = 0;
+                    for (int j = 0; j < V; j++) total += exp(logp[row][j]);
+                    cr_assert(fabs(total - 1) < 1e-12, "seed %u, text %d: %.15g", seed, i, total);
+                    sum += logp[row][s.text[i].ids[t]];
+                }
+                cr_assert(fabs(sum - expected[i]) < 1e-11 * (1 + fabs(sum)), "seed %u, text %d: %.15g, %.15g",
+                          seed, i, sum, expected[i]);
+            }
+        }
+        /* colder: c ln P, normed anew */
+        static osv_real colder[TEXTS * LENGTH][V];
+        l.most_rows = 0;
+        cr_assert_eq(osv_distributions_of(&l, s.text, TEXTS, 1, logp[0]), 0);
+        cr_assert_eq(osv_distributions_of(&l, s.text, TEXTS, 0.3, colder[0]), 0);
+        double total = 0;
+        for (int j = 0; j < V; j++) total += exp(0.3 * logp[0][j]);
+        for (int j = 0; j < V; j++)
+            cr_assert(fabs(colder[0][j] - (0.3 * logp[0][j] - log(total))) < 1e-12, "seed %u", seed);
         close_setting(&s);
     }
 }

@@ -150,9 +150,10 @@ typedef struct {
     bool satisfice;     /* every other completion has a target */
     bool weights;
     bool preference; /* neighbours are partners */
+    bool bounds;     /* of all but every third; half of their multipliers have not begun */
     bool length_norm;
 } objective_shape;
-extern const op_kind op_objective;
+extern const op_kind op_objective, op_multipliers;
 
 typedef struct {
     int R, V;
@@ -181,6 +182,19 @@ typedef struct {
     double max_norm;
 } adam_shape;
 extern const op_kind op_adam, op_norm;
+
+typedef struct {
+    int J, D, blocks, rank; /* at most: jobs have 1 .. blocks blocks, every other one no map */
+    double l1, group, norm;
+    bool zero; /* all parameters */
+} penalty_shape;
+extern const op_kind op_penalty;
+
+typedef struct {
+    int J, D, k; /* rows have 0, 1, 2 ... draws, in all kinds */
+} noise_shape;
+extern const op_kind op_noise, op_noise_mean;
+enum { PENALTY_DP, PENALTY_COST, PENALTY_P, PENALTY_GRAM };
 
 /* ---- memory ---- */
 

@@ -213,13 +213,39 @@ const op_kind op_score_dx = {"score_dx", score_dx_make, score_dx_run};
 
 enum { MAX_COMPLETIONS = 300, COMPLETION_SCORES = 4 };
 
-static void objective_make(op_call *c)
+/* Buffers of both. In multipliers OBJECTIVE_OUT is nothing. */
+enum { OBJECTIVE_OUT, OBJECTIVE_L, OBJECTIVE_LOSS, OBJECTIVE_FIRST, OBJECTIVE_SCORE, OBJECTIVE_SCALE };
+enum { OBJECTIVE_TARGET = OBJECTIVE_SCALE + 1, OBJECTIVE_WEIGHT, OBJECTIVE_PARTNER, OBJECTIVE_BETA };
+enum { OBJECTIVE_REFERENCE = OBJECTIVE_BETA + 1, OBJECTIVE_BOUND, OBJECTIVE_MULTIPLIER, OBJECTIVE_PARAMS };
+
+/* Numbers of a multiplier; lambda is not negative. */
+enum { MULTIPLIER = sizeof(osv_multiplier) / sizeof(osv_real) };
+
+static void draw_multiplier(op_call *c, osv_multiplier *x, bool begun)
+{
+    const double u[MULTIPLIER] = {fabs(op_uniform(&c->random)), op_uniform(&c->random),
+                                  op_uniform(&c->random),       fabs(op_uniform(&c->random)),
+                                  op_uniform(&c->random),       fabs(op_uniform(&c->random))};
+    *x = (osv_multiplier){.lambda = (osv_real)u[0],
+                          .slack = (osv_real)u[1],
+                          .lambda_m = (osv_real)u[2],
+                          .lambda_u = (osv_real)u[3],
+                          .slack_m = (osv_real)u[4],
+                          .slack_u = (osv_real)u[5]};
+    if (!begun) *x = (osv_multiplier){.slack = (osv_real)NAN};
+}
+
+/* Of the first two the lr is 0, so theirs stay. */
+static void objective_buffers(op_call *c, bool steps)
 {
     const objective_shape *s = c->shape;
     int first[MAX_COMPLETIONS + 1] = {0}, score[MAX_COMPLETIONS * COMPLETION_SCORES], n = 0;
     osv_real scale[MAX_COMPLETIONS], target[MAX_COMPLETIONS], weight[MAX_COMPLETIONS];
-    osv_real beta[MAX_COMPLETIONS], reference[MAX_COMPLETIONS];
+    osv_real beta[MAX_COMPLETIONS], reference[MAX_COMPLETIONS], bound[MAX_COMPLETIONS];
     int partner[MAX_COMPLETIONS];
+    osv_multiplier multiplier[MAX_COMPLETIONS];
+    osv_adam_params params[MAX_COMPLETIONS];
+    size_t C = (size_t)s->C;
     for (int i = 0; i < s->C; i++) {
         int count = 1 + i % COMPLETION_SCORES, losses = s->S + s->constant;
         if (count > losses) count = losses;
@@ -231,36 +257,78 @@ static void objective_make(op_call *c)
         partner[i] = s->preference && i / 2 * 2 + 1 < s->C ? i ^ 1 : -1;
         beta[i] = (osv_real)(i % 2 ? -0.3 : 0.3);
         reference[i] = (osv_real)(0.1 * i);
+        bound[i] = (osv_real)(s->bounds && i % 3 ? 0.5 * (i % 4) : NAN);
+        params[i] = (osv_adam_params){.lr = (osv_real)(i > 1 ? 0.1 : 0),
+                                      .beta1 = (osv_real)0.9,
+                                      .beta2 = (osv_real)0.999,
+                                      .eps = (osv_real)1e-8,
+                                      .correction1 = (osv_real)(i % 2 ? 0.1 : 0.5)};
+        draw_multiplier(c, &multiplier[i], isnan(bound[i]) || i < 2 || i % 2);
     }
-    op_poisoned(c, "w", OP_OUTPUT, (size_t)s->S);
-    op_poisoned(c, "completion", OP_OUTPUT, (size_t)s->C);
+    if (steps)
+        op_random(c, "nothing", OP_INPUT, 0, 1);
+    else
+        op_poisoned(c, "w", OP_OUTPUT, (size_t)s->S);
+    if (steps)
+        op_random(c, "L", OP_INPUT, C, 3);
+    else
+        op_poisoned(c, "L", OP_OUTPUT, C);
     op_random(c, "loss", OP_INPUT, (size_t)(s->S + s->constant), 3);
-    op_bytes(c, "first", first, (size_t)(s->C + 1) * sizeof *first);
+    op_bytes(c, "first", first, (C + 1) * sizeof *first);
     op_bytes(c, "score", score, (size_t)n * sizeof *score);
-    op_given(c, "scale", OP_INPUT, scale, (size_t)s->C);
-    op_given(c, "target", OP_INPUT, target, (size_t)s->C);
-    op_given(c, "weight", OP_INPUT, weight, (size_t)s->C);
-    op_bytes(c, "partner", partner, (size_t)s->C * sizeof *partner);
-    op_given(c, "beta", OP_INPUT, beta, (size_t)s->C);
-    op_given(c, "reference", OP_INPUT, reference, (size_t)s->C);
+    op_given(c, "scale", OP_INPUT, scale, C);
+    op_given(c, "target", OP_INPUT, target, C);
+    op_given(c, "weight", OP_INPUT, weight, C);
+    op_bytes(c, "partner", partner, C * sizeof *partner);
+    op_given(c, "beta", OP_INPUT, beta, C);
+    op_given(c, "reference", OP_INPUT, reference, C);
+    op_given(c, "bound", OP_INPUT, bound, C);
+    op_given(c, "multiplier", steps ? OP_UPDATED : OP_INPUT, &multiplier[0].lambda, C * MULTIPLIER);
+    op_bytes(c, "params", params, C * sizeof *params);
+}
+
+static osv_objective objective_of(const op_call *c)
+{
+    const objective_shape *s = c->shape;
+    return (osv_objective){.C = s->C,
+                           .first = op_int_at(c, OBJECTIVE_FIRST),
+                           .score = op_int_at(c, OBJECTIVE_SCORE),
+                           .scale = op_at(c, OBJECTIVE_SCALE),
+                           .target = op_at(c, OBJECTIVE_TARGET),
+                           .weight = op_at(c, OBJECTIVE_WEIGHT),
+                           .partner = op_int_at(c, OBJECTIVE_PARTNER),
+                           .beta = op_at(c, OBJECTIVE_BETA),
+                           .reference = op_at(c, OBJECTIVE_REFERENCE),
+                           .bound = op_at(c, OBJECTIVE_BOUND),
+                           .multiplier = (osv_multiplier *)op_at(c, OBJECTIVE_MULTIPLIER)};
+}
+
+static void objective_make(op_call *c)
+{
+    objective_buffers(c, false);
 }
 
 static void objective_run(op_call *c)
 {
     const objective_shape *s = c->shape;
-    osv_objective objective = {.C = s->C,
-                               .first = op_int_at(c, 3),
-                               .score = op_int_at(c, 4),
-                               .scale = op_at(c, 5),
-                               .target = op_at(c, 6),
-                               .weight = op_at(c, 7),
-                               .partner = op_int_at(c, 8),
-                               .beta = op_at(c, 9),
-                               .reference = op_at(c, 10)};
-    c->o->objective(c->o, op_at(c, 0), op_at(c, 1), op_at(c, 2), &objective, s->S);
+    osv_objective objective = objective_of(c);
+    c->o->objective(c->o, op_at(c, OBJECTIVE_OUT), op_at(c, OBJECTIVE_L), op_at(c, OBJECTIVE_LOSS),
+                    &objective, s->S);
+}
+
+static void multipliers_make(op_call *c)
+{
+    objective_buffers(c, true);
+}
+
+static void multipliers_run(op_call *c)
+{
+    osv_objective objective = objective_of(c);
+    c->o->multipliers(c->o, op_at(c, OBJECTIVE_L), &objective, (const void *)op_at(c, OBJECTIVE_PARAMS));
 }
 
 const op_kind op_objective = {"objective", objective_make, objective_run};
+const op_kind op_multipliers = {"multipliers", multipliers_make, multipliers_run};
 
 /* ---- sample ---- */
 
@@ -321,6 +389,9 @@ const op_kind op_sample = {"sample", sample_make, sample_run};
         OP_CASE(op_score, score_shape, __VA_ARGS__), OP_CASE(op_score_dx, score_shape, __VA_ARGS__)
 #define SAMPLE(...)    OP_CASE(op_sample, sample_shape, __VA_ARGS__)
 #define OBJECTIVE(...) OP_CASE(op_objective, objective_shape, __VA_ARGS__)
+#define BOUNDS(...)                                                      \
+    OP_CASE(op_objective, objective_shape, .bounds = true, __VA_ARGS__), \
+        OP_CASE(op_multipliers, objective_shape, .bounds = true, __VA_ARGS__)
 
 const op_case op_head_cases[] = {
     SOFTCAP(.R = 7, .V = 317, .softcap = 30),
@@ -362,6 +433,10 @@ const op_case op_head_cases[] = {
     OBJECTIVE(.C = 32, .S = 65, .constant = 1, .satisfice = true, .length_norm = true),
     OBJECTIVE(.C = 300, .S = 700, .constant = 9, .satisfice = true, .length_norm = true),
     OBJECTIVE(.C = 2, .S = 0, .constant = 3),
+    BOUNDS(.C = 2, .S = 3),
+    BOUNDS(.C = 20, .S = 31, .weights = true, .satisfice = true, .length_norm = true),
+    BOUNDS(.C = 300, .S = 700),
+    BOUNDS(.C = 0, .S = 0),
     OBJECTIVE(.C = 0, .S = 0),
 
     SAMPLE(.R = 1, .V = 1, .temperature = 1, .top_p = 0.5, .top_k = 3, .spread = 1),

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "kernels/form.h"
+#include "kernels/penalty.h"
 #include "tests/op_cases.h"
 
 const op_case *const op_case_lists[] = {op_block_cases, op_attention_cases, op_head_cases,
@@ -151,7 +152,8 @@ static void adam_make(op_call *c)
                                .beta1 = (osv_real)(j == 2 ? 0 : 0.9),
                                .beta2 = (osv_real)0.999,
                                .eps = (osv_real)1e-8,
-                               .max_norm = (osv_real)(j == 3 ? -1 : s->max_norm)};
+                               .max_norm = (osv_real)(j == 3 ? -1 : s->max_norm),
+                               .adamax = j % 3 == 2};
         p->correction1 = (osv_real)(1 - pow(p->beta1, s->step + 1));
         p->correction2 = (osv_real)(1 - pow(p->beta2, s->step + 1));
     }
@@ -191,6 +193,102 @@ static void norm_run(op_call *c)
 
 const op_kind op_adam = {"adam", adam_make, adam_run};
 const op_kind op_norm = {"norm", norm_make, norm_run};
+
+/* ---- penalty ---- */
+
+enum { PENALTY_LIST = PENALTY_GRAM + 1 };
+
+/* A row that is nobody's lies behind each block. Returns the numbers of scratch. */
+static int draw_penalties(const penalty_shape *s, osv_penalty *list, int *rows)
+{
+    int gram = 0;
+    *rows = 1;
+    for (int j = 0; j < s->J; j++) {
+        int rank = j % 2 ? 0 : s->rank, blocks = 1 + j % s->blocks;
+        list[j] = (osv_penalty){.row = *rows,
+                                .blocks = blocks,
+                                .step = 2 * rank + 2,
+                                .rank = rank,
+                                .gram = gram,
+                                .l1 = (osv_real)(s->l1 * (1 + j)),
+                                .group = (osv_real)s->group,
+                                .norm = (osv_real)s->norm};
+        *rows += blocks * (2 * rank + 2);
+        gram += osv_penalty_grams(blocks, rank);
+    }
+    return gram;
+}
+
+/* No component is near 0, where the gradient jumps. */
+static void penalty_make(op_call *c)
+{
+    const penalty_shape *s = c->shape;
+    osv_penalty list[MAX_JOBS] = {0};
+    int rows, gram = draw_penalties(s, list, &rows);
+    size_t n = area(rows, s->D);
+    osv_real *p = calloc(n + 1, sizeof *p);
+    for (size_t i = 0; p && !s->zero && i < n; i++) {
+        double x = op_uniform(&c->random);
+        p[i] = (osv_real)(x + copysign(0.1, x));
+    }
+    op_random(c, "dp", OP_UPDATED, n, 1);
+    op_poisoned(c, "cost", OP_OUTPUT, (size_t)s->J);
+    if (p)
+        op_given(c, "p", OP_INPUT, p, n);
+    else
+        OSV_FAIL(c->o->error, OSV_DEVICE, "out of memory for a test");
+    free(p);
+    op_poisoned(c, "gram", OP_SCRATCH, (size_t)gram);
+    op_bytes(c, "penalty", list, (size_t)s->J * sizeof *list);
+}
+
+static void penalty_run(op_call *c)
+{
+    const penalty_shape *s = c->shape;
+    c->o->penalty(c->o, op_at(c, PENALTY_DP), op_at(c, PENALTY_COST), op_at(c, PENALTY_P),
+                  (const void *)op_at(c, PENALTY_LIST), op_at(c, PENALTY_GRAM), s->blocks * (2 * s->rank + 2),
+                  s->D, s->J);
+}
+
+const op_kind op_penalty = {"penalty", penalty_make, penalty_run};
+
+/* ---- noise ---- */
+
+static void noise_make(op_call *c)
+{
+    const noise_shape *s = c->shape;
+    size_t n = area(s->J, s->D);
+    osv_noise list[MAX_JOBS];
+    for (int j = 0; j < s->J; j++)
+        list[j] = (osv_noise){.draws = j % 4,
+                              .kind = (osv_noise_kind)(j / 2 % 4),
+                              .scale = (osv_real)(0.5 + j),
+                              .seed = {7, (unsigned)j},
+                              .name = {1, 2},
+                              .row = (unsigned)j % 3,
+                              .place = j};
+    op_poisoned(c, "q", OP_OUTPUT, n);
+    op_random(c, "p", OP_INPUT, n, 1);
+    op_random(c, "dp", OP_INPUT, n, 1);
+    op_random(c, "mean", OP_UPDATED, n, 1);
+    op_bytes(c, "noise", list, (size_t)s->J * sizeof *list);
+}
+
+static void noise_run(op_call *c)
+{
+    const noise_shape *s = c->shape;
+    c->o->noise(c->o, op_at(c, 0), op_at(c, 1), op_at(c, 2), (const void *)op_at(c, 4), s->k, s->D, s->J);
+}
+
+static void noise_mean_run(op_call *c)
+{
+    const noise_shape *s = c->shape;
+    c->o->copy(c->o, op_at(c, 0), op_at(c, 2), area(s->J, s->D) * sizeof(osv_real), OSV_ON_DEVICE);
+    c->o->noise_mean(c->o, op_at(c, 3), op_at(c, 2), (const void *)op_at(c, 4), s->k, s->D, s->J);
+}
+
+const op_kind op_noise = {"noise", noise_make, noise_run};
+const op_kind op_noise_mean = {"noise_mean", noise_make, noise_mean_run};
 
 /* ---- rows ---- */
 
@@ -249,6 +347,9 @@ const op_kind op_scatter_rows = {"scatter_rows", scatter_make, scatter_run};
 #define ADD_NORM      .form = {.kind = OSV_FORM_ADD_NORM}
 #define ADAM(...)     OP_CASE(op_adam, adam_shape, __VA_ARGS__)
 #define NORM(...)     OP_CASE(op_norm, adam_shape, __VA_ARGS__)
+#define PENALTY(...)  OP_CASE(op_penalty, penalty_shape, __VA_ARGS__)
+#define NOISE(...) \
+    OP_CASE(op_noise, noise_shape, __VA_ARGS__), OP_CASE(op_noise_mean, noise_shape, __VA_ARGS__)
 #define ROWS(...) \
     OP_CASE(op_gather_rows, rows_shape, __VA_ARGS__), OP_CASE(op_scatter_rows, rows_shape, __VA_ARGS__)
 
@@ -266,6 +367,10 @@ const op_case op_vector_cases[] = {
     SITE(.T = 9, .row = 2, .jobs = 2, .per_job = 3, .J = 2, .D = 1, CLAMP(.clamp = 2)),
     SITE(.T = 7, .row = 7, .jobs = 0, .J = 3, .D = 48, CLAMP(.clamp = 1)),
     SITE(.T = 40, .row = 3, .jobs = 3, .per_job = 9, .J = 4, .D = 100, CLAMP(.clamp = 1, .offset = true)),
+    SITE(.T = 40, .row = 3, .jobs = 3, .per_job = 9, .J = 4, .D = 100,
+         CLAMP(.clamp = 1, .constant_norm = true)),
+    SITE(.T = 40, .row = 3, .jobs = 3, .per_job = 9, .J = 4, .D = 100, CLAMP(.clamp = 1, .cut = true)),
+    SITE(.T = 65, .row = 5, .jobs = 4, .per_job = 7, .J = 6, .D = 48, .form = {.cut = true}),
     IN_PLACE(.T = 65, .row = 5, .jobs = 4, .per_job = 7, .J = 6, .D = 48, CLAMP(.clamp = -0.5)),
     IN_PLACE(.T = 20, .row = 5, .jobs = 2, .per_job = 6, .J = 3, .D = 52, CLAMP(.clamp = 2, .offset = true)),
 
@@ -290,6 +395,20 @@ const op_case op_vector_cases[] = {
     NORM(.D = 48, .J = 1),
     NORM(.D = 2304, .J = 5),
     NORM(.D = 48, .J = 0),
+
+    PENALTY(.J = 1, .D = 48, .blocks = 1, .l1 = 0.3),
+    PENALTY(.J = 3, .D = 100, .blocks = 4, .group = 0.7),
+    PENALTY(.J = 4, .D = 317, .blocks = 2, .rank = 3, .norm = 1),
+    PENALTY(.J = 7, .D = 52, .blocks = 3, .rank = 5, .l1 = 0.01, .group = 2, .norm = 0.5),
+    PENALTY(.J = 1, .D = 2304, .blocks = 1, .rank = 2, .norm = 3),
+    PENALTY(.J = 2, .D = 1, .blocks = 2, .rank = 1, .l1 = 1, .norm = 1),
+    PENALTY(.J = 2, .D = 48, .blocks = 2, .rank = 2, .l1 = 1, .group = 1, .norm = 1, .zero = true),
+    PENALTY(.J = 0, .D = 48, .blocks = 1),
+
+    NOISE(.J = 8, .D = 48, .k = 0),
+    NOISE(.J = 8, .D = 317, .k = 1),
+    NOISE(.J = 3, .D = 1, .k = 2),
+    NOISE(.J = 0, .D = 48),
 
     ROWS(.rows = 1, .D = 48, .total = 1),
     ROWS(.rows = 65, .D = 100, .total = 130),

@@ -60,6 +60,15 @@ static inline struct criterion_test_params op_filling_numbers(void)
     return cr_make_param_array(int, number, (size_t)n, NULL);
 }
 
+/* An f32 filling and one of so many models, as one number: filling * models + model. */
+static inline struct criterion_test_params op_filling_numbers_f32(int models)
+{
+    int *number = cr_malloc((size_t)op_fillings_here() * (size_t)models * sizeof *number), n = 0;
+    for (int i = 0; i < op_fillings_here() * models; i++)
+        if (op_fillings[i / models].dtype == OSV_DTYPE_F32) number[n++] = i;
+    return cr_make_param_array(int, number, (size_t)n, NULL);
+}
+
 /* One test a suite that tells whether its other tests ran on a GPU too: "cuda" is a real device then. */
 #define TEST_GPU(suite)                                                                         \
     Test(suite, gpu)                                                                            \

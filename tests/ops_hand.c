@@ -160,14 +160,15 @@ TEST_EACH(ops_hand, objective_weights)
     int w = op_poisoned(&c, "w", OP_OUTPUT, 2), completion = op_poisoned(&c, "completion", OP_OUTPUT, 2);
     int loss = REALS(&c, 1, 3, 2), first = INTS(&c, 0, 2, 4), score = INTS(&c, 0, 1, 1, 2);
     int scale = REALS(&c, 0.5, 1), target = REALS(&c, 1.5, NAN), weight = REALS(&c, 1, 1);
-    int partner = INTS(&c, -1, -1);
+    int partner = INTS(&c, -1, -1), bound = REALS(&c, NAN, NAN);
     osv_objective objective = {.C = 2,
                                .first = op_int_at(&c, first),
                                .score = op_int_at(&c, score),
                                .scale = op_at(&c, scale),
                                .target = op_at(&c, target),
                                .weight = op_at(&c, weight),
-                               .partner = op_int_at(&c, partner)};
+                               .partner = op_int_at(&c, partner),
+                               .bound = op_at(&c, bound)};
     o->objective(o, op_at(&c, w), op_at(&c, completion), op_at(&c, loss), &objective, 2);
     EXPECT(&c, completion, 1e-6, 2, 5);
     EXPECT(&c, w, 1e-6, 0.5, 1.5);
@@ -184,6 +185,7 @@ TEST_EACH(ops_hand, objective_preference)
     int loss = REALS(&c, 1, 4, 7), first = INTS(&c, 0, 1, 2, 3), score = INTS(&c, 0, 1, 2);
     int scale = REALS(&c, 1, 1, 1), target = REALS(&c, NAN, NAN, NAN), weight = REALS(&c, 1, 1, 3);
     int partner = INTS(&c, 1, 0, -1), betas = REALS(&c, beta, -beta, 0), reference = REALS(&c, 2, 3, 0);
+    int bound = REALS(&c, NAN, NAN, NAN);
     osv_objective objective = {.C = 3,
                                .first = op_int_at(&c, first),
                                .score = op_int_at(&c, score),
@@ -192,10 +194,49 @@ TEST_EACH(ops_hand, objective_preference)
                                .target = op_at(&c, target),
                                .partner = op_int_at(&c, partner),
                                .beta = op_at(&c, betas),
-                               .reference = op_at(&c, reference)};
+                               .reference = op_at(&c, reference),
+                               .bound = op_at(&c, bound)};
     o->objective(o, op_at(&c, w), op_at(&c, completion), op_at(&c, loss), &objective, 3);
     EXPECT(&c, completion, 0, 1, 4, 7);
     EXPECT(&c, w, 1e-6, 0.25 * beta, -0.25 * beta, 3);
+    op_call_free(&c);
+}
+
+/* A loss of 3 with the bound 1 has no slack: violation 2, so the slope is 0.5 + 2 and lambda goes up by its
+ * rate. One of 1 with the bound 5 has all of the slack it needs, whose multiplier has no reason to move; nor
+ * may one go below 0 where the slack is too small. The last one rests. */
+TEST_EACH(ops_hand, bounds)
+{
+    enum { C = 4, NUMBERS = 6 };
+    op_call c = {.o = o};
+    const osv_adam_params step = {.lr = (osv_real)0.25,
+                                  .beta1 = (osv_real)0.5,
+                                  .eps = (osv_real)1e-20,
+                                  .correction1 = (osv_real)0.5},
+                          params[C] = {step, step, step, {.lr = 0}};
+    int w = op_poisoned(&c, "w", OP_OUTPUT, C), L = op_poisoned(&c, "completion", OP_OUTPUT, C);
+    int loss = REALS(&c, 3, 1, 1, 3), first = INTS(&c, 0, 1, 2, 3, 4), score = INTS(&c, 0, 1, 2, 3);
+    int scale = REALS(&c, 1, 1, 1, 1), target = REALS(&c, NAN, NAN, NAN, NAN), weight = REALS(&c, 1, 1, 2, 1);
+    int partner = INTS(&c, -1, -1, -1, -1), bound = REALS(&c, 1, 5, 5, 1);
+    int multiplier = REALS(&c, 0.5, NAN, 0, 0, 0, 0, /**/ 0, NAN, 0, 0, 0, 0, /**/ 0.125, 1, 0, 0, 0, 0,
+                           /**/ 7, 3, 0, 0, 0, 0);
+    int at = op_bytes(&c, "params", params, sizeof params);
+    osv_objective objective = {.C = C,
+                               .first = op_int_at(&c, first),
+                               .score = op_int_at(&c, score),
+                               .scale = op_at(&c, scale),
+                               .weight = op_at(&c, weight),
+                               .target = op_at(&c, target),
+                               .partner = op_int_at(&c, partner),
+                               .bound = op_at(&c, bound),
+                               .multiplier = (osv_multiplier *)op_at(&c, multiplier)};
+    o->objective(o, op_at(&c, w), op_at(&c, L), op_at(&c, loss), &objective, C);
+    EXPECT(&c, L, 0, 3, 1, 1, 3);
+    EXPECT(&c, w, 0, 2.5, 0, 2 * (0.125 - 3), 7 + 2 + 9);
+    o->multipliers(o, op_at(&c, L), &objective, (const void *)op_at(&c, at));
+    EXPECT(&c, multiplier, 1e-6, 0.75, 0, 1, 2, 0, 1e-20, /**/ 0, 2, 0, 1e-20, 0, 1e-20, /**/ 0, 1.25, -3, 6,
+           -5.75, 11.5,
+           /**/ 7, 3, 0, 0, 0, 0);
     op_call_free(&c);
 }
 

@@ -7,6 +7,7 @@
 
 #include "kernels/philox.h"
 #include "optim/adam.h"
+#include "optim/evaluate.h"
 #include "optim/random.h"
 #include "optim/stop.h"
 #include "optim/train.h"
@@ -115,6 +116,60 @@ Test(optim, target_each_and_consecutive_iterations)
     cr_assert_eq(osv_stop_check(&s, &job, 3, 1.1001, met, false), OSV_STOP_TARGET);
 }
 
+Test(optim, the_loss_of_preferences)
+{
+    osv_goal goals[4];
+    for (int c = 0; c < 4; c++) goals[c] = osv_goal_plain;
+    goals[1] = (osv_goal){.target = NAN, .weight = 1, .partner = 3, .beta = -0.5, .reference = 2};
+    goals[2].aside = true;
+    goals[3] = (osv_goal){.target = 0.25, .weight = 1, .partner = 1, .beta = 0.5, .reference = 4};
+    osv_job job = {.options = osv_job_defaults(), .completions = 4, .goal = goals};
+    const double same[] = {1, 2, 9, 4}, better[] = {1, 5, 9, 1}, far[] = {1, 2000, 9, 0},
+                 wrong[] = {1, 0, 9, 3000};
+    cr_expect(fabs(osv_job_loss(&job, same) - 1 - log(2)) <= 1e-15);
+    cr_expect(fabs(osv_job_term(&job, 3, better) - log(1 + exp(-3))) <= 1e-15);
+    cr_expect(osv_job_term(&job, 1, better) == 0 && osv_job_term(&job, 2, better) == 0);
+    cr_expect(fabs(osv_job_loss(&job, far) - 1) <= 1e-300 &&
+              fabs(osv_job_term(&job, 3, wrong) - 1499) <= 1e-9);
+    cr_expect(isnan(osv_job_loss(&job, (const double[]){1, NAN, 9, 4})));
+
+    osv_stop_state s = {
+        0}; /* each: the pair against the target of the chosen one, the rejected one has none */
+    job.options.target_loss = 1;
+    job.options.target_rule = OSV_TARGET_EACH;
+    cr_expect_eq(osv_stop_check(&s, &job, 0, osv_job_loss(&job, same), same, false), OSV_RUNNING);
+    cr_expect_eq(osv_stop_check(&s, &job, 1, osv_job_loss(&job, better), better, false), OSV_STOP_TARGET);
+}
+
+Test(optim, parity_goes_on_for_a_step_after_the_target)
+{
+    osv_job job = {.options = osv_job_defaults(), .completions = 1};
+    job.options.target_loss = 1;
+    job.options.max_iters = 3;
+    job.options.parity = OSV_PARITY_STEP_AFTER_TARGET | OSV_PARITY_EXTRA_STEP;
+    osv_stop_state s = {0};
+    const double loss = 0; /* of the completion; the sum is what counts */
+    cr_assert_eq(osv_stop_check(&s, &job, 0, 2, &loss, false), OSV_RUNNING);
+    cr_assert_eq(osv_stop_check(&s, &job, 1, 0.9, &loss, false), OSV_RUNNING);
+    cr_assert_eq(osv_stop_check(&s, &job, 2, 1.5, &loss, false), OSV_STOP_TARGET);
+    s = (osv_stop_state){0};
+    cr_assert_eq(osv_stop_check(&s, &job, 2, 1.5, &loss, false), OSV_RUNNING);
+    cr_assert_eq(osv_stop_check(&s, &job, 3, 1.4, &loss, false), OSV_RUNNING);
+    cr_assert_eq(osv_stop_check(&s, &job, 4, 0.9, &loss, false), OSV_STOP_MAX_ITERS);
+}
+
+Test(optim, parity_counts_small_changes_in_all)
+{
+    osv_job job = {.options = osv_job_defaults(), .completions = 0};
+    job.options.plateau_eps = 0.1;
+    job.options.plateau_iters = 2;
+    job.options.parity = OSV_PARITY_PLATEAU_TOTAL;
+    osv_stop_state s = {0};
+    const double loss[] = {5, 4.95, 4, 3.95};
+    for (int i = 0; i < 3; i++) cr_assert_eq(osv_stop_check(&s, &job, i, loss[i], loss, false), OSV_RUNNING);
+    cr_assert_eq(osv_stop_check(&s, &job, 3, loss[3], loss, false), OSV_STOP_PLATEAU);
+}
+
 Test(optim, plateau_counter_starts_again)
 {
     osv_job job = {.options = osv_job_defaults(), .completions = 0};
@@ -131,7 +186,7 @@ Test(optim, plateau_counter_starts_again)
 enum { JOBS = 5, STEPS = 12, D = 24 };
 
 typedef struct {
-    double loss[JOBS][STEPS + 1];
+    double loss[JOBS][STEPS + 1], grad_norm[JOBS][STEPS + 1];
     int lines[JOBS], final_iter[JOBS], nan_iter[JOBS];
     double final_loss[JOBS];
     osv_stop stopped[JOBS];
@@ -148,6 +203,7 @@ static int on_report(void *context, const osv_report *r, osv_error *e)
     (void)e;
     if (r->stopped == OSV_RUNNING) {
         cr_assert_eq(r->iter, x->lines[j]);
+        x->grad_norm[j][x->lines[j]] = r->grad_norm;
         x->loss[j][x->lines[j]++] = r->loss;
         if (r->iter == x->interrupt_at) x->interrupted = 1;
     } else {
@@ -267,6 +323,76 @@ Test(optim, a_target_keeps_the_vector_that_met_it)
     toy_free(&t);
 }
 
+/* Penalties so large that they are all of the gradient: |W sign(v)| is W sqrt(D), and |v / |v|| is 1 for each
+ * block. The loss tells nothing of them. */
+Test(optim, penalties_are_optimized_but_not_reported)
+{
+    toy t = toy_make(TOY_LLAMA, 3, 9);
+    static jobs x;
+    osv_error e = {0};
+    static const int later[] = {1, 2};
+    const double W = 1e9;
+    make_jobs(&x);
+    static record plain, penalized;
+    x.job[1] = x.job[0];
+    x.job[1].name = "b";
+    x.job[1].layer = 0;
+    x.job[1].laters = 2;
+    x.job[1].later = later;
+    x.job[1].apart = true;
+    plain = (record){.only = -1, .interrupt_at = -1};
+    cr_assert_eq(train(&t, x.job, 2, &plain, &e), 0, "%s", e.text);
+    x.job[0].options.l1 = x.job[1].options.group_sparsity = W;
+    penalized = (record){.only = -1, .interrupt_at = -1};
+    cr_assert_eq(train(&t, x.job, 2, &penalized, &e), 0, "%s", e.text);
+    for (int j = 0; j < 2; j++) {
+        double expected = j == 0 ? W * sqrt(D) : W * sqrt(3);
+        cr_expect_eq(plain.loss[j][0], penalized.loss[j][0]);
+        cr_expect(fabs(penalized.grad_norm[j][0] - expected) <= 1e-6 * expected, "job %d: %.9g, not %.9g", j,
+                  penalized.grad_norm[j][0], expected);
+        cr_expect_gt(fabs(plain.final_loss[j] - penalized.final_loss[j]), 1e-3);
+    }
+    toy_free(&t);
+}
+
+/* Of two completions that are drawn by sign one takes part in each step, with twice its weight. A step is too
+ * short to change anything. */
+Test(optim, drawn_completions_take_turns)
+{
+    toy t = toy_make(TOY_LLAMA, 3, 9);
+    static jobs x;
+    osv_error e = {0};
+    static record drawn, alone;
+    osv_goal goals[] = {osv_goal_plain, osv_goal_plain};
+    double length[2];
+    int seen[2] = {0};
+    make_jobs(&x);
+    x.job[0].options.lr = 1e-30;
+    x.job[0].options.plateau_iters = 0;
+    x.job[0].goal = goals;
+    for (int c = 0; c < 2; c++) {
+        goals[c].weight = 0.5;
+        goals[1 - c].weight = 0;
+        alone = (record){.only = 0, .interrupt_at = -1};
+        cr_assert_eq(train(&t, x.job, 1, &alone, &e), 0, "%s", e.text);
+        length[c] = alone.grad_norm[0][0];
+    }
+    cr_assert_gt(fabs(length[0] - length[1]), 1e-3 * length[0]);
+    goals[0].sign = 1;
+    goals[1].sign = -1;
+    goals[0].weight = goals[1].weight = 0.5;
+    drawn = (record){.only = 0, .interrupt_at = -1};
+    cr_assert_eq(train(&t, x.job, 1, &drawn, &e), 0, "%s", e.text);
+    for (int i = 0; i < STEPS; i++) {
+        int c = osv_random_sign(0, "a", (unsigned)i) < 0;
+        seen[c]++;
+        cr_expect(fabs(drawn.grad_norm[0][i] - 2 * length[c]) <= 1e-12 * length[c], "step %d", i);
+        cr_expect_eq(drawn.loss[0][i], alone.loss[0][i], "the loss has both");
+    }
+    cr_expect(seen[0] > 1 && seen[1] > 1);
+    toy_free(&t);
+}
+
 Test(optim, an_interrupt_keeps_what_there_is)
 {
     toy t = toy_make(TOY_LLAMA, 3, 9);
@@ -308,5 +434,80 @@ Test(optim, nan_is_named_and_the_last_finite_vector_kept)
     cr_assert_eq(r.stopped[0], OSV_STOP_NAN);
     cr_assert_eq(r.nan_iter[0], 0);
     cr_assert(isnan(r.final_loss[0]));
+    toy_free(&t);
+}
+
+/* Unsteered losses are those that a training from zeros measures first: of every kind, coldness, eps and
+ * length norm, whatever they are packed with. */
+Test(optim, losses_evaluated_are_those_trained_on)
+{
+    toy t = toy_make(TOY_GEMMA2, 3, 3);
+    static jobs x;
+    static const float zeros[D];
+    osv_error e = {0};
+    osv_ops *ops;
+    osv_comm *comm;
+    make_jobs(&x);
+    for (int j = 0; j < JOBS; j++) {
+        osv_job_options *o = &x.job[j].options;
+        o->init = zeros;
+        o->max_iters = 0;
+        o->coldness = 0.5 + 0.25 * j;
+        o->eps = j % 2 ? 1e-2 : 1e-6;
+        o->length_norm = j % 3 == 0;
+        x.sequence[j][1].kind = j % 2 ? OSV_NEGATED : OSV_ONE_MINUS;
+    }
+    static record r;
+    r = (record){.only = -1, .interrupt_at = -1};
+    cr_assert_eq(train(&t, x.job, JOBS, &r, &e), 0, "%s", e.text);
+    cr_assert_eq(osv_ref_open(&ops, OSV_DTYPE_F32, &e), 0);
+    cr_assert_eq(osv_comm_self_open(&comm, &e), 0);
+    const osv_training training = {
+        .ops = ops, .comm = comm, .model = &t.model, .on = osv_all_on, .job = x.job, .jobs = JOBS};
+    double loss[2 * JOBS];
+    cr_assert_eq(osv_evaluate_losses(&training, NULL, loss), 0, "%s", e.text);
+    for (int j = 0; j < JOBS; j++)
+        cr_assert(fabs(loss[2 * j] + loss[2 * j + 1] - r.final_loss[j]) <= 1e-12, "job %d: %.15g, %.15g", j,
+                  loss[2 * j] + loss[2 * j + 1], r.final_loss[j]);
+    comm->close(comm);
+    ops->close(ops);
+    toy_free(&t);
+}
+
+/* A pair from zeros: ln 2 at first, then less; and what is reported is what the losses give. */
+Test(optim, preferences_are_trained)
+{
+    toy t = toy_make(TOY_LLAMA, 3, 11);
+    static jobs x;
+    static const float zeros[D];
+    osv_error e = {0};
+    osv_ops *ops;
+    osv_comm *comm;
+    make_jobs(&x);
+    osv_goal goals[2] = {osv_goal_plain, osv_goal_plain};
+    for (int c = 0; c < 2; c++) {
+        x.sequence[2][c].kind = OSV_PROMOTE;
+        goals[c].partner = 1 - c;
+        goals[c].beta = c ? -0.3 : 0.3;
+    }
+    x.job[2].goal = goals;
+    x.job[2].options.init = zeros;
+    cr_assert_eq(osv_ref_open(&ops, OSV_DTYPE_F32, &e), 0);
+    cr_assert_eq(osv_comm_self_open(&comm, &e), 0);
+    const osv_training training = {
+        .ops = ops, .comm = comm, .model = &t.model, .on = osv_all_on, .job = &x.job[2], .jobs = 1};
+    double unsteered[2], after[2];
+    cr_assert_eq(osv_evaluate_losses(&training, NULL, unsteered), 0, "%s", e.text);
+    for (int c = 0; c < 2; c++) goals[c].reference = unsteered[c];
+    static record r;
+    r = (record){.only = 0, .interrupt_at = -1};
+    cr_assert_eq(train(&t, &x.job[2], 1, &r, &e), 0, "%s", e.text);
+    cr_expect(fabs(r.loss[0][0] - log(2)) <= 1e-12, "%.15g", r.loss[0][0]);
+    cr_expect(r.final_loss[0] < 0.9 * log(2), "%g", r.final_loss[0]);
+    const osv_real *vector = r.vector[0];
+    cr_assert_eq(osv_evaluate_losses(&training, &vector, after), 0, "%s", e.text);
+    cr_expect(fabs(osv_job_loss(&x.job[2], after) - r.final_loss[0]) <= 1e-12);
+    comm->close(comm);
+    ops->close(ops);
     toy_free(&t);
 }

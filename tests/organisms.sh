@@ -14,10 +14,10 @@ prompts=30 least=80
 column() { awk -F, -v set="$1" -v column="$2" '$1 == set { print $column }' "$3"; }
 at_least() { awk -v x="$1" -v least="$2" 'BEGIN { exit !(x >= least) }' || { echo "$1, expected at least $2" && return 1; }; }
 
-seen=0
-while IFS=, read -r model direction layer _ norm _; do
-    sets=$root/organisms/sets/$direction name="$model, $direction"
-    head -n 1 "$sets/train.jsonl" >train.jsonl
+# flips NAME DIRECTION LAYER NORM [OPTION...]: trains on train.jsonl, and asks what became of the answers
+flips() {
+    local name=$1 sets=$root/organisms/sets/$2 layer=$3 norm=$4
+    shift 4
     head -n $prompts "$sets/flip.jsonl" >flip.jsonl
     # controls of two kinds stand in two halves
     awk 'NR % 3 == 1' "$sets/control.jsonl" | head -n $prompts >control.jsonl
@@ -32,7 +32,21 @@ while IFS=, read -r model direction layer _ norm _; do
     check "$name: no answer flips at scale 0" test "$(column flip 5 plain.csv)" = 0
     check "$name: answers flip" at_least "$(column flip 6 steered.csv)" $least
     check "$name: other prompts keep their right answers" at_least "$(column control 6 steered.csv)" $least
+}
+
+seen=0
+while IFS=, read -r model direction layer _ norm _; do
+    head -n 1 "$root/organisms/sets/$direction/train.jsonl" >train.jsonl
+    flips "$model, $direction" "$direction" "$layer" "$norm" "$@"
     seen=$((seen + 1))
+    case $model,$direction in
+    llama-2m,refusal-answer | gemma2-2m,retraction-remove)
+        # the same two words as one pair
+        sed -i 's/"promote": \[\("[^"]*"\)\], "suppress": \[\("[^"]*"\)\]/"prefer": [{"chosen": \1, "rejected": \2}]/' train.jsonl
+        check "$model, $direction: a pair" grep -q '"chosen": "[^"]*", "rejected": "' train.jsonl
+        flips "$model, $direction, as a preference" "$direction" "$layer" "$norm" --preference-signs both "$@"
+        ;;
+    esac
 done < <(tail -n +2 "$root/organisms/results/settings.csv")
 check 'both models, three phenomena, both ways' test $seen = 12
 finish

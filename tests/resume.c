@@ -35,7 +35,7 @@ typedef struct {
     bool keeps_all;             /* every save under its own name */
     volatile sig_atomic_t interrupted;
     /* of what was saved */
-    bool rested, waited, began_later, computed_again, was_nan;
+    bool rested, waited, began_later, computed_again, was_nan, was_second;
 } subject;
 
 static void check(const subject *s, int status)
@@ -59,7 +59,7 @@ static int on_report(void *context, const osv_report *r, osv_error *e)
 {
     subject *s = context;
     osv_outcome *out = &s->outcome[r->job];
-    const int ints[] = {r->job, r->iter, r->completions, (int)r->stopped, r->nan_iter};
+    const int ints[] = {r->phase, r->job, r->iter, r->completions, (int)r->stopped, r->nan_iter};
     const double numbers[] = {r->loss, r->norm, r->grad_norm};
     (void)e;
     cr_assert_eq(out->stopped, OSV_RUNNING, "job %d ended twice", r->job);
@@ -98,6 +98,7 @@ static int on_save(void *context, const osv_training_state *state, osv_error *e)
     s->computed_again |= state->recompute > 0;
     for (int i = 0; i < state->jobs; i++) {
         s->rested |= state->state[state->job[i]].stopped != OSV_RUNNING;
+        s->was_second |= state->state[state->job[i]].second;
         s->was_nan |= state->state[state->job[i]].stopped == OSV_STOP_NAN;
     }
     return osv_saved_run_write(file_of(s->keeps_all ? s->saves++ : 0), &saved, &shape, e);
@@ -107,6 +108,7 @@ static int on_save(void *context, const osv_training_state *state, osv_error *e)
  * vector overflows. */
 static void make_jobs(subject *s)
 {
+    static osv_goal drawn[MOST_COMPLETIONS], bounded[MOST_COMPLETIONS];
     static const signed char steer[IDS] = {0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     static const char *const name[JOBS] = {"a", "b", "c", "d", "e", "f", "g",
                                            "h", "i", "j", "k", "l", "m", "n"};
@@ -133,7 +135,21 @@ static void make_jobs(subject *s)
     s->job[4].options.target_iters = 4;
     s->job[5].options.plateau_eps = 1000;
     s->job[5].options.plateau_iters = 5;
+    for (int c = 0; c < MOST_COMPLETIONS; c++) {
+        drawn[c] = osv_goal_plain;
+        drawn[c].sign = c % 2 ? -1 : 1;
+        bounded[c] = osv_goal_plain;
+        if (c == 1) bounded[c].bound = 3;
+    }
+    s->job[13].goal = bounded;
+    s->job[1].options.min_norm_iters = s->job[9].options.min_norm_iters = 4;
+    s->job[4].options.min_norm_iters = 6; /* after its target */
+    s->job[11].goal = drawn;
+    s->job[6].options.l1 = 0.02;
     s->job[8].options.max_norm = 1.2;
+    s->job[8].options.noise = 0.1;
+    s->job[8].options.noise_draws = 2;
+    s->job[8].options.noise_kind = OSV_NOISE_ANTI;
 }
 
 static void open_subject(subject *s, const char *backend)
@@ -234,6 +250,7 @@ static void check_backend(const char *backend, int stride)
     s.training.save_every = 0;
     s.keeps_all = false;
     cr_assert(s.rested && s.waited && s.began_later && s.was_nan, "the jobs are too simple");
+    cr_assert(s.was_second, "no second phase");
     cr_assert(s.computed_again, "no block was computed again");
     cr_assert(saves > 15 && saves <= MOST_SAVES, "%d saves", saves);
 

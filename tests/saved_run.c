@@ -8,7 +8,7 @@
 #include "files.h"
 #include "loader/file.h"
 
-enum { JOBS = 4, D = 3, N = 5, VALUES = (OSV_HISTORY + 2) * D };
+enum { JOBS = 4, D = 3, N = 5, VALUES = OSV_STATE_ROWS * D };
 
 static const osv_job jobs[JOBS] = {
     {.completions = 2}, {.completions = 1}, {.completions = 3}, {.completions = 1}};
@@ -28,7 +28,8 @@ typedef struct {
     osv_job_state state[JOBS];
     osv_outcome outcome[JOBS];
     float vector[JOBS][VALUES];
-    double losses[JOBS][3];
+    double losses[JOBS][3], bounds[JOBS][3];
+    osv_multiplier multiplier[JOBS][3];
     int in_bin[2];
 } sample;
 
@@ -38,7 +39,12 @@ static void make_sample(sample *s)
     memset(s, 0, sizeof *s);
     for (int j = 0; j < JOBS; j++) {
         for (int i = 0; i < VALUES; i++) s->vector[j][i] = (float)(0.1 * i - j);
-        for (int c = 0; c < 3; c++) s->losses[j][c] = 1.0 / (3 + c + j);
+        for (int c = 0; c < 3; c++) {
+            s->losses[j][c] = 1.0 / (3 + c + j);
+            s->bounds[j][c] = 0.1 * c - j;
+            s->multiplier[j][c] =
+                (osv_multiplier){.lambda = 0.1f * (float)j, .slack = NAN, .slack_u = (float)c};
+        }
     }
     s->vector[1][2] = INFINITY;
     s->vector[1][4] = -0.0f;
@@ -61,6 +67,8 @@ static void make_sample(sample *s)
     for (int j = 0; j < JOBS; j++) {
         s->state[j].vector = s->vector[j];
         s->state[j].losses = s->losses[j];
+        s->state[j].bound = s->bounds[j];
+        s->state[j].multiplier = s->multiplier[j];
         if (s->outcome[j].stopped != OSV_RUNNING) s->outcome[j].losses = s->losses[j];
     }
     s->saved = (osv_saved_run){.state = {.iterations = 20,
@@ -110,6 +118,9 @@ Test(saved_run, every_bit_comes_back, .init = temp_open, .fini = temp_close)
         expect_bits("loss", &x->loss, &y->loss, sizeof(double));
         expect_bits("norm", &x->norm, &y->norm, sizeof(double));
         expect_bits("losses", x->losses, y->losses, (size_t)jobs[s.in_bin[i]].completions * sizeof(double));
+        expect_bits("bounds", x->bound, y->bound, (size_t)jobs[s.in_bin[i]].completions * sizeof(double));
+        expect_bits("multipliers", x->multiplier, y->multiplier,
+                    (size_t)jobs[s.in_bin[i]].completions * sizeof *x->multiplier);
         expect_bits("vectors and moments", x->vector, y->vector, VALUES * sizeof(float));
         cr_expect(y->m == y->vector + OSV_HISTORY * D && y->s == y->m + D);
     }
@@ -137,7 +148,7 @@ static char *sample_bytes(size_t *bytes)
 static const struct {
     const char *was, *is, *piece;
 } edits[] = {
-    {"osv-checkpoint/1", "osv-checkpoint/2", "format \"osv-checkpoint/2\" is not known"},
+    {"osv-checkpoint/2", "osv-checkpoint/3", "format \"osv-checkpoint/3\" is not known"},
     {"\"format\"", "\"farmat\"", "format \"\" is not known"},
     {"\"begun\":\"3\"", "\"begun\":\"4\"", "tensor \"job.stopped\" has not"},
     {"\"begun\":\"3\"", "\"begun\":\"9\"", "do not fit together"},
@@ -150,7 +161,7 @@ static const struct {
     {"\"state.1\"", "\"state.7\"", "tensor \"state.1\" is missing"},
     {"\"bin.job\"", "\"bin.jab\"", "\"bin.job\" is wrong"},
     {"\"bin.loss\"", "\"bin.boss\"", "tensor \"bin.loss\" is missing"},
-    {"\"shape\":[6,3]", "\"shape\":[3,6]", "has not the dtype or the shape"},
+    {"\"shape\":[7,3]", "\"shape\":[3,7]", "has not the dtype or the shape"},
     {"\"I32\"", "\"U32\"", "has not the dtype or the shape"},
 };
 

@@ -150,6 +150,11 @@ check 'the middle block where no --layer is given' says out 'block 1, positions'
 
 # The boundary of prompt and completion in text.
 echo '{"prompt": "What does the sw", "promote": ["an cost?"]}' >cross.jsonl
+echo '{"prompt": {"ids": [5, 9]}, "promote_from_beam": true}' >beam.jsonl
+run "$tiny" --data beam.jsonl
+check 'what beam search is to find has no ids yet' says out '2 tokens of prompt, 8 of completion at most, not written yet' 's        ?'
+run "$tiny" --data beam.jsonl --json
+json 'what beam search is to find, as JSON' '[.tokens[2:][].id] == [null, null, null, null, null, null, null, null]' out
 run "$llama" --data cross.jsonl
 check 'a token across the boundary' says out 'cross.jsonl:1: "promote"[0]: token "Ġswan" (481) crosses the boundary' \
     '6  +..s      288  "an"'

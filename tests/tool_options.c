@@ -38,6 +38,8 @@ Test(tool_options, defaults_are_the_librarys)
     cr_expect(a.lr == b.lr && a.beta1 == b.beta1 && a.beta2 == b.beta2 && a.adam_eps == b.adam_eps);
     cr_expect(a.max_iters == b.max_iters && a.coldness == b.coldness && a.eps == b.eps && a.seed == b.seed);
     cr_expect(a.init_norm == b.init_norm && a.init == NULL && a.max_norm == b.max_norm && a.max_norm < 0);
+    cr_expect(a.min_norm_iters == b.min_norm_iters && a.min_norm_lr == b.min_norm_lr);
+    cr_expect(a.l1 == b.l1 && a.group_sparsity == b.group_sparsity);
     cr_expect(a.length_norm == b.length_norm && a.satisfice == b.satisfice && isnan(a.target_loss));
     cr_expect(a.target_rule == b.target_rule && a.target_iters == b.target_iters);
     cr_expect(a.plateau_eps == b.plateau_eps && a.plateau_iters == b.plateau_iters);
@@ -64,9 +66,24 @@ Test(tool_options, values)
         OSV_OK, "%s", e.text);
     cr_expect(o.job.target_rule == OSV_TARGET_EACH && o.negated && o.job.target_loss == -2.5 &&
               o.job.max_norm == 0);
+    cr_assert_eq(parse(&o, REQUIRED "--target-loss 0.75x", &e), OSV_OK, "%s", e.text);
+    cr_expect(o.target.kind == OSV_TARGET_UNSTEERED && o.target.x == 0.75 && isnan(o.job.target_loss));
+    cr_assert_eq(
+        parse(&o, REQUIRED "--parity reference --suppress-loss negated --eps 1e-3 --target-iters 7", &e),
+        OSV_OK, "%s", e.text);
+    cr_expect(o.job.parity ==
+              (OSV_PARITY_EXTRA_STEP | OSV_PARITY_STEP_AFTER_TARGET | OSV_PARITY_PLATEAU_TOTAL));
+    cr_expect(!o.negated && o.job.plateau_eps == 1e-3 && o.job.plateau_iters == 7 && !o.form.cut &&
+              !o.form.constant_norm);
+    cr_assert_eq(parse(&o, REQUIRED "--parity cut,constant-norm --apply clamp --joint shared", &e), OSV_OK,
+                 "%s", e.text);
+    cr_expect(o.job.parity == 0 && o.form.cut && o.form.constant_norm && o.job.plateau_eps == 1e-6);
     cr_assert_eq(parse(&o, "--help", &e), OSV_OK, "--help asks for nothing else: %s", e.text);
     cr_assert_eq(parse(&o, "--model m --data d --layer 0 --plan", &e), OSV_OK, "--plan needs no --out: %s",
                  e.text);
+    cr_assert_eq(parse(&o, "--model m --data d --scan", &e), OSV_OK,
+                 "--scan needs neither --layer nor --out: %s", e.text);
+    cr_expect(o.scan && o.layers == 0 && o.scan_norm == 0.1 && !o.scan_positions);
 }
 
 /* To add a case: what follows the required options, what the message must say. */
@@ -78,8 +95,14 @@ static const struct {
     {"--coldn 3", "unknown option --coldn"},
     {"-x", "unknown option -x"},
     {"--lr", "--lr needs a value"},
+    {"--parity cut,", "--parity cut,: must be reference, or some of"},
+    {"--parity cu", "--parity cu: must be reference, or some of"},
+    {"--parity ''", "--parity : must be reference, or some of"},
     {"--quiet=yes", "--quiet=yes: this option takes no value"},
     {"more", "unexpected argument \"more\""},
+    {"--l1 -1", "--l1 -1: must be a finite number at least 0"},
+    {"--group-sparsity 1", "--group-sparsity 1: chooses between the vectors of --joint per-layer"},
+    {"--joint shared --group-sparsity 0.5", "--group-sparsity 0.5: chooses between"},
     {"--lr abc", "--lr abc: must be a finite number above 0"},
     {"--lr ''", "--lr : must be"},
     {"--lr 0", "--lr 0: must be"},
@@ -104,7 +127,10 @@ static const struct {
     {"--seed 1,2", "--seed 1,2: must be one whole number; --seeds takes several"},
     {"--plan --list", "--plan and --list: one of them at a time"},
     {"--max-norm -1", "--max-norm -1: must be a finite number at least 0"},
-    {"--target-loss nan", "--target-loss nan: must be a finite number"},
+    {"--target-loss nan",
+     "--target-loss nan: must be a finite number, unsteered, or a multiple such as 0.75x"},
+    {"--target-loss x", "--target-loss x: must be"},
+    {"--target-loss -2x", "--target-loss -2x: must be"},
     {"--eps 2", "--eps 2: must be a number above 0 and at most 1"},
     {"--max-iters 1.5", "--max-iters 1.5: must be a whole number, 0 or more"},
     {"--max-iters -1", "--max-iters -1: must be"},
@@ -132,6 +158,17 @@ static const struct {
     {"--apply affine --rank 0", "--rank 0: must be a whole number from 1"},
     {"--joint both", "--joint both: must be shared or per-layer"},
     {"--layer x", "--layer x: must be block numbers"},
+    {"--beta 0", "--beta 0: must be a finite number above 0"},
+    {"--preference-signs minus", "--preference-signs minus: must be one of plus|both|random"},
+    {"--beam-width 0", "--beam-width 0: must be a whole number from 1"},
+    {"--beam-tokens 0", "--beam-tokens 0: must be a whole number from 1"},
+    {"--beam-rank best", "--beam-rank best: must be one of total|last"},
+    {"--scan-norm 2", "--scan-norm: only --scan has a use for it"},
+    {"--scan-positions", "--scan-positions: only --scan has a use for it"},
+    {"--scan --scan-norm 0", "--scan-norm 0: must be a finite number above 0"},
+    {"--scan --plan", "--scan and --plan: one of them at a time"},
+    {"--scan --list", "--scan and --list: one of them at a time"},
+    {"--scan --sweep s", "--scan and --sweep: one of them at a time"},
 };
 
 Test(tool_options, refused)
@@ -224,10 +261,14 @@ Test(tool_options, from_json)
 
 Test(tool_options, required)
 {
-    static const char *const lines[][2] = {{"--data d --out r --layer 3", "--model is missing"},
-                                           {"--model m --out r --layer 3", "--data is missing"},
-                                           {"--model m --data d --out r", "--layer is missing"},
-                                           {"--model m --data d --layer 3", "--out is missing"}};
+    static const char *const lines[][2] = {
+        {"--data d --out r --layer 3", "--model is missing"},
+        {"--model m --out r --layer 3", "--data is missing"},
+        {"--model m --data d --out r", "--layer is missing"},
+        {"--model m --data d --layer 3", "--out is missing"},
+        {"--model m --data d --scan --dump d", "--scan and --dump: one"},
+        {"--model m --data d --scan --resume", "so leave out --resume"},
+        {"--model m --data d --scan --profile 1", "so leave out --profile"}};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         train_options o;
         osv_error e = {0};

@@ -197,7 +197,7 @@ damaged 'checkpoint of four bytes' 'too short' 'printf abcd >checkpoint.safetens
 damaged 'empty checkpoint' 'too short' ': >checkpoint.safetensors'
 damaged 'checkpoint of zeros' 'checkpoint.safetensors: ' 'head -c 5000 /dev/zero >checkpoint.safetensors'
 damaged 'a checkpoint that is none' 'format "osv/1" is not known' 'cp ../whole.run/vectors/j1.safetensors checkpoint.safetensors'
-damaged 'a checkpoint of a later version' 'format "osv-checkpoint/2" is not known' 'sed -i "s,osv-checkpoint/1,osv-checkpoint/2," checkpoint.safetensors'
+damaged 'a checkpoint of a later version' 'format "osv-checkpoint/3" is not known' 'sed -i "s,osv-checkpoint/2,osv-checkpoint/3," checkpoint.safetensors'
 damaged 'a checkpoint without a job' 'begins the run anew' 'sed -i "s/\"state.3\"/\"stale.3\"/" checkpoint.safetensors'
 damaged 'the trace cut short' 'trace.jsonl: has 100 bytes, but had' 'truncate -s 100 trace.jsonl'
 damaged 'no run.json' 'has a trace.jsonl but no run.json' 'rm run.json'

@@ -188,6 +188,7 @@ shallow=$(cd mixed/vectors && echo all.2.*)
 check 'its steps and rate: as alone' same mixed "${shallow%.safetensors}" alone.2
 check 'its loss and coldness: as alone' same mixed deep alone.4
 check 'its start vector: as alone' same mixed "$(cd mixed/vectors && basename "$(echo all.5.*)" .safetensors)" alone.35 all.5
+check 'penalties make up a name' named 'all.l1-0 all.l1-0.5' --layer 1 --sweep <(printf '{}\n{"l1": 0.5}\n')
 check 'a vector records its own coldness and objective' says mixed/vectors/deep.safetensors '"coldness":"1"' \
     '"objective":"promote + suppress negated, length-norm"' '"site":"block_input:4"'
 check 'and its own number of steps' says "mixed/vectors/$shallow" '"iterations":"6"' '"coldness":"0.7"'

@@ -367,7 +367,7 @@ data 'empty file' 'bad.jsonl: no datapoints' ''
 data 'JSON error' 'bad.jsonl:2:' "$good\n{\"prompt\": }\n"
 data 'unknown key' 'bad.jsonl:1: unknown key "promot"' '{"prompt": {"ids": [1]}, "promot": []}'
 data 'no prompt' '"prompt" is missing' '{"promote": [{"ids": [1]}]}'
-data 'nothing to train' 'neither "promote" nor "suppress"' '{"prompt": {"ids": [1]}, "promote": []}'
+data 'nothing to train' 'none of "promote", "suppress", ' '{"prompt": {"ids": [1]}, "promote": []}'
 data 'job with a slash' '"job" "../x" has a slash' '{"job": "../x", "prompt": {"ids": [1]}, "promote": [{"ids": [1]}]}'
 data 'id out of range' 'id 317 at index 1 is not an integer from 0 to 316' '{"prompt": {"ids": [1, 317]}, "promote": [{"ids": [1]}]}'
 data 'empty completion' '"promote"[0] tokenizes to nothing' '{"prompt": {"ids": [1]}, "promote": [{"ids": []}]}'
@@ -384,6 +384,125 @@ bad 'targets that the rule sum never reads' 2 'here the rule is sum' --data targ
 bad 'targets of the rule each without --target-loss' 2 'need --target-loss' --data targets.jsonl --target-rule each
 run targets --data targets.jsonl --satisfice
 check 'targets with --satisfice are fine' ended 0
+
+# ---- relative targets ----
+
+# Losses of a vector of zeros are the unsteered ones: what targets are multiples of.
+first='"prompt": {"ids": [5, 9, 200, 31]}, "promote": [{"ids": [7, 8]}], "suppress": [{"ids": [7, 9, 12]}]'
+second='"prompt": {"ids": [3, 77]}, "promote": [{"ids": [7, 8]}], "suppress": [{"ids": [7, 9, 12]}]'
+{ echo "{$first}" && echo "{$second}"; } >zero.jsonl
+echo "{$first, \"promote_targets\": [{\"prompt\": {\"ids\": [3, 77]}, \"times\": 0.5}], \"suppress_targets\": [\"3x\"]}" >relative.jsonl
+# targets JOB: its targets in run.json, the one of the whole job first
+targets() { # json_dumpf with an indent: a number a line
+    tr -d ' \n' <relative.run/run.json | sed 's/"name":/\n&/g' | grep "^\"name\":\"$1\"" |
+        sed 's/.*"target_loss":\([^,]*\),"targets":\[\([^]]*\)\].*/\1,\2/' | tr ',' '\n'
+}
+close() { paste - - <<<"$1" | awk '{ d = $1 - $2; if (!(d * d <= 1e-10 * $2 * $2)) { print $1, $2; exit 1 } }'; }
+for options in '' '--coldness 1.3 --eps 0.01' '--length-norm' '--suppress-loss negated'; do
+    # shellcheck disable=SC2086
+    run zero --data zero.jsonl --init-norm 0 --max-iters 0 --force $options
+    losses=$(sed 's/.*"losses": \[\([^]]*\)\].*/\1/' zero.run/trace.jsonl | tr -d ' ' | tr ',' ' ')
+    read -r promote suppress promote_there _ <<<"$losses"
+    # shellcheck disable=SC2086
+    run relative --data relative.jsonl --target-loss 0.25x --target-rule each --max-iters 0 --force $options
+    check "relative targets, ${options:-plain}" close "$(paste -d '\n' <(targets all) \
+        <(awk -v a="$promote" -v b="$suppress" -v c="$promote_there" 'BEGIN { OFMT = "%.12g"; print 0.25 * (a + b); print 0.5 * c; print 3 * b }'))"
+done
+check 'relative targets: run.json has the option as given' says relative.run/run.json '"target-loss": "0.25x"'
+check 'relative targets: said aloud' says relative.err 'note: all: targets '
+run relative --data good.jsonl --target-loss 1.0001x --init zero.run/vectors/all.safetensors --force
+check 'a little more than the unsteered loss is met by a vector of zeros' says relative.out 'stopped after 0 iterations (target)'
+check 'the target of the sum, said aloud' says relative.err 'note: all: --target-loss is '
+echo '{"coldness": 0.5}
+{"coldness": 1, "satisfice": true}
+{"coldness": 1, "target-loss": 4}' >relative-sweep.jsonl
+run relative --data good.jsonl --target-loss 2x --sweep relative-sweep.jsonl --init-norm 0 --max-iters 1 --force
+check 'relative targets in a sweep: each by its own coldness' awk -v a="$(targets all.coldness0.5.target-loss2x | head -n 1)" \
+    -v b="$(targets all.coldness1.satisfice.target-loss2x | head -n 1)" 'BEGIN { exit !(a > 0 && b > 0 && a != b) }'
+check 'relative targets in a sweep: met where they are the loss' says relative.run/trace.jsonl '"stopped": "target"'
+bad 'a multiple that is none' 2 '--target-loss 0.75y: must be a finite number, unsteered, or a multiple' --target-loss 0.75y
+
+# ---- beam search ----
+
+echo '{"prompt": {"ids": [5, 9, 200, 31]}, "promote_from_beam": true, "suppress": [{"ids": [7]}]}' >beam.jsonl
+run beam --data beam.jsonl --beam-width 3 --beam-tokens 4 --json
+check 'beam search: what it finds is promoted' ended 0
+check 'beam search: what it finds is said' says beam.err 'note: beam.jsonl:1: beam search found ['
+found=$(sed 's/.*"kind": "promote", "text": null, "ids": \(\[[^]]*\]\).*/\1/' beam.out)
+probability() { sed 's/.*"kind": "promote"[^}]*"probability_before": \([^,]*\),.*/\1/' "$1.out"; }
+check 'beam search: four ids' grep -qx '\[[0-9]*, [0-9]*, [0-9]*, [0-9]*\]' <<<"$found"
+echo "{\"prompt\": {\"ids\": [5, 9, 200, 31]}, \"promote\": [{\"ids\": $found}], \"suppress\": [{\"ids\": [7]}]}" >given.jsonl
+run given --data given.jsonl
+check 'beam search: as if it had been given' cmp beam.run/vectors/all.safetensors given.run/vectors/all.safetensors
+run beam --data beam.jsonl --beam-width 3 --beam-tokens 4 --json --resume
+check 'beam search: a run goes on' says beam.err 'this run is complete'
+run wider --data beam.jsonl --beam-width 30 --beam-tokens 4 --max-iters 0 --json
+check 'beam search: a wider one finds nothing less likely' awk -v a="$(probability beam)" -v b="$(probability wider)" 'BEGIN { exit !(b >= a * 0.999999) }'
+echo '{"prompt": {"ids": [5, 9]}, "promote_from_beam": {"prompt": {"ids": [3, 77]}, "minus": {"prompt": {"ids": [8]}}, "times": 2}}' >other.jsonl
+run relative --data other.jsonl --beam-tokens 3 --satisfice --max-iters 0 --json --force
+found=$(sed 's/.*"kind": "promote", "text": null, "ids": \(\[[^]]*\]\).*/\1/' relative.out)
+times=$(targets all | tail -n 1)
+echo "{\"prompt\": {\"ids\": [3, 77]}, \"promote\": [{\"ids\": $found}]}" >zero.jsonl
+run zero --data zero.jsonl --init-norm 0 --max-iters 0 --force
+check 'beam search: a multiple of the loss under its prompt is the target' close "$(awk -v a="$times" \
+    -v b="$(sed 's/.*"losses": \[\([^]]*\)\].*/\1/' zero.run/trace.jsonl)" 'BEGIN { OFMT = "%.12g"; print a; print 2 * b }')"
+run all-of-them --promote-from-beam --max-iters 0
+check '--promote-from-beam: for all datapoints' says all-of-them.out 'promote  [7, 8]' 'suppress [7, 9, 12]'
+check '--promote-from-beam: one completion more' test "$(grep -c '^    promote ' all-of-them.out)" = 2
+"$train" --model "$model" --data beam.jsonl --layer 1 --beam-tokens 6 --plan >plan.out 2>plan.err
+check 'beam search: --plan counts with what may be found' says plan.out 'scored tokens  7'
+bad 'a beam of no width' 2 '--beam-width 0: must be a whole number from 1' --beam-width 0
+echo '{"prompt": {"ids": [5]}, "promote_from_beam": {"minus": 3}}' >broken.jsonl
+bad 'a beam that is not understood' 3 'broken.jsonl:1: "promote_from_beam": "minus" must be' --data broken.jsonl
+
+# ---- preferences ----
+
+pair='{"prompt": {"ids": [5, 9, 200, 31]}, "prefer": [{"chosen": {"ids": [7, 8]}, "rejected": {"ids": [7, 9, 12]}}]}'
+echo "$pair" >prefer.jsonl
+echo '{"prompt": {"ids": [5, 9, 200, 31]}, "promote": [{"ids": [7, 8]}, {"ids": [7, 9, 12]}]}' >plain.jsonl
+# at_start NAME: the loss and the losses of its first measurement
+at_start() { head -n 1 "$1.run/trace.jsonl" | sed 's/.*"loss": \([^,]*\),.*"losses": \[\([^]]*\)\].*/\1 \2/' | tr -d ','; }
+run zero --data plain.jsonl --init-norm 0 --max-iters 0 --force
+read -r _ chosen rejected <<<"$(at_start zero)"
+run prefer --data prefer.jsonl --init-norm 0 --max-iters 0
+check 'a preference of the unsteered model: ln 2, and the plain losses' close "$(at_start prefer | tr ' ' '\n' |
+    paste -d '\n' - <(awk -v a="$chosen" -v b="$rejected" 'BEGIN { OFMT = "%.12g"; print log(2); print a; print b }'))"
+run prefer --data prefer.jsonl --init-norm 2 --max-iters 0 --force --beta 0.4
+check 'a preference: -ln sigmoid of what the losses differ' close "$(read -r loss a b <<<"$(at_start prefer)" && awk -v loss="$loss" \
+    -v a="$a" -v b="$b" -v c="$chosen" -v r="$rejected" 'BEGIN { OFMT = "%.12g"; print loss; print log(1 + exp(-0.4 * (c - a - r + b))) }')"
+echo "${pair/\}\}]/\}, \"beta\": 0.4\}]}" >beta.jsonl
+run own-beta --data beta.jsonl --init-norm 2 --max-iters 0
+check 'a pair with a beta of its own' test "$(at_start own-beta)" = "$(at_start prefer)"
+run prefer --data prefer.jsonl --lr 0.1 --max-iters 40 --force --json
+p_of() { tr '{' '\n' <prefer.out | grep "\"kind\": \"$1\"" | sed "s/.*\"probability_$2\": \([^,}]*\).*/\1/"; }
+check 'what is chosen gains on what is rejected' awk -v a="$(p_of chosen before)" -v b="$(p_of chosen after)" \
+    -v c="$(p_of rejected before)" -v d="$(p_of rejected after)" 'BEGIN { exit !(b / d > 2 * a / c) }'
+check 'the objective is recorded' says prefer.run/vectors/all.safetensors '"objective":"chosen + rejected"'
+run prefer --data prefer.jsonl --lr 0.1 --max-iters 40 --force --target-loss 0.9x --target-rule each
+check 'a target for preferences: a multiple of ln 2' says prefer.err 'note: all: targets 0.623832 nats'
+check 'a target for preferences is met' says prefer.out '(target)'
+run both --data prefer.jsonl --preference-signs both --lr 0.1 --max-iters 20
+check 'both signs: each pair is there twice' says both.out 'chosen   [7, 9, 12]' '(the other sign)'
+# With -v in place of v, and what is chosen for what is rejected, both signs come to the same sum.
+swapped='{"prompt": {"ids": [5, 9, 200, 31]}, "prefer": [{"rejected": {"ids": [7, 8]}, "chosen": {"ids": [7, 9, 12]}}], "negative": true}'
+echo "$swapped" >swapped.jsonl
+run swapped --data swapped.jsonl --preference-signs both --lr 0.1 --max-iters 20
+last_loss() { tail -n 1 "$1.run/trace.jsonl" | sed 's/.*"loss": \([^,]*\),.*/\1/'; }
+check 'both signs: the same from either side' close "$(last_loss both && last_loss swapped)"
+echo '{"beta": 0.2}
+{"preference-signs": "both"}' >prefer-sweep.jsonl
+run prefer-sweep --data prefer.jsonl --sweep prefer-sweep.jsonl --max-iters 1
+check 'preferences in a sweep' test "$(cd prefer-sweep.run/vectors && echo *)" = \
+    'all.beta0.1.signs-both.safetensors all.beta0.2.signs-plus.safetensors'
+bad 'preferences and --satisfice' 2 '--satisfice: the loss of a preference has no target' --data prefer.jsonl --satisfice --target-loss 1
+bad '--beta without a preference' 2 '--beta: no datapoint in good.jsonl has "prefer"' --beta 0.2
+bad '--preference-signs without a preference' 2 '--preference-signs: no datapoint' --preference-signs both
+run drawn --data prefer.jsonl --preference-signs random --lr 0.1 --max-iters 20
+first_loss() { head -n 1 "$1.run/trace.jsonl" | sed 's/.*"loss": \([^,]*\),.*/\1/'; }
+check 'signs that are drawn: the loss is that of both, and falls' awk -v first="$(first_loss drawn)" -v both="$(first_loss both)" \
+    -v last="$(last_loss drawn)" 'BEGIN { exit !(first == both && last < first) }'
+echo '{"prompt": {"ids": [5]}, "prefer": [{"chosen": {"ids": [7]}}]}' >broken.jsonl
+bad 'half a pair' 3 'broken.jsonl:1: "prefer"[0]: "rejected" is missing' --data broken.jsonl
 
 # ---- models ----
 

@@ -18,6 +18,8 @@ checked() { leaks "$@" --threads 1; }
 memcheck() { checked "$train" --data "$dir/data.jsonl" "$@"; }
 model=$root/tests/golden/models/llama-tiny
 check 'a run from ids' memcheck --model "$model" --layer 1,2 --max-iters 3 --out "$dir/run"
+check 'a scan' memcheck --model "$model" --scan --scan-positions --max-iters 1 --out "$dir/scan"
+check 'a scan in JSON' memcheck --model "$model" --scan --json --layer 2,1
 check 'bad input' sh -c '[ "$1" = 3 ]' sh "$(memcheck --model "$dir" --layer 1 --out "$dir/bad" >/dev/null 2>&1; echo $?)"
 printf '%s\n' '{"layer": "0-1", "lr": [0.1, 0.2]}' '{"name": "x", "layer": 2, "betas": [0, 0.5]}' >"$dir/sweep.jsonl"
 check 'a sweep' memcheck --model "$model" --sweep "$dir/sweep.jsonl" --init "$dir/run/vectors/all.1.safetensors" --max-iters 1 --out "$dir/swept"

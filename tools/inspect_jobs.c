@@ -3,15 +3,11 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "tools/train_bins.h"
-
 /* The options of osv-train: its defaults, and what osv-inspect was given. */
 static int make_options(inspect_jobs *j, const inspect_options *o, osv_error *e)
 {
     osv_config config;
-    char *argv[] = {"osv-train", NULL};
-    j->train = (train_options){.machine = TOOL_MACHINE_DEFAULT, .job = osv_job_defaults()};
-    OSV_TRY(osv_options_parse(train_option_table, 1, argv, &j->train, e));
+    OSV_TRY(train_options_default(&j->train, e));
     OSV_TRY(osv_config_read(&config, o->model, e));
     snprintf(j->layer, sizeof j->layer, "%d", config.N / 2);
     j->train.model = o->model;
@@ -24,8 +20,8 @@ static int make_options(inspect_jobs *j, const inspect_options *o, osv_error *e)
     j->train.memory = o->memory;
     j->train.plan = true;
     /* Completions with and without targets are both fine: nothing is trained here. */
-    j->train.job.satisfice = true;
-    j->train.job.target_loss = 0;
+    j->train.target_rule = 1; /* each */
+    j->train.target = (osv_target){.kind = OSV_TARGET_NATS};
     return train_options_resolve(&j->train, e);
 }
 
@@ -76,7 +72,8 @@ int inspect_jobs_open(inspect_jobs *j, const inspect_options *o, osv_error *e)
     OSV_TRY(osv_shard_make(&shard, &m->config, m->comm->rank, m->comm->size, e));
     OSV_TRY(osv_model_alloc(&j->shapes, &m->config, &shard, e));
     osv_model_shapes(&j->shapes, train_memory_format(&m->footprint, &m->config));
-    OSV_TRY(train_memory_plan(&j->memory, o->memory, &m->footprint, &j->shapes, e));
+    OSV_TRY(train_memory_plan(&j->memory, o->memory, osv_teacher_bytes(&j->setup.lessons.teacher),
+                              &m->footprint, &j->shapes, e));
     j->training = (osv_training){.ops = m->ops,
                                  .comm = m->comm,
                                  .model = &j->shapes,
@@ -117,13 +114,12 @@ int inspect_memory_json(json_t **out, const inspect_jobs *j, osv_error *e)
     sum s = {0};
     const train_memory *m = &j->memory;
     const osv_footprint *f = &j->setup.m.footprint;
-    OSV_TRY(train_bins_each(&j->training, add_bin, &s));
+    OSV_TRY(osv_pack_each(&j->training, add_bin, &s));
     *out = json_pack("{s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:I}", "backend", f->backend, "dtype",
                      f->dtype == OSV_DTYPE_BF16 ? "bf16" : "f32", "layer", j->train.layer_text, "vectors",
                      j->training.jobs, "bins", s.bins, "weights_bytes", (json_int_t)m->weights,
                      "largest_bin_bytes", (json_int_t)s.largest, "scratch_and_libraries_bytes",
                      (json_int_t)(m->fixed + m->runtime), "peak_bytes",
-                     (json_int_t)(m->weights + m->fixed + m->runtime + s.largest), "limit_bytes",
-                     (json_int_t)m->limit);
+                     (json_int_t)(train_memory_taken(m, f) + s.largest), "limit_bytes", (json_int_t)m->limit);
     return *out ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory for the report");
 }

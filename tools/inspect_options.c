@@ -91,7 +91,7 @@ void inspect_options_help(FILE *out)
         "\"bin\", \"prompt_tokens\", \"tokens\": [{\"id\", \"piece\", \"pos\", \"steered\": -1|0|1, "
         "\"shared\", "
         "\"frozen\",\n"
-        "\"scored\"}], \"warnings\": [..]}.\n"
+        "\"scored\"}], \"warnings\": [..]}; ids that a teacher or beam search is to give are null.\n"
         "--tokenize: \"special\" adds the tokens that open a text (BOS). --render also takes\n"
         "\"add_generation_prompt\" (default false), \"prefill\" and \"date_string\"; what the format refuses "
         "is "

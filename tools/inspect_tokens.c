@@ -6,7 +6,6 @@
 #include "optim/bin.h"
 #include "tools/program.h"
 #include "tools/text.h"
-#include "tools/train_bins.h"
 
 enum { NAME_ROOM = 512, PIECE_CHARACTERS = 60 };
 
@@ -90,19 +89,30 @@ static bool is_about(const view *v, const char *warning, int line)
     return strncmp(warning, path, length) == 0 && strncmp(warning + length, place, strlen(place)) == 0;
 }
 
+/* A token that a teacher, or beam search, is still to give. */
+static bool is_unknown(const osv_completion *c, int i)
+{
+    return c->unwritten && i >= c->prompt;
+}
+
+static const char *piece_of(const view *v, const osv_completion *c, int i)
+{
+    const osv_tokenizer *t = v->j->setup.m.tokenizer;
+    return t && !is_unknown(c, i) ? osv_tokenizer_piece(t, c->ids[i]) : NULL;
+}
+
 static int print_json(FILE *out, const view *v, const shown *s)
 {
     const osv_completion *c = s->completion;
     const osv_dataset *data = v->j->setup.data;
-    const osv_tokenizer *t = v->j->setup.m.tokenizer;
     json_t *tokens = json_array(), *warnings = json_array();
     for (int i = 0; i < c->count; i++) {
         const flags *f = &s->flag[i];
-        const char *piece = t ? osv_tokenizer_piece(t, c->ids[i]) : NULL;
+        json_t *id = is_unknown(c, i) ? json_null() : json_integer(c->ids[i]);
         json_array_append_new(tokens,
-                              json_pack("{s:i, s:o, s:i, s:i, s:b, s:b, s:b}", "id", c->ids[i], "piece",
-                                        osv_text_json(piece), "pos", i, "steered", f->steered, "shared",
-                                        f->shared, "frozen", f->frozen, "scored", f->scored));
+                              json_pack("{s:o, s:o, s:i, s:i, s:b, s:b, s:b}", "id", id, "piece",
+                                        osv_text_json(piece_of(v, c, i)), "pos", i, "steered", f->steered,
+                                        "shared", f->shared, "frozen", f->frozen, "scored", f->scored));
     }
     for (int i = 0; i < data->warnings; i++)
         if (is_about(v, data->warning[i], s->point->line))
@@ -129,13 +139,14 @@ static void print_text(FILE *out, const view *v, const shown *s)
 {
     const osv_completion *c = s->completion;
     const osv_dataset *data = v->j->setup.data;
-    const osv_tokenizer *t = v->j->setup.m.tokenizer;
-    char id[NAME_ROOM], job[NAME_ROOM], shown_piece[NAME_ROOM];
-    fprintf(out,
-            "\n%s%s%s: job %s, %s, block %d, positions %s, bin %d; %d token%s of prompt, %d of completion\n",
-            v->color ? "\033[1m" : "", osv_show_name(id, sizeof id, s->point->id), v->color ? "\033[0m" : "",
-            osv_show_name(job, sizeof job, s->point->job), osv_completion_lists[c->kind].name, s->job->layer,
-            s->point->positions, v->bins, c->prompt, c->prompt == 1 ? "" : "s", c->count - c->prompt);
+    char id[NAME_ROOM], job[NAME_ROOM], shown_piece[NAME_ROOM], token[16];
+    fprintf(
+        out,
+        "\n%s%s%s: job %s, %s, block %d, positions %s, bin %d; %d token%s of prompt, %d of completion%s\n",
+        v->color ? "\033[1m" : "", osv_show_name(id, sizeof id, s->point->id), v->color ? "\033[0m" : "",
+        osv_show_name(job, sizeof job, s->point->job), osv_completion_lists[c->kind].name, s->job->layer,
+        s->point->positions, v->bins, c->prompt, c->prompt == 1 ? "" : "s", c->count - c->prompt,
+        c->unwritten ? " at most, not written yet" : "");
     for (int i = 0; i < data->warnings; i++) {
         if (!is_about(v, data->warning[i], s->point->line)) continue;
         size_t bytes;
@@ -145,13 +156,14 @@ static void print_text(FILE *out, const view *v, const shown *s)
     }
     for (int i = 0; i < c->count; i++) {
         const flags *f = &s->flag[i];
-        const char *piece = t ? osv_tokenizer_piece(t, c->ids[i]) : NULL;
-        fprintf(out, "%5d  %s%c%c%c%c%s %8d", i, color_of(v, f),
+        const char *piece = piece_of(v, c, i);
+        snprintf(token, sizeof token, is_unknown(c, i) ? "?" : "%d", c->ids[i]);
+        fprintf(out, "%5d  %s%c%c%c%c%s %8s", i, color_of(v, f),
                 f->steered > 0   ? '+'
                 : f->steered < 0 ? '-'
                                  : '.',
                 f->shared ? 'h' : '.', f->frozen ? 'f' : '.', f->scored ? 's' : '.',
-                v->color ? "\033[0m" : "", c->ids[i]);
+                v->color ? "\033[0m" : "", token);
         if (piece)
             fprintf(out, "  %s",
                     osv_show_text(shown_piece, sizeof shown_piece, piece, PIECE_CHARACTERS, OSV_KEEP_HEAD));
@@ -215,5 +227,5 @@ static int show_bin(void *context, const int *job, const osv_bin_size *size)
 int inspect_tokens(const inspect_jobs *j, const inspect_options *o, osv_error *e)
 {
     view v = {.j = j, .o = o, .error = e, .color = osv_program_color()};
-    return train_bins_each(&j->training, show_bin, &v);
+    return osv_pack_each(&j->training, show_bin, &v);
 }

@@ -183,6 +183,15 @@ void osv_option_one_seed(osv_option_seeds *list, int i)
     list->count = list->ranges = 1;
 }
 
+static int parse_target(const osv_option *o, const char *text, osv_target *target, osv_error *e)
+{
+    if (osv_target_parse(target, text)) return OSV_OK;
+    target->kind = OSV_TARGET_NATS;
+    if (osv_parse_number(text, &target->x)) return OSV_OK;
+    return OSV_FAIL(e, OSV_USAGE, "--%s %s: must be a finite number, unsteered, or a multiple such as 0.75x",
+                    o->name, text);
+}
+
 static int add_item(const osv_option *o, const char *text, osv_option_list *list, osv_error *e)
 {
     if (list->count == OSV_OPTION_MOST)
@@ -208,6 +217,7 @@ int osv_option_set(const osv_option *o, const char *text, void *values, osv_erro
         return OSV_FAIL(e, OSV_USAGE, "--%s %s: must be a whole number from 0 to %llu", o->name, text,
                         ULLONG_MAX);
     case OSV_OPTION_NUMBERS: return parse_numbers(o, text, field, e);
+    case OSV_OPTION_TARGET: return parse_target(o, text, field, e);
     case OSV_OPTION_SEEDS: return parse_seeds(o, text, field, e);
     case OSV_OPTION_CHOICE:
         if ((*(int *)field = parse_choice(o->argument, text)) >= 0) return OSV_OK;
@@ -317,6 +327,15 @@ static json_t *seeds_json(const osv_option *o, const osv_option_seeds *list)
     return list->count > 1 ? osv_text_json(list->text) : json_null();
 }
 
+static json_t *target_json(const osv_target *target)
+{
+    char number[OSV_NUMBER_ROOM];
+    if (target->kind == OSV_TARGET_NONE) return json_null();
+    if (target->kind == OSV_TARGET_NATS) return json_real(target->x);
+    if (target->x == 1) return json_string("unsteered");
+    return json_sprintf("%sx", osv_show_number(number, target->x));
+}
+
 json_t *osv_option_json(const osv_option *o, const void *values)
 {
     const void *field = (const char *)values + o->offset;
@@ -337,6 +356,7 @@ json_t *osv_option_json(const osv_option *o, const void *values)
     case OSV_OPTION_SEED: return seed_json(*(const unsigned long long *)field);
     case OSV_OPTION_NUMBERS: return numbers_json(field);
     case OSV_OPTION_SEEDS: return seeds_json(o, field);
+    case OSV_OPTION_TARGET: return target_json(field);
     }
     return NULL;
 }

@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "kernels/error.h"
+#include "loader/target.h"
 
 typedef enum {
     OSV_OPTION_FLAG,    /* bool: no argument */
@@ -22,6 +23,7 @@ typedef enum {
     OSV_OPTION_LIST,    /* osv_option_list: may be given several times */
     OSV_OPTION_NUMBERS, /* osv_option_numbers: as NUMBER, or several, "0.1,0.5" */
     OSV_OPTION_SEEDS,   /* osv_option_seeds: "0-23", "0,3,7-9"; at most `high` of them, 1: no list */
+    OSV_OPTION_TARGET,  /* osv_target: nats, "unsteered" or a multiple such as "0.75x" */
     OSV_OPTION_CHOICE,  /* int: index of the word in `argument`, which lists them as "a|b|c" */
 } osv_option_kind;
 

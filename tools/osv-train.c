@@ -9,8 +9,11 @@
 #include "tools/train_dump.h"
 #include "tools/train_list.h"
 #include "tools/train_plan.h"
+#include "tools/train_reentrant.h"
 #include "tools/train_result.h"
 #include "tools/train_resume.h"
+#include "tools/train_scan.h"
+#include "tools/train_unsteered.h"
 
 static const char program[] = "osv-train";
 
@@ -19,6 +22,12 @@ static void print_notes(const train_setup *s)
     if (s->options->quiet) return;
     for (int i = 0; i < s->data->warnings; i++)
         fprintf(stderr, "%s: note: %s\n", program, s->data->warning[i]);
+    for (int i = 0; i < s->teachers.count; i++)
+        for (int k = 0; k < s->teachers.steering[i].notes; k++)
+            fprintf(stderr, "%s: note: %s\n", program, s->teachers.steering[i].note[k]);
+    if (s->options->stage != OSV_STAGE_ONLY)
+        fprintf(stderr, "%s: the %s run, in %s\n", program,
+                s->options->stage == OSV_STAGE_EARLY ? "early" : "late", s->options->out);
     fprintf(stderr, "%s: %s (%s, %d blocks of width %d), %d job%s, %d completion%s, backend %s\n", program,
             s->m.name, s->m.config.family, s->m.config.N, s->m.config.D, s->jobs.jobs,
             s->jobs.jobs == 1 ? "" : "s", s->jobs.completions, s->jobs.completions == 1 ? "" : "s",
@@ -110,20 +119,14 @@ static int check_outcomes(const train_report *r, osv_error *e)
                                           : OSV_OK;
 }
 
-static int train(const train_setup *s, train_report *r, double *before, double *after)
+static int train_and_report(const train_setup *s, train_report *r, double *before, double *after)
 {
     osv_error *e = s->error;
-    osv_training training = {.ops = s->m.ops,
-                             .comm = s->m.comm,
-                             .model = &s->m.model,
-                             .on = osv_all_on,
-                             .job = s->jobs.job,
-                             .jobs = s->jobs.jobs,
-                             .memory = s->memory.bin,
-                             .observer = {r, train_report_observe, train_report_save},
-                             .interrupted = &osv_program_signal,
-                             .profile = s->options->profile,
-                             .save_every = s->options->checkpoint_every};
+    osv_training training = train_setup_training(s);
+    training.observer = (osv_observer){r, train_report_observe, train_report_save};
+    training.interrupted = &osv_program_signal;
+    training.profile = s->options->profile;
+    training.save_every = s->options->checkpoint_every;
     const osv_saved_shape shape = train_resume_shape(s);
     bool writes = s->m.comm->rank == 0;
     osv_run_directory run = {0};
@@ -145,8 +148,9 @@ static int train(const train_setup *s, train_report *r, double *before, double *
         fprintf(stderr, "%s: interrupted; with --resume the run goes on from here\n", program);
     if (!status) status = evaluate_outcomes(&training, r, after);
     if (!status) spread_outcomes(&training, r, after);
-    if (!status && writes && s->options->json) status = train_result_json(r, before, after, e);
     if (!status && writes && !s->options->json) train_result_print(r, before, after);
+    if (!status && writes && s->options->json && s->options->stage != OSV_STAGE_EARLY)
+        status = train_result_json(r, before, after, e);
     if (!status) status = osv_program_flush(e);
     int closed = osv_run_close(&run, e);
     osv_saved_run_free(&saved, &shape);
@@ -154,38 +158,77 @@ static int train(const train_setup *s, train_report *r, double *before, double *
     return status;
 }
 
-static int open_weights(train_setup *s)
+static int train(const train_setup *s)
 {
+    train_report report = {0};
+    double *logprob = calloc(2 * (size_t)s->jobs.completions + 1, sizeof *logprob); /* before, after */
+    int status = logprob ? train_and_report(s, &report, logprob, logprob + s->jobs.completions)
+                         : OSV_FAIL(s->error, OSV_DEVICE, "out of memory");
+    train_report_close(&report);
+    free(logprob);
+    return status;
+}
+
+/* With --out and --resume, against the run that is there, if there is one. */
+static int check_resumed(train_setup *s)
+{
+    return train_resume_wanted(s->options) ? train_resume_check(s) : OSV_OK;
+}
+
+/* What matches and anchors aim at, relative targets, and what preferences are compared with. */
+static int learn(train_setup *s)
+{
+    OSV_TRY(osv_teacher_learn(&s->lessons.teacher, s->m.ops, s->m.comm, &s->m.model));
+    OSV_TRY(train_unsteered_measure(s));
+    if (!s->options->quiet) train_targets_print(&s->jobs);
+    return OSV_OK;
+}
+
+/* All that needs no weights has been done. */
+static int compute(train_setup *s)
+{
+    const train_options *o = s->options;
+    if (o->dump && s->m.comm->size > 1)
+        return OSV_FAIL(s->error, OSV_USAGE, "--dump %s: one rank writes it; leave out --tp", o->dump);
+    if (!o->scan) OSV_TRY(check_resumed(s)); /* a scan has yet to find the jobs */
+    print_notes(s);
     OSV_TRY(tool_model_weights(&s->m));
-    OSV_TRY(train_memory_find(&s->memory, s->options->memory, &s->m.footprint, &s->m.model, s->m.ops));
+    OSV_TRY(train_setup_write(s));
+    OSV_TRY(train_memory_find(&s->memory, o->memory, osv_teacher_bytes(&s->lessons.teacher), &s->m.footprint,
+                              &s->m.model, s->m.ops));
     s->memory.bin = osv_comm_least(s->m.comm, s->memory.bin);
-    return train_resume_wanted(s->options) ? train_resume_check(s) : OSV_OK; /* once more, with the weights */
+    if (!o->scan) OSV_TRY(check_resumed(s)); /* once more, with the weights */
+    OSV_TRY(learn(s));
+    if (o->dump) return train_dump(s);
+    if (!o->scan) return train(s);
+    OSV_TRY(train_scan(s));
+    if (!o->out) return OSV_OK;
+    OSV_TRY(check_resumed(s));
+    OSV_TRY(learn(s)); /* these are other jobs */
+    return train(s);
 }
 
 static int run(const train_options *o, osv_error *e)
 {
-    bool computes = !o->plan && !o->list;
     train_setup s;
-    train_report report = {0};
     int status = train_setup_open(&s, o, e);
-    double *logprob = calloc(2 * (size_t)s.jobs.completions + 1, sizeof *logprob); /* before, after */
-    if (!logprob) status = OSV_FAIL(e, OSV_DEVICE, "out of memory");
-    if (!status && computes && train_resume_wanted(o)) status = train_resume_check(&s);
-    if (!status && computes) print_notes(&s);
-    if (!status && o->plan) {
-        status = train_plan_print(&s);
-        if (!status) status = osv_program_flush(e);
-    } else if (!status && o->list) {
-        status = train_list_print(&s.jobs, o->json, e);
-    } else if (!status && o->dump && s.m.comm->size > 1) {
-        status = OSV_FAIL(e, OSV_USAGE, "--dump %s: one rank writes it; leave out --tp", o->dump);
-    } else if (!status && !(status = open_weights(&s))) {
-        status = o->dump ? train_dump(&s) : train(&s, &report, logprob, logprob + s.jobs.completions);
-    }
-    train_report_close(&report);
-    free(logprob);
+    if (!status)
+        status = o->plan   ? train_plan_print(&s)
+                 : o->list ? train_list_print(&s.jobs, o->json, e)
+                           : compute(&s);
     status = ranks_leave(s.m.comm, &o->machine, program, status, e);
     train_setup_close(&s);
+    return status;
+}
+
+/* --reentrant. */
+static int run_both(const train_options *o, osv_error *e)
+{
+    train_reentrant r;
+    int status = train_reentrant_make(&r, o, e);
+    if (!status && r.folder) status = run(&r.early, e);
+    if (!status) status = run(&r.late, e);
+    train_reentrant_free(&r);
     return status;
 }
 
@@ -199,7 +242,10 @@ int main(int argc, char **argv)
     if (computes) status = ranks_find(&options.machine, argv, &options.quiet, &error);
     if (!status && options.help) train_options_help(stdout);
     if (!status && options.version) osv_program_print_version(stdout, program);
-    if (!status) status = options.help || options.version ? osv_program_flush(&error) : run(&options, &error);
+    if (!status)
+        status = options.help || options.version ? osv_program_flush(&error)
+                 : options.reentrant >= 0        ? run_both(&options, &error)
+                                                 : run(&options, &error);
     if (status == OSV_PIPE_CLOSED) return OSV_OK;
     return error.status ? osv_program_fail(program, &error) : status;
 }

@@ -127,7 +127,7 @@ int ranks_leave(osv_comm *c, const osv_machine *m, const char *program, int stat
     bool together = c->leave(c, status, &lowest);
     /* Now, while the others wait at close: mpirun ends all ranks when it sees the first one fail. */
     if (e->status && (!together || lowest == rank)) osv_program_fail(program, e);
-    osv_program_mute();
+    if (status) osv_program_mute();
     if (!together) c->abort(c, status);
     return status;
 }

@@ -11,6 +11,16 @@
 
 /* ---- command line ---- */
 
+static const char *vector_option(const steering_options *o)
+{
+    return o->teacher ? "--teacher" : "--vector";
+}
+
+static const char *apply_option(const steering_options *o)
+{
+    return o->teacher ? "--teacher-apply" : "--apply";
+}
+
 /* "all:-3:" and "completion:-1" count from an end that is not there yet. */
 static bool counts_from_the_end(const char *positions)
 {
@@ -25,8 +35,8 @@ int steering_options_check(const steering_options *o, osv_error *e)
                         o->layer);
     if (o->apply && !osv_form_parse(&form, o->apply))
         return OSV_FAIL(e, OSV_USAGE,
-                        "--apply %s: must be add, add-norm, clamp, clamp:C with a number C, ablate or affine",
-                        o->apply);
+                        "%s %s: must be add, add-norm, clamp, clamp:C with a number C, ablate or affine",
+                        apply_option(o), o->apply);
     if (!o->positions) return OSV_OK;
     OSV_TRY(osv_positions_check(o->positions, "--positions", e));
     if (counts_from_the_end(o->positions))
@@ -82,7 +92,7 @@ static int choose_form(tool_steering *s, steering_vector *v, const steering_opti
     if (!o->apply) return OSV_OK;
     osv_form_parse(&v->form, o->apply); /* steering_options_check has read it */
     if ((v->form.kind == OSV_FORM_AFFINE) != (trained.kind == OSV_FORM_AFFINE))
-        return OSV_FAIL(e, OSV_USAGE, "--apply %s: %s holds %s", o->apply, v->path,
+        return OSV_FAIL(e, OSV_USAGE, "%s %s: %s holds %s", apply_option(o), o->apply, v->path,
                         trained.kind == OSV_FORM_AFFINE
                             ? "an affine map, of which the vector is only a part; leave the option out"
                             : "a vector, and no affine map");
@@ -106,7 +116,8 @@ static int check_layers(const steering_vector *v, const steering_options *o, con
     if (o->layer >= config->N)
         return OSV_FAIL(e, OSV_USAGE, "--layer %d: %s has blocks 0 to %d", o->layer, dir, config->N - 1);
     if (o->layer < 0 && f->layer[0] < 0)
-        return OSV_FAIL(e, OSV_USAGE, "%s does not say at which block it was trained; give --layer", v->path);
+        return OSV_FAIL(e, OSV_USAGE, "%s does not say at which block it was trained%s", v->path,
+                        o->teacher ? "" : "; give --layer");
     for (int i = 0; o->layer < 0 && i < f->layers; i++)
         if (f->layer[i] >= config->N)
             return OSV_FAIL(e, OSV_BAD_INPUT, "%s: enters block %d, but %s has blocks 0 to %d", v->path,
@@ -117,7 +128,9 @@ static int check_layers(const steering_vector *v, const steering_options *o, con
 static int open_vector(tool_steering *s, steering_vector *v, const char *text, const steering_options *o,
                        const osv_config *config, const char *dir, osv_error *e)
 {
-    OSV_TRY(osv_split_scale(text, "--vector ", &v->path, &v->scale, e));
+    char what[16];
+    snprintf(what, sizeof what, "%s ", vector_option(o));
+    OSV_TRY(osv_split_scale(text, what, &v->path, &v->scale, e));
     OSV_TRY(osv_vector_open(&v->file, v->path, e));
     if (v->file.D != config->D)
         return OSV_FAIL(e, OSV_BAD_INPUT, "%s: its vector has %d elements, but the width of %s is %d",
@@ -129,8 +142,8 @@ static int open_vector(tool_steering *s, steering_vector *v, const char *text, c
     v->count = v->file.layers;
     s->steerings += v->count;
     if (s->steerings > OSV_MAX_STEERINGS)
-        return OSV_FAIL(e, OSV_USAGE, "--vector %s: more than %d vectors at once, layers counted", text,
-                        OSV_MAX_STEERINGS);
+        return OSV_FAIL(e, OSV_USAGE, "%s %s: more than %d vectors at once, layers counted", vector_option(o),
+                        text, OSV_MAX_STEERINGS);
     return OSV_OK;
 }
 

@@ -15,6 +15,7 @@ typedef struct {
     int layer;              /* -1: as the files say */
     const char *positions;  /* NULL: as the files say */
     const char *apply;      /* NULL: as the files say; add, add-norm, clamp[:C], ablate, affine */
+    bool teacher;           /* the options are --teacher and --teacher-apply */
 } steering_options;
 
 /* A file in use. */

@@ -8,13 +8,7 @@
 int train_dump(const train_setup *s)
 {
     const train_options *o = s->options;
-    const osv_training training = {.ops = s->m.ops,
-                                   .comm = s->m.comm,
-                                   .model = &s->m.model,
-                                   .on = osv_all_on,
-                                   .job = s->jobs.job,
-                                   .jobs = s->jobs.jobs,
-                                   .memory = s->memory.bin};
+    const osv_training training = train_setup_training(s);
     osv_dump_size size;
     OSV_TRY(osv_dump(&training, o->dump, o->force, s->m.name, &size));
     if (o->json)

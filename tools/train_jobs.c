@@ -6,18 +6,32 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tools/text.h"
 #include "tools/train_names.h"
 
 /* A target that nothing would read is a mistake on the command line, as is satisficing towards nothing. */
 static int check_targets(const osv_dataset *data, const train_line *line, osv_error *e)
 {
     const train_options *o = &line->options;
-    bool have_target = !isnan(o->job.target_loss);
+    bool have_target = o->target.kind != OSV_TARGET_NONE;
     for (int i = 0; i < data->count; i++) {
         const osv_datapoint *p = &data->point[i];
         if (line->job && strcmp(line->job, p->job) != 0) continue;
         for (int c = 0; c < p->completions; c++) {
-            bool own = !isnan(p->completion[c].target);
+            osv_completion_kind kind = p->completion[c].kind;
+            if (osv_completion_lists[kind].paired && o->job.satisfice)
+                return OSV_FAIL(e, OSV_USAGE,
+                                "--satisfice: the loss of a preference has no target to rest at: datapoint "
+                                "\"%s\" (%s:%d) has \"prefer\"",
+                                p->id, o->data, p->line);
+            if (osv_completion_lists[kind].paired && o->job.min_norm_iters > 0)
+                return OSV_FAIL(
+                    e, OSV_USAGE,
+                    "--min-norm: lets no loss rise, and that of what is rejected should: datapoint "
+                    "\"%s\" (%s:%d) has \"prefer\"",
+                    p->id, o->data, p->line);
+            if (kind == OSV_COMPLETION_ANCHOR) continue; /* it has no part in the loss */
+            bool own = p->completion[c].target.kind != OSV_TARGET_NONE;
             if (o->job.satisfice && !own && !have_target)
                 return OSV_FAIL(
                     e, OSV_USAGE,
@@ -42,13 +56,29 @@ static int check_targets(const osv_dataset *data, const train_line *line, osv_er
     return OSV_OK;
 }
 
+/* So is what only preferences would read. */
+static int check_preferences(const osv_dataset *data, const train_line *line, osv_error *e)
+{
+    const train_options *o = &line->options;
+    const char *option = o->signs != TRAIN_SIGNS_PLUS ? "preference-signs" : "beta";
+    if (o->stage == OSV_STAGE_LATE || (o->beta == TRAIN_BETA && o->signs == TRAIN_SIGNS_PLUS)) return OSV_OK;
+    for (int i = 0; i < data->count; i++) {
+        const osv_datapoint *p = &data->point[i];
+        if (line->job && strcmp(line->job, p->job) != 0) continue;
+        for (int c = 0; c < p->completions; c++)
+            if (osv_completion_lists[p->completion[c].kind].paired) return OSV_OK;
+    }
+    return OSV_FAIL(e, OSV_USAGE, "--%s: no datapoint in %s has \"prefer\", which alone has a use for it",
+                    option, o->data);
+}
+
 /* ---- the data's jobs ---- */
 
 /* Datapoints with the same "job". */
 typedef struct {
     const char *name;
     const int *point; /* [points] indexes, rising */
-    int points, completions;
+    int points, completions, pairs;
 } group;
 
 typedef struct {
@@ -84,6 +114,8 @@ static int group_points(grouping *g, const osv_dataset *data, osv_error *e)
             g->group[g->count++] = (group){.name = p->job, .point = g->point + i};
         g->group[g->count - 1].points++;
         g->group[g->count - 1].completions += p->completions;
+        for (int c = 0; c < p->completions; c++)
+            g->group[g->count - 1].pairs += p->completion[c].kind == OSV_COMPLETION_CHOSEN;
     }
     qsort(g->group, (size_t)g->count, sizeof *g->group, by_first_point);
     return OSV_OK;
@@ -92,6 +124,12 @@ static int group_points(grouping *g, const osv_dataset *data, osv_error *e)
 static bool takes(const train_line *line, const group *g)
 {
     return !line->job || strcmp(line->job, g->name) == 0;
+}
+
+/* Of a job: with both signs each pair is there twice. */
+static int completions_of(const group *g, const train_options *o)
+{
+    return g->completions + (o->signs == TRAIN_SIGNS_PLUS ? 0 : 2 * g->pairs);
 }
 
 /* ---- jobs ---- */
@@ -109,7 +147,7 @@ static int allocate(train_jobs *t, const grouping *g, osv_error *e)
             if (!takes(line, &g->group[i])) continue;
             used = true;
             jobs += of_line;
-            completions += (long)of_line * g->group[i].completions;
+            completions += (long)of_line * completions_of(&g->group[i], &line->options);
             if (of_line < 0 || jobs > TRAIN_MOST_JOBS || completions > INT_MAX)
                 OSV_FAIL(&cause, OSV_USAGE, "more than %d vectors in one run; divide it", TRAIN_MOST_JOBS);
         }
@@ -131,10 +169,61 @@ static int allocate(train_jobs *t, const grouping *g, osv_error *e)
     return OSV_OK;
 }
 
-static osv_score_kind score_kind(const osv_completion *c, const train_options *o)
+/* Matches and anchors get their distributions later: train_lessons_open. */
+static osv_sequence make_sequence(const train_source *from, const train_options *o, int job)
 {
-    if (c->kind == OSV_COMPLETION_PROMOTE) return OSV_PROMOTE;
-    return o->negated ? OSV_NEGATED : OSV_ONE_MINUS;
+    const osv_completion *c = from->completion;
+    osv_sequence s = {.job = job, .count = c->count, .prompt = c->scored, .ids = c->ids};
+    s.steer = from->opposite ? c->opposite : c->steer;
+    if (c->kind == OSV_COMPLETION_SUPPRESS) s.kind = o->negated ? OSV_NEGATED : OSV_ONE_MINUS;
+    s.reverse = c->kind == OSV_COMPLETION_MATCH && o->reverse;
+    return s;
+}
+
+/* Of the chosen or rejected one of a pair; `number`: of the completion in its job. The loss that it is
+ * compared with comes when there are weights: train_unsteered. Where there are two signs each has half of the
+ * weight. */
+static void make_preference(osv_goal *g, const train_source *from, const train_options *o, int number)
+{
+    bool chosen = from->kind == OSV_COMPLETION_CHOSEN;
+    double beta = isnan(from->completion->beta) ? o->beta : from->completion->beta;
+    g->partner = chosen ? number + 1 : number - 1;
+    g->beta = chosen ? beta : -beta;
+    if (o->signs == TRAIN_SIGNS_PLUS) return;
+    g->weight /= 2;
+    if (o->signs == TRAIN_SIGNS_RANDOM) g->sign = from->opposite ? -1 : 1;
+}
+
+static osv_goal make_goal(const train_source *from, const train_options *o, int number)
+{
+    const osv_completion *c = from->completion;
+    osv_goal g = osv_goal_plain;
+    if (c->target.kind == OSV_TARGET_NATS) g.target = c->target.x;
+    g.weight = c->weight;
+    if (c->kind == OSV_COMPLETION_ANCHOR) {
+        g.weight *= o->anchor_weight;
+        g.bound = o->anchor_bound;
+        g.mean = g.aside = true;
+    }
+    if (osv_completion_lists[from->kind].paired) make_preference(&g, from, o, number);
+    return g;
+}
+
+static void add_completion(train_jobs *t, train_source from, const train_options *o, int job, int first)
+{
+    int at = t->completions++;
+    t->source[at] = from;
+    t->goal[at] = make_goal(&from, o, at - first);
+    t->sequence[at] = make_sequence(&from, o, job);
+}
+
+/* Of the pair whose rejected one is *rejected: what -v prefers. */
+static void add_opposite(train_jobs *t, const osv_datapoint *p, const osv_completion *rejected,
+                         const train_options *o, int job, int first)
+{
+    const osv_completion *chosen = rejected - 1;
+    add_completion(t, (train_source){p, rejected, OSV_COMPLETION_CHOSEN, true}, o, job, first);
+    add_completion(t, (train_source){p, chosen, OSV_COMPLETION_REJECTED, true}, o, job, first);
 }
 
 /* The i-th job that the line makes of the group. */
@@ -154,19 +243,11 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
     }
     for (int k = 0; k < g->points; k++) {
         const osv_datapoint *p = &t->data->point[g->point[k]];
-        for (int c = 0; c < p->completions; c++, t->completions++) {
+        for (int c = 0; c < p->completions; c++) {
             const osv_completion *one = &p->completion[c];
-            t->source[t->completions] = (train_source){p, one};
-            osv_goal *goal = &t->goal[t->completions];
-            *goal = osv_goal_plain;
-            goal->target = one->target;
-            goal->weight = one->weight;
-            t->sequence[t->completions] = (osv_sequence){.job = index,
-                                                         .count = one->count,
-                                                         .prompt = one->prompt,
-                                                         .ids = one->ids,
-                                                         .steer = one->steer,
-                                                         .kind = score_kind(one, &o)};
+            add_completion(t, (train_source){p, one, one->kind, false}, &o, index, at);
+            if (one->kind == OSV_COMPLETION_REJECTED && o.signs != TRAIN_SIGNS_PLUS)
+                add_opposite(t, p, one, &o, index, at);
         }
     }
     t->from[index] = t->source + at;
@@ -191,7 +272,8 @@ static int make(train_jobs *t, const grouping *g, const train_start *start, osv_
     const train_sweep *sweep = t->sweep;
     for (int l = 0; l < sweep->lines; l++) {
         osv_error cause = {0};
-        if (check_targets(t->data, &sweep->line[l], &cause))
+        if (check_targets(t->data, &sweep->line[l], &cause) ||
+            check_preferences(t->data, &sweep->line[l], &cause))
             return train_line_fail(sweep, &sweep->line[l], &cause, e);
     }
     OSV_TRY(allocate(t, g, e));
@@ -241,6 +323,7 @@ void train_job_options_of(train_options *o, const train_jobs *t, int job)
 /* An option of another form than the job's. */
 static bool has_no_say(const train_options *o, const char *option)
 {
+    if (strcmp(option, "noise-draws") == 0 || strcmp(option, "noise-kind") == 0) return o->job.noise == 0;
     if (strcmp(option, "rank") == 0) return o->form.kind != OSV_FORM_AFFINE;
     return strcmp(option, "clamp") == 0 && strcmp(o->apply, "clamp") != 0;
 }
@@ -285,18 +368,34 @@ bool train_job_chat(const train_jobs *t, int job)
     return false;
 }
 
-void train_job_objective(char *text, size_t room, const train_jobs *t, int job)
+/* What is optimized besides, where it is not 0; returns where the text ends. */
+static int add_number(char *text, int used, const char *name, double x)
+{
+    char shown[OSV_NUMBER_ROOM];
+    if (x == 0) return used;
+    return used + snprintf(text + used, (size_t)(TRAIN_OBJECTIVE_ROOM - used), ", %s %s", name,
+                           osv_show_number(shown, x));
+}
+
+const char *train_job_objective(char text[TRAIN_OBJECTIVE_ROOM], const train_jobs *t, int job)
 {
     const osv_job *j = &t->job[job];
-    bool promote = false, suppress = false, negated = false;
-    for (int c = 0; c < j->completions; c++) {
-        promote |= j->sequence[c].kind == OSV_PROMOTE;
-        suppress |= j->sequence[c].kind != OSV_PROMOTE;
-        negated |= j->sequence[c].kind == OSV_NEGATED;
+    const osv_job_options *o = &j->options;
+    const osv_sequence *of[OSV_COMPLETION_KINDS] = {NULL};
+    int used = 0;
+    for (int c = 0; c < j->completions; c++) of[t->from[job][c].completion->kind] = &j->sequence[c];
+    for (int k = 0; k < OSV_COMPLETION_KINDS; k++) {
+        if (!of[k]) continue;
+        const char *how = k == OSV_COMPLETION_SUPPRESS
+                              ? of[k]->kind == OSV_NEGATED ? " negated" : " one-minus"
+                          : of[k]->reverse ? " reverse"
+                                           : "";
+        used += snprintf(text + used, (size_t)(TRAIN_OBJECTIVE_ROOM - used), "%s%s%s", used ? " + " : "",
+                         osv_completion_lists[k].name, how);
     }
-    snprintf(text, room, "%s%s%s%s%s", promote ? "promote" : "", promote && suppress ? " + " : "",
-             !suppress ? ""
-             : negated ? "suppress negated"
-                       : "suppress one-minus",
-             j->options.satisfice ? ", satisfice" : "", j->options.length_norm ? ", length-norm" : "");
+    used += snprintf(text + used, (size_t)(TRAIN_OBJECTIVE_ROOM - used), "%s%s",
+                     o->satisfice ? ", satisfice" : "", o->length_norm ? ", length-norm" : "");
+    used = add_number(text, used, "l1", o->l1);
+    add_number(text, used, "group-sparsity", o->group_sparsity);
+    return text;
 }

@@ -10,6 +10,8 @@
 typedef struct {
     const osv_datapoint *point;
     const osv_completion *completion;
+    osv_completion_kind kind; /* what is wanted of it: that of the completion, but where it is */
+    bool opposite;            /* one of a pair steered with the other sign, when the other one is chosen */
 } train_source;
 
 /* Where a job comes from. */
@@ -64,6 +66,7 @@ const char *train_job_positions(const train_jobs *t, int job);
 /* Does any of a job's datapoints have messages? */
 bool train_job_chat(const train_jobs *t, int job);
 /* "promote + suppress one-minus, satisfice" */
-void train_job_objective(char *text, size_t room, const train_jobs *t, int job);
+enum { TRAIN_OBJECTIVE_ROOM = 256 };
+const char *train_job_objective(char text[TRAIN_OBJECTIVE_ROOM], const train_jobs *t, int job);
 
 #endif

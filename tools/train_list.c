@@ -7,18 +7,16 @@
 #include "tools/program.h"
 #include "tools/text.h"
 
-enum { OBJECTIVE_ROOM = 96 };
-
 json_t *train_job_json(const train_jobs *t, int job, bool all)
 {
-    char objective[OBJECTIVE_ROOM];
+    char objective[TRAIN_OBJECTIVE_ROOM];
     train_options o;
     json_t *options = json_object();
     train_job_options_of(&o, t, job);
     for (int k = 1; k < TRAIN_JOB_OPTIONS; k++) /* the layer stands by itself */
         if (all || t->varies[k])
             json_object_set_new(options, train_job_options[k].option, train_job_value(&o, k));
-    train_job_objective(objective, sizeof objective, t, job);
+    train_job_objective(objective, t, job);
     return json_pack("{s:s, s:s, s:i, s:o*, s:i, s:s, s:s, s:o}", "name", t->name[job], "job",
                      t->origin[job].group, "layer", t->job[job].layer, "layers",
                      train_job_layers_json(&t->job[job]), "completions", t->job[job].completions, "positions",
@@ -67,11 +65,11 @@ static int wider(int width, const char *text)
 
 static void print_table(FILE *out, const train_jobs *t)
 {
-    char name[512], seed[24], objective[OBJECTIVE_ROOM], layers[TRAIN_LAYERS_ROOM];
+    char name[512], seed[24], objective[TRAIN_OBJECTIVE_ROOM], layers[TRAIN_LAYERS_ROOM];
     int names = 4, seeds = 4, objectives = 9, blocks = 5;
     for (int j = 0; j < t->jobs; j++) {
         snprintf(seed, sizeof seed, "%llu", t->job[j].options.seed);
-        train_job_objective(objective, sizeof objective, t, j);
+        train_job_objective(objective, t, j);
         names = wider(names, osv_show_name(name, sizeof name, t->name[j]));
         seeds = wider(seeds, seed);
         blocks = wider(blocks, train_job_layers(layers, &t->job[j]));
@@ -83,7 +81,7 @@ static void print_table(FILE *out, const train_jobs *t)
             "completions", more ? objectives : 0, "objective", more ? "  varies" : "");
     for (int j = 0; j < t->jobs; j++) {
         const osv_job *job = &t->job[j];
-        train_job_objective(objective, sizeof objective, t, j);
+        train_job_objective(objective, t, j);
         fprintf(out, "%-*s  %*s  %*llu  %11d  %-*s%s", names, osv_show_name(name, sizeof name, t->name[j]),
                 blocks, train_job_layers(layers, job), seeds, job->options.seed, job->completions,
                 more ? objectives : 0, objective, more ? "  " : "");

@@ -9,6 +9,7 @@
 #include "optim/form.h"
 #include "optim/profile.h"
 #include "optim/vector_file.h"
+#include "tools/train_parity.h"
 
 #define FIELD(name) .offset = offsetof(train_options, name)
 #define AT_LEAST(x) .low = (x), .high = INFINITY
@@ -17,8 +18,8 @@
 const osv_option train_option_table[] = {
     {"model", "DIR", NULL, "model folder as downloaded, or random:SHAPE (random: lists them)",
      OSV_OPTION_TEXT, FIELD(model), .group = "What is trained:"},
-    {"data", "FILE", NULL, "datapoints, JSON Lines: prompt, promote, suppress, ...", OSV_OPTION_TEXT,
-     FIELD(data)},
+    {"data", "FILE", NULL, "datapoints, JSON Lines: prompt, promote, suppress, match, anchor, ...",
+     OSV_OPTION_TEXT, FIELD(data)},
     {"layer", "L", NULL, "the vector enters block L: 12 | 10,12 | 8-14", OSV_OPTION_TEXT, FIELD(layer_text)},
     {"out", "DIR", NULL, "folder of the run: vectors/, trace.jsonl, run.json", OSV_OPTION_TEXT, FIELD(out)},
     {"force", NULL, NULL, "replace a run, or a dump, that is in the folder already", OSV_OPTION_FLAG,
@@ -63,6 +64,13 @@ const osv_option train_option_table[] = {
     {"max-affine-norm", "X", "2", "longest row of the map's factors; scaled back after each step",
      OSV_OPTION_NUMBER, FIELD(job.max_affine_norm), AT_LEAST(0)},
 
+    {"noise", "X", "0", "take gradients at v + noise, each component normal of this deviation",
+     OSV_OPTION_NUMBER, FIELD(job.noise), AT_LEAST(0)},
+    {"noise-draws", "N", "1", "draws of it a step, whose gradients are averaged", OSV_OPTION_INT,
+     FIELD(job.noise_draws), .low = 1, .high = 1000},
+    {"noise-kind", "plain|tangent|no-gain|anti", "plain", "what is left of a draw: see below",
+     OSV_OPTION_CHOICE, FIELD(noise_kind)},
+
     {"coldness", "X", "0.7", "c in P = softmax(c x logits)", OSV_OPTION_NUMBER, FIELD(job.coldness), ABOVE(0),
      .group = "Loss, in nats:"},
     {"eps", "X", "1e-6", "inside the logarithms; also the slack of --satisfice", OSV_OPTION_NUMBER,
@@ -73,17 +81,67 @@ const osv_option train_option_table[] = {
      FIELD(job.length_norm)},
     {"satisfice", NULL, NULL, "bring each loss to its target instead of as low as it goes", OSV_OPTION_FLAG,
      FIELD(job.satisfice)},
+    {"l1", "W", "0", "optimize W |v|_1 as well, which makes components 0; not part of the loss",
+     OSV_OPTION_NUMBER, FIELD(job.l1), AT_LEAST(0)},
+    {"group-sparsity", "W", "0", "of --joint per-layer: W times the sum of the vectors' norms, likewise",
+     OSV_OPTION_NUMBER, FIELD(job.group_sparsity), AT_LEAST(0)},
 
-    {"target-loss", "X", NULL, "stop at this loss, nats (default: do not)", OSV_OPTION_NUMBER,
-     FIELD(job.target_loss), .low = -INFINITY, .high = INFINITY, .group = "Stopping:"},
+    {"beta", "X", "0.1", "of \"prefer\": weight of a log-probability against the unsteered one",
+     OSV_OPTION_NUMBER, FIELD(beta), ABOVE(0), .group = "Preferences:"},
+    {"preference-signs", "plus|both|random", "plus",
+     "+v prefers what is chosen, and -v what is rejected; or one, drawn", OSV_OPTION_CHOICE,
+     FIELD(preference_signs)},
+
+    {"promote-from-beam", NULL, NULL,
+     "promote the likeliest continuation of each prompt, found by beam search", OSV_OPTION_FLAG, FIELD(beam),
+     .group = "Beam search:"},
+    {"beam-width", "N", "5", "continuations that are followed", OSV_OPTION_INT, FIELD(beam_width), .low = 1,
+     .high = 1024},
+    {"beam-tokens", "N", "8", "tokens of what is found, at most", OSV_OPTION_INT, FIELD(beam_tokens),
+     .low = 1, .high = 1024},
+    {"beam-rank", "total|last", "total", "by the probability of all tokens, or of the last one alone",
+     OSV_OPTION_CHOICE, FIELD(beam_rank)},
+
+    {"teacher", "FILE[:SCALE]", NULL,
+     "of \"match\": the model steered by this; or a run's folder; repeatable", OSV_OPTION_LIST,
+     FIELD(teacher.vector), .group = "Matching a teacher, and anchors:"},
+    {"teacher-apply", "FORM", NULL, "how its vectors enter (default: as the files say)", OSV_OPTION_TEXT,
+     FIELD(teacher.apply)},
+    {"match-tokens", "N", NULL, "tokens that the teacher writes where \"match\" is true", OSV_OPTION_INT,
+     FIELD(match_tokens), .low = 1, .high = 4096},
+    {"kl", "forward|reverse", "forward", "KL(teacher || steered), or the other way round", OSV_OPTION_CHOICE,
+     FIELD(kl)},
+    {"anchor-weight", "X", "1", "weight of KL(unsteered || steered) at anchors, mean over tokens",
+     OSV_OPTION_NUMBER, FIELD(anchor_weight), AT_LEAST(0)},
+    {"anchor-bound", "X", NULL, "in place of a weight: each anchor's KL stays below, nats", OSV_OPTION_NUMBER,
+     FIELD(anchor_bound), ABOVE(0)},
+
+    {"reentrant", "EARLY", NULL, "train a teacher first, a map of rank 1 at block EARLY: see below",
+     OSV_OPTION_INT, FIELD(reentrant), .low = 0, .high = OSV_MAX_BLOCKS - 1, .group = "Reentrant steering:"},
+    {"early-lr", "X", NULL, "learning rate of the map (default 0.1)", OSV_OPTION_NUMBER, FIELD(early_lr),
+     ABOVE(0)},
+    {"early-max-iters", "N", NULL, "steps of it at most (default 50)", OSV_OPTION_INT, FIELD(early_max_iters),
+     .low = 0, .high = INT_MAX},
+    {"early-target-loss", "X", NULL, "it is done after 20 iterations at this loss, nats (default 0.01)",
+     OSV_OPTION_NUMBER, FIELD(early_target_loss), .low = -INFINITY, .high = INFINITY},
+
+    {"target-loss", "X", NULL, "stop at this loss: nats, or as unsteered, or 0.75x that (default: do not)",
+     OSV_OPTION_TARGET, FIELD(target), .group = "Stopping:"},
     {"target-rule", "sum|each", "sum", "compare the sum of the losses, or each completion's",
      OSV_OPTION_CHOICE, FIELD(target_rule)},
     {"target-iters", "N", "1", "iterations in a row that have to meet the target", OSV_OPTION_INT,
      FIELD(job.target_iters), .low = 1, .high = INT_MAX},
+    {"min-norm", "N", "0",
+     "then N iterations that shorten the vector, no loss above its target or its own by then", OSV_OPTION_INT,
+     FIELD(job.min_norm_iters), .low = 0, .high = INT_MAX / 4},
+    {"min-norm-lr", "X", NULL, "learning rate of these (default: --lr)", OSV_OPTION_NUMBER,
+     FIELD(job.min_norm_lr), ABOVE(0)},
     {"plateau-eps", "X", "1e-6", "a change of the loss below this counts as none, nats", OSV_OPTION_NUMBER,
      FIELD(job.plateau_eps), AT_LEAST(0)},
     {"plateau-iters", "N", "1", "stop after so many such changes in a row; 0: never", OSV_OPTION_INT,
      FIELD(job.plateau_iters), .low = 0, .high = INT_MAX},
+    {"parity", "reference|LIST", NULL,
+     "train as the published implementation does, quirks and all: see below", OSV_OPTION_TEXT, FIELD(parity)},
 
     {"positions", "SPEC", "all", "steered: all | prompt | completion, or a slice such as prompt:-20:",
      OSV_OPTION_TEXT, FIELD(positions), .group = "Tokens:"},
@@ -91,6 +149,13 @@ const osv_option train_option_table[] = {
      OSV_OPTION_TEXT, FIELD(chat)},
     {"boundary", "auto|joint|apart", "auto", "how text is split between prompt and completion",
      OSV_OPTION_CHOICE, FIELD(boundary)},
+
+    {"scan", NULL, NULL, "print what each block offers and suggest some; with --out train there",
+     OSV_OPTION_FLAG, FIELD(scan), .group = "Where to steer:"},
+    {"scan-norm", "X", "0.1", "the step that is judged, in lengths of the residual stream", OSV_OPTION_NUMBER,
+     FIELD(scan_norm), ABOVE(0)},
+    {"scan-positions", NULL, NULL, "print each token at each block as well", OSV_OPTION_FLAG,
+     FIELD(scan_positions)},
 
     TOOL_MACHINE_OPTIONS,
     {"memory", "SIZE", NULL, "memory for all of it, such as 20G (default: what is free)", OSV_OPTION_BYTES,
@@ -198,6 +263,16 @@ static int resolve_joint(train_options *o, osv_error *e)
     return OSV_OK;
 }
 
+static int check_penalties(const train_options *o, osv_error *e)
+{
+    if (o->job.group_sparsity == 0 || (o->joint && o->apart)) return OSV_OK;
+    return OSV_FAIL(
+        e, OSV_USAGE,
+        "--group-sparsity %g: chooses between the vectors of --joint per-layer; one vector alone is "
+        "kept short by --max-norm, its components sparse by --l1",
+        o->job.group_sparsity);
+}
+
 static int check_required(const train_options *o, osv_error *e)
 {
     const struct {
@@ -205,8 +280,8 @@ static int check_required(const train_options *o, osv_error *e)
     } required[] = {
         {o->model, "model", "the folder of the model"},
         {o->data, "data", "the file of datapoints"},
-        {o->sweep ? "" : o->layer_text, "layer", "the block that the vector enters"},
-        {o->plan || o->list || o->dump ? "" : o->out, "out", "the folder of the run"},
+        {o->sweep || o->scan ? "" : o->layer_text, "layer", "the block that the vector enters"},
+        {o->plan || o->list || o->dump || o->scan ? "" : o->out, "out", "the folder of the run"},
     };
     for (size_t i = 0; i < sizeof required / sizeof *required; i++)
         if (!required[i].value)
@@ -223,11 +298,22 @@ int train_options_resolve(train_options *o, osv_error *e)
     o->job.init_norm = o->init_norm.value[0];
     o->job.max_norm = o->max_norm.count ? o->max_norm.value[0] : -1;
     o->job.seed = osv_option_seed(&o->seeds, 0);
+    o->job.target_loss = o->target.kind == OSV_TARGET_NATS ? o->target.x : NAN;
     o->job.target_rule = o->target_rule == 1 ? OSV_TARGET_EACH : OSV_TARGET_SUM;
     o->job.schedule = (osv_lr_schedule)o->schedule;
     o->negated = o->suppress == 1;
+    o->signs = (train_signs)o->preference_signs;
+    o->reverse = o->kl == 1;
+    o->teacher.layer = -1;
+    o->teacher.teacher = true;
     OSV_TRY(resolve_joint(o, e));
-    return resolve_form(o, e);
+    o->job.noise_kind = (osv_noise_kind)o->noise_kind;
+    if (o->job.noise == 0 && (o->noise_kind != 0 || o->job.noise_draws != 1))
+        return OSV_FAIL(e, OSV_USAGE, "--noise-%s: there is no noise; give --noise",
+                        o->noise_kind != 0 ? "kind" : "draws");
+    OSV_TRY(check_penalties(o, e));
+    OSV_TRY(resolve_form(o, e));
+    return train_parity_resolve(o, e);
 }
 
 static int check_dump(const train_options *o, osv_error *e)
@@ -242,15 +328,72 @@ static int check_dump(const train_options *o, osv_error *e)
     return OSV_FAIL(e, OSV_USAGE, "--dump %s: it trains nothing, so leave out --%s", o->dump, other);
 }
 
+static int check_scan(const train_options *o, osv_error *e)
+{
+    const char *only = o->scan_positions ? "scan-positions" : o->scan_norm != 0.1 ? "scan-norm" : NULL;
+    if (!o->scan) return only ? OSV_FAIL(e, OSV_USAGE, "--%s: only --scan has a use for it", only) : OSV_OK;
+    const char *other = o->plan             ? "plan"
+                        : o->list           ? "list"
+                        : o->dump           ? "dump"
+                        : o->sweep          ? "sweep"
+                        : o->reentrant >= 0 ? "reentrant"
+                                            : NULL;
+    if (other) return OSV_FAIL(e, OSV_USAGE, "--scan and --%s: one of them at a time", other);
+    other = o->out ? NULL : o->resume ? "resume" : o->profile > 0 ? "profile" : NULL;
+    if (!other) return OSV_OK;
+    return OSV_FAIL(e, OSV_USAGE, "--scan: without --out it trains nothing, so leave out --%s", other);
+}
+
+static int check_reentrant(const train_options *o, osv_error *e)
+{
+    const char *early = !isnan(o->early_lr)            ? "lr"
+                        : !isnan(o->early_target_loss) ? "target-loss"
+                        : o->early_max_iters >= 0      ? "max-iters"
+                                                       : NULL;
+    if (o->reentrant < 0 && early)
+        return OSV_FAIL(e, OSV_USAGE, "--early-%s: only --reentrant has a use for it", early);
+    if (o->reentrant >= 0 && (o->teacher.vector.count || o->teacher.apply))
+        return OSV_FAIL(e, OSV_USAGE, "--reentrant %d trains the teacher: leave out --teacher", o->reentrant);
+    if (o->reentrant >= 0 && o->dump)
+        return OSV_FAIL(e, OSV_USAGE,
+                        "--reentrant %d: a dump is of one run; train the map, then dump with --teacher",
+                        o->reentrant);
+    if (o->teacher.apply && o->teacher.vector.count == 0)
+        return OSV_FAIL(e, OSV_USAGE, "--teacher-apply %s: there is no teacher; give --teacher",
+                        o->teacher.apply);
+    return OSV_OK;
+}
+
+/* Before the table's defaults. */
+static train_options nothing(void)
+{
+    return (train_options){.machine = TOOL_MACHINE_DEFAULT,
+                           .job = osv_job_defaults(),
+                           .anchor_bound = NAN,
+                           .reentrant = -1,
+                           .early_lr = NAN,
+                           .early_target_loss = NAN,
+                           .early_max_iters = -1};
+}
+
+int train_options_default(train_options *o, osv_error *e)
+{
+    char program[] = "osv-train", *argv[] = {program, NULL};
+    *o = nothing();
+    return osv_options_parse(train_option_table, 1, argv, o, e);
+}
+
 int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
 {
-    *o = (train_options){.machine = TOOL_MACHINE_DEFAULT, .job = osv_job_defaults()};
+    *o = nothing();
     OSV_TRY(osv_options_parse(train_option_table, argc, argv, o, e));
     if (o->help || o->version) return OSV_OK;
     OSV_TRY(check_required(o, e));
     OSV_TRY(train_options_resolve(o, e));
     OSV_TRY(osv_positions_check(o->positions, "--positions", e));
     OSV_TRY(check_dump(o, e));
+    OSV_TRY(check_scan(o, e));
+    OSV_TRY(check_reentrant(o, e));
     if (o->profile > 0 && o->job.max_iters < OSV_PROFILE_WARM + 2 * o->profile)
         return OSV_FAIL(e, OSV_USAGE,
                         "--profile %d needs --max-iters %d or more: %d to warm up, and twice %d", o->profile,
@@ -286,6 +429,29 @@ void train_options_help(FILE *out)
         "  clamp     x - proj(x) + C v, proj(x) the component along v; with --offset also + proj(offset)\n"
         "  ablate    x - proj(x)\n"
         "  affine    x + left^T right x + v, of rank --rank; --max-norm 0: the map alone\n"
+        "\n--noise-kind, of a draw n where the loss has the gradient g:\n"
+        "  plain     n\n"
+        "  tangent   n without its part along g, which would change the loss\n"
+        "  no-gain   likewise, but only where that part would lower the loss\n"
+        "  anti      n less the draw before it\n"
+        "\n--parity, all of them or some with commas between (docs/parity.md):\n"
+        "  extra-step         --max-iters N takes N + 1 steps\n"
+        "  step-after-target  the vector goes on for a step after it met the target\n"
+        "  plateau            changes below --eps count in all, not in a row; --target-iters of them end it\n"
+        "  constant-norm      of --apply clamp: |v|^2 is a constant for the gradient\n"
+        "  cut                of --joint: no gradient goes on below where a row is steered again\n"
+        "  one-minus          --suppress-loss negated does nothing\n"
+        "\n--scan takes one forward and one reverse pass of the unsteered model, for each \"job\" of the "
+        "data; "
+        "it\nlooks at the blocks of --layer (default: all). With --out each is then trained at the layers "
+        "suggested\nfor it. It goes instead of --plan, --list, --dump and --sweep.\n"
+        "\n--reentrant EARLY trains twice on the same data: first a map alone, as they say, in OUT/early; "
+        "then the\n"
+        "vectors at --layer, on the first --match-tokens tokens (default 10) that the model writes under the "
+        "map:\n"
+        "each predicts what the map does. The parts are --apply affine --max-norm 0 --init-norm 0, "
+        "osv-generate,\n"
+        "and --teacher OUT/early with \"match\": true in the data.\n"
         "\n--dump goes instead of --out, --plan, --list and --profile; scripts/first_wrong_block.py "
         "compares\n"
         "what it writes with transformers.\n"

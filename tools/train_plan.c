@@ -7,9 +7,9 @@
 #include "engine/cost.h"
 #include "kernels/rates.h"
 #include "optim/bin.h"
+#include "optim/pack.h"
 #include "tools/program.h"
 #include "tools/text.h"
-#include "tools/train_bins.h"
 
 /* A bin as it would be if no job ended before the others of it. */
 typedef struct {
@@ -65,7 +65,7 @@ static int add_bin(void *context, const int *job, const osv_bin_size *size)
     *b = (bin_plan){.size = *size,
                     .first_block = batch->first_block,
                     .cost = osv_iteration_cost(&p->shapes, batch),
-                    .traffic = osv_bin_traffic(&p->training, batch, size->recompute),
+                    .traffic = osv_bin_traffic(&p->training, batch, job, size->jobs, size->recompute),
                     .floor = osv_floor(&p->shapes, batch, p->rates.flops, p->rates.bandwidth)};
     osv_batch_free(batch);
     p->live += size->rows;
@@ -90,7 +90,8 @@ static int make(work_plan *p, const train_setup *s)
     OSV_TRY(osv_model_alloc(&p->shapes, &s->m.config, &shard, e));
     osv_model_shapes(&p->shapes, train_memory_format(&s->m.footprint, &s->m.config));
     find_rates(p);
-    OSV_TRY(train_memory_plan(&p->memory, s->options->memory, &s->m.footprint, &p->shapes, e));
+    OSV_TRY(train_memory_plan(&p->memory, s->options->memory, osv_teacher_bytes(&s->lessons.teacher),
+                              &s->m.footprint, &p->shapes, e));
     p->training = (osv_training){.ops = s->m.ops,
                                  .comm = s->m.comm,
                                  .model = &p->shapes,
@@ -101,12 +102,12 @@ static int make(work_plan *p, const train_setup *s)
     for (int c = 0; c < s->jobs.completions; c++) p->asked += s->jobs.sequence[c].count - 1;
     p->bin = calloc((size_t)s->jobs.jobs + 1, sizeof *p->bin);
     if (!p->bin) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
-    return train_bins_each(&p->training, add_bin, p);
+    return osv_pack_each(&p->training, add_bin, p);
 }
 
 static size_t peak(const work_plan *p)
 {
-    return p->memory.weights + p->memory.fixed + p->memory.runtime + p->largest;
+    return train_memory_taken(&p->memory, &p->s->m.footprint) + p->largest;
 }
 
 /* ---- text ---- */
@@ -139,6 +140,10 @@ static void print_text(const work_plan *p)
            osv_show_bytes(weights, sizeof weights, m->weights),
            osv_show_bytes(largest, sizeof largest, p->largest), p->largest,
            osv_show_bytes(rest, sizeof rest, m->fixed + m->runtime));
+    if (m->teacher > 0)
+        printf("teacher        %zu distributions over %d tokens, %s of host memory\n",
+               osv_teacher_rows(&s->lessons.teacher), s->m.config.V,
+               osv_show_bytes(all, sizeof all, m->teacher));
     if (m->bin == 0) printf("               more than there is: planned as if it were enough\n");
     printf("\n  bin   jobs   live  frozen  scored  blocks       recomputed       bytes      GFLOP  GB read   "
            " floor s\n");
@@ -193,5 +198,5 @@ int train_plan_print(train_setup *s)
     if (!status && !s->options->json) print_text(&p);
     osv_model_free(&p.shapes);
     free(p.bin);
-    return status;
+    return status ? status : osv_program_flush(s->error);
 }

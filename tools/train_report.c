@@ -1,5 +1,6 @@
 #include "tools/train_report.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,10 +17,10 @@ static int write_vector(train_report *r, const osv_report *report, osv_error *e)
 {
     const train_setup *s = r->setup;
     const osv_job *job = &s->jobs.job[report->job];
-    char **file = &r->file[report->job], objective[96], created_by[64];
+    char **file = &r->file[report->job], objective[TRAIN_OBJECTIVE_ROOM], created_by[64];
     int layer[OSV_MAX_VECTOR_LAYERS] = {job->layer};
     for (int i = 0; i < job->laters; i++) layer[1 + i] = job->later[i];
-    train_job_objective(objective, sizeof objective, &s->jobs, report->job);
+    train_job_objective(objective, &s->jobs, report->job);
     snprintf(created_by, sizeof created_by, "osv-train %s", osv_program_version());
     const osv_vector_info info = {.layers = 1 + job->laters,
                                   .layer = layer,
@@ -64,10 +65,16 @@ static int keep_outcome(train_report *r, const osv_report *report, osv_error *e)
 
 /* ---- progress ---- */
 
+/* At most, of both phases. */
+static int steps_of(const osv_job_options *o)
+{
+    return o->max_iters > INT_MAX - o->min_norm_iters ? INT_MAX : o->max_iters + o->min_norm_iters;
+}
+
 /* Steps that a job has taken, and its loss; one that has ended counts as if it had gone on. */
 static void count(train_report *r, int job, int steps, double loss, bool ended)
 {
-    if (ended) steps = r->setup->jobs.job[job].options.max_iters;
+    if (ended) steps = steps_of(&r->setup->jobs.job[job].options);
     r->all_steps += steps - r->steps[job];
     r->steps[job] = steps;
     r->ended += ended;
@@ -204,7 +211,7 @@ static int allocate(train_report *r, size_t jobs)
     if (!r->outcome || !r->vector || !r->file || !r->steps || !r->last_loss)
         return OSV_FAIL(r->setup->error, OSV_DEVICE, "out of memory");
     for (size_t j = 0; j < jobs; j++) {
-        int steps = r->setup->jobs.job[j].options.max_iters;
+        int steps = steps_of(&r->setup->jobs.job[j].options);
         r->steps_to_do += steps;
         if (steps > r->most_steps) r->most_steps = steps;
         r->outcome[j] = (osv_outcome){.nan_iter = -1, .loss_start = NAN, .loss = NAN, .norm = NAN};

@@ -10,7 +10,7 @@ enum { PROMPT_CHARACTERS = 72, COMPLETION_CHARACTERS = 40, IDS_SHOWN = 12, SHOWN
 
 static const char *kind_of(const train_source *from)
 {
-    return osv_completion_lists[from->completion->kind].name;
+    return osv_completion_lists[from->kind].name;
 }
 
 /* NaN: the jobs have several. */
@@ -35,15 +35,28 @@ static void print_datapoint(const osv_datapoint *p, const osv_completion *k)
            p->negative ? "  (steered with -v)" : "");
 }
 
+/* From what osv_evaluate says: of a match, or of a token of an anchor on average. */
+static double divergence(const osv_completion *c, double logprob)
+{
+    return c->kind == OSV_COMPLETION_ANCHOR ? -logprob / (c->count - c->scored) : -logprob;
+}
+
 static void print_completion(const train_source *from, double before, double after, double loss)
 {
     const osv_completion *k = from->completion;
     char shown[SHOWN_ROOM];
-    if (k->text)
+    if (k->scored < k->prompt)
+        snprintf(shown, sizeof shown, "(every token of it)");
+    else if (k->text)
         osv_show_text(shown, sizeof shown, k->text, COMPLETION_CHARACTERS, OSV_KEEP_HEAD);
     else
         osv_show_ids(shown, sizeof shown, k->ids + k->prompt, k->count - k->prompt, IDS_SHOWN);
-    printf("    %-9s%s  P %.3g -> %.3g  loss %.4g\n", kind_of(from), shown, exp(before), exp(after), loss);
+    printf("    %-9s%s  ", kind_of(from), shown);
+    if (osv_completion_lists[k->kind].whole)
+        printf("KL %.3g -> %.3g", divergence(k, before), divergence(k, after));
+    else
+        printf("P %.3g -> %.3g", exp(before), exp(after));
+    printf("  loss %.4g%s\n", loss, from->opposite ? "  (the other sign)" : "");
 }
 
 void train_result_print(const train_report *r, const double *before, const double *after)
@@ -73,7 +86,8 @@ void train_result_print(const train_report *r, const double *before, const doubl
     }
     char coldness[32] = "its job's coldness";
     if (!isnan(common_coldness(s))) snprintf(coldness, sizeof coldness, "coldness %g", common_coldness(s));
-    printf("P: probability of the whole completion at %s, without the vector -> with it\n"
+    printf("P: probability of the whole completion at %s, KL: divergence in nats; without the vector -> with "
+           "it\n"
            "also written: %s/trace.jsonl, %s/run.json\n",
            coldness, r->run->path, r->run->path);
 }
@@ -85,10 +99,13 @@ static json_t *completion_json(const train_source *from, double before, double a
     const osv_completion *k = from->completion;
     json_t *ids = json_array();
     for (int t = k->prompt; t < k->count; t++) json_array_append_new(ids, json_integer(k->ids[t]));
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "datapoint", from->point->id, "kind",
-                     kind_of(from), "text", osv_text_json(k->text), "ids", ids, "loss", osv_number_json(loss),
-                     "probability_before", osv_number_json(exp(before)), "probability_after",
-                     osv_number_json(exp(after)));
+    bool whole = osv_completion_lists[k->kind].whole;
+    return json_pack(
+        "{s:s, s:s, s:o*, s:o, s:o, s:o, s:o, s:o}", "datapoint", from->point->id, "kind", kind_of(from),
+        "opposite", from->opposite ? json_true() : NULL, "text", osv_text_json(k->text), "ids", ids, "loss",
+        osv_number_json(loss), whole ? "kl_before" : "probability_before",
+        osv_number_json(whole ? divergence(k, before) : exp(before)),
+        whole ? "kl_after" : "probability_after", osv_number_json(whole ? divergence(k, after) : exp(after)));
 }
 
 static json_t *job_json(const train_report *r, int j, const double *before, const double *after)

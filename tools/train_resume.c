@@ -11,10 +11,29 @@
 
 /* Options that have no say in the result, and paths, whose contents are compared instead. */
 static const char *const free_options[] = {
-    "model",  "data",    "init",    "offset", "sweep",
-    "out",    "force",   "resume",  "plan",   "checkpoint-every",
-    "device", "threads", "profile", "list",   "json",
-    "quiet",  "help",    "version", "tp",     "comm",
+    "model",
+    "data",
+    "init",
+    "offset",
+    "sweep",
+    "teacher",
+    "out",
+    "force",
+    "resume",
+    "plan",
+    "checkpoint-every",
+    "device",
+    "threads",
+    "tp",
+    "comm",
+    "profile",
+    "list",
+    "json",
+    "quiet",
+    "help",
+    "version",
+    "scan-norm",
+    "scan-positions",
 };
 
 static bool is_free(const char *option)
@@ -72,12 +91,9 @@ static const char *show(const json_t *value, char *text, size_t room)
 /* A run of an older version lacks the options that came later: it had what is their default now. */
 static json_t *default_arguments(void)
 {
-    train_options o = {.machine = TOOL_MACHINE_DEFAULT, .job = osv_job_defaults()};
-    char program[] = "osv-train", *argv[] = {program, NULL};
+    train_options o;
     osv_error ignored = {0};
-    return osv_options_parse(train_option_table, 1, argv, &o, &ignored)
-               ? NULL
-               : osv_options_json(train_option_table, &o);
+    return train_options_default(&o, &ignored) ? NULL : osv_options_json(train_option_table, &o);
 }
 
 static int compare_options(const train_setup *s, const json_t *was, json_t *is)
@@ -122,6 +138,9 @@ static int compare(const train_setup *s, const json_t *was, const json_t *is)
     OSV_TRY(compare_hash(s, was, is, "sweep_sha256", "--sweep %s", o->sweep));
     OSV_TRY(compare_hash(s, was, is, "init_sha256", "--init %s", o->init));
     OSV_TRY(compare_hash(s, was, is, "tokenizer_sha256", "--model %s: its tokenizer", o->model));
+    OSV_TRY(compare_hash(s, was, is, "teacher_sha256", "--teacher %s",
+                         o->teacher.vector.count ? o->teacher.vector.item[0] : NULL));
+    if (train_unwritten(s->data)) return OSV_OK; /* the rest once more, with the weights */
     OSV_TRY(compare_hash(s, was, is, "jobs_sha256", "tokens or names of the jobs (the chat template of %s?)",
                          o->model));
     if (!s->m.checkpoint) return OSV_OK;

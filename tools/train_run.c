@@ -5,14 +5,17 @@
 #include <unistd.h>
 
 #include "kernels/backend.h"
+#include "kernels/form.h"
 #include "kernels/host.h"
 #include "loader/file.h"
+#include "optim/form.h"
+#include "optim/pack.h"
 #include "tools/program.h"
 #include "tools/text.h"
-#include "tools/train_bins.h"
 #include "tools/train_list.h"
 #include "tools/train_memory.h"
 #include "tools/train_result.h"
+#include "tools/train_unsteered.h"
 
 /* ---- run.json ---- */
 
@@ -108,6 +111,31 @@ static json_t *inits_sha256(const train_setup *s)
     return hex_digest(digest, good);
 }
 
+/* Of the vectors that steer teachers, as they do; null where there is no teacher. */
+static json_t *teachers_sha256(const train_setup *s)
+{
+    if (s->teachers.count == 0) return json_null();
+    EVP_MD_CTX *digest = begin_digest();
+    bool good = digest != NULL;
+    for (int i = 0; i < s->teachers.count; i++) {
+        const tool_steering *t = &s->teachers.steering[i];
+        for (int k = 0; good && k < t->vectors; k++) {
+            const steering_vector *v = &t->vector[k];
+            char form[OSV_FORM_ROOM];
+            osv_form_show(form, v->form);
+            good = EVP_DigestUpdate(digest, form, strlen(form) + 1) == 1 &&
+                   EVP_DigestUpdate(digest, v->positions, strlen(v->positions) + 1) == 1;
+            for (int j = v->first; good && j < v->first + v->count; j++) {
+                const osv_steering *one = &t->steering[j];
+                size_t numbers = (size_t)osv_form_params(one->form) * (size_t)t->D;
+                good = EVP_DigestUpdate(digest, &one->layer, sizeof one->layer) == 1 &&
+                       EVP_DigestUpdate(digest, one->p, numbers * sizeof *one->p) == 1;
+            }
+        }
+    }
+    return hex_digest(digest, good);
+}
+
 /* Of what is trained on in the end: names, token ids and which of them are steered, whatever made them:
  * tokenizer, chat template, options. */
 static json_t *jobs_sha256(const train_setup *s)
@@ -118,8 +146,10 @@ static json_t *jobs_sha256(const train_setup *s)
         const osv_sequence *q = &s->jobs.sequence[c];
         const osv_job *job = &s->jobs.job[q->job];
         const int head[] = {q->job, job->layer, q->count, q->prompt, (int)q->kind};
+        const int aim[] = {(int)s->jobs.source[c].completion->kind, q->reverse};
         size_t count = (size_t)q->count;
-        good = EVP_DigestUpdate(digest, job->name, strlen(job->name) + 1) == 1 &&
+        good = (!q->logp || EVP_DigestUpdate(digest, aim, sizeof aim) == 1) &&
+               EVP_DigestUpdate(digest, job->name, strlen(job->name) + 1) == 1 &&
                EVP_DigestUpdate(digest, head, sizeof head) == 1 &&
                EVP_DigestUpdate(digest, q->ids, count * sizeof *q->ids) == 1 &&
                EVP_DigestUpdate(digest, q->steer, count * sizeof *q->steer) == 1;
@@ -130,20 +160,39 @@ static json_t *jobs_sha256(const train_setup *s)
 static json_t *jobs_json(const train_setup *s)
 {
     json_t *jobs = json_array();
-    for (int j = 0; j < s->jobs.jobs; j++) json_array_append_new(jobs, train_job_json(&s->jobs, j, false));
+    for (int j = 0; j < s->jobs.jobs; j++) {
+        json_t *job = train_job_json(&s->jobs, j, false), *targets = train_targets_json(&s->jobs, j);
+        json_object_update(job, targets);
+        json_decref(targets);
+        json_array_append_new(jobs, job);
+    }
     return jobs;
 }
 
-/* Null as long as there are no weights, and so no memory that is left beside them. */
+typedef struct {
+    const osv_training *t;
+    json_t *bins; /* [["a", "b"], ["c"]] */
+} names;
+
+static int add_names(void *context, const int *job, const osv_bin_size *size)
+{
+    names *n = context;
+    json_t *bin = json_array();
+    for (int i = 0; i < size->jobs; i++) json_array_append_new(bin, json_string(n->t->job[job[i]].name));
+    json_array_append_new(n->bins, bin);
+    return OSV_OK;
+}
+
+/* Which jobs are trained together if none ends before the others of its bin. Null as long as there are no
+ * weights, and so no memory that is left beside them. */
 static json_t *bins_json(const train_setup *s)
 {
-    const osv_training t = {.ops = s->m.ops,
-                            .model = &s->m.model,
-                            .on = osv_all_on,
-                            .job = s->jobs.job,
-                            .jobs = s->jobs.jobs,
-                            .memory = s->memory.bin};
-    return s->memory.bin > 0 ? train_bins_json(&t) : json_null();
+    const osv_training t = train_setup_training(s);
+    if (s->memory.bin == 0) return json_null();
+    names n = {&t, json_array()};
+    if (!osv_pack_each(&t, add_names, &n)) return n.bins;
+    json_decref(n.bins);
+    return NULL;
 }
 
 int train_run_json(json_t **out, const train_setup *s)
@@ -166,6 +215,7 @@ int train_run_json(json_t **out, const train_setup *s)
         {"data_sha256", file_sha256(s->options->data)},
         {"sweep_sha256", file_sha256(s->options->sweep)},
         {"init_sha256", inits_sha256(s)},
+        {"teacher_sha256", teachers_sha256(s)},
         {"jobs_sha256", jobs_sha256(s)},
         {"jobs", jobs_json(s)},
         {"memory", train_memory_json(&s->memory)},

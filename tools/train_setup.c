@@ -7,6 +7,7 @@
 #include "optim/dump.h"
 #include "optim/run_directory.h"
 #include "optim/vector_file.h"
+#include "tools/train_beams.h"
 
 static int check_layers(const train_setup *s)
 {
@@ -32,7 +33,11 @@ static int read_data(train_setup *s)
                                          .V = s->m.config.V,
                                          .positions = s->m.config.positions,
                                          .default_positions = o->positions,
-                                         .boundary = (osv_boundary)o->boundary};
+                                         .boundary = (osv_boundary)o->boundary,
+                                         .match_tokens = o->match_tokens,
+                                         .beam_tokens = o->beam_tokens,
+                                         .beam = o->beam,
+                                         .stage = o->stage};
     return osv_dataset_read(&s->data, o->data, &options, s->error);
 }
 
@@ -93,6 +98,57 @@ static int read_starts(train_setup *s)
     return OSV_OK;
 }
 
+/* Of all that is run, the longest text. */
+static void find_longest(train_setup *s)
+{
+    for (int i = 0; i < s->jobs.completions; i++) {
+        const osv_completion *k = s->jobs.source[i].completion;
+        tool_model_longest(&s->m, k->count);
+        tool_model_longest(&s->m, k->under.count + k->count - k->prompt);
+        if (!k->beam) continue;
+        tool_model_longest(&s->m, k->beam->prompt.count + k->count - k->prompt);
+        tool_model_longest(&s->m, k->beam->minus.count + k->count - k->prompt);
+    }
+}
+
+static void free_jobs(train_setup *s)
+{
+    train_lessons_close(&s->lessons);
+    train_jobs_free(&s->jobs);
+    for (int k = 0; s->start && k < s->sweep.lines; k++) {
+        if (k == 0 || s->start[k].init != s->start[k - 1].init) free(s->start[k].init);
+        if (k == 0 || s->start[k].offset != s->start[k - 1].offset) free(s->start[k].offset);
+    }
+    free(s->start);
+    s->start = NULL;
+    train_sweep_close(&s->sweep);
+}
+
+/* In a scan all configurations are alike that differ in where a vector enters, how, and where it starts. */
+static void keep_one(train_options *line)
+{
+    train_options o = *line;
+    o.joint = o.apart = false;
+    o.init = o.offset = NULL;
+    train_line_job(line, &o, 0);
+}
+
+static int make_jobs(train_setup *s)
+{
+    OSV_TRY(train_jobs_make(&s->jobs, s->data, &s->sweep, s->start, s->error));
+    return train_lessons_open(&s->lessons, &s->jobs, &s->teachers, s->m.config.V, s->error);
+}
+
+int train_setup_write(train_setup *s)
+{
+    if (!train_unwritten(s->data)) return OSV_OK;
+    OSV_TRY(train_teachers_write(&s->teachers, s->data, &s->m, s->options->match_tokens));
+    OSV_TRY(train_beams_find(s));
+    train_lessons_close(&s->lessons);
+    train_jobs_free(&s->jobs);
+    return make_jobs(s);
+}
+
 int train_setup_open(train_setup *s, const train_options *o, osv_error *e)
 {
     *s = (train_setup){.options = o, .error = e};
@@ -100,27 +156,47 @@ int train_setup_open(train_setup *s, const train_options *o, osv_error *e)
     bool computes = !o->plan && !o->list;
     if (o->dump)
         OSV_TRY(osv_dump_check(o->dump, o->force, e));
-    else if (computes)
+    else if (computes && o->out)
         OSV_TRY(osv_run_check(o->out, mode, e));
     OSV_TRY(train_sweep_open(&s->sweep, o, e));
     OSV_TRY((computes ? tool_model_open : tool_model_plan)(&s->m, o->model, o->chat, &o->machine, e));
     OSV_TRY(check_layers(s));
+    if (o->scan) keep_one(&s->sweep.line[0].options);
     OSV_TRY(read_starts(s));
     OSV_TRY(read_data(s));
-    OSV_TRY(train_jobs_make(&s->jobs, s->data, &s->sweep, s->start, e));
-    for (int i = 0; i < s->jobs.completions; i++) tool_model_longest(&s->m, s->jobs.sequence[i].count);
+    OSV_TRY(train_teachers_open(&s->teachers, o, s->data, &s->m, e));
+    OSV_TRY(make_jobs(s));
+    find_longest(s);
     return OSV_OK;
+}
+
+int train_setup_layers(train_setup *s, const char *const *layer)
+{
+    train_sweep sweep = {0};
+    int status = OSV_OK;
+    for (int j = 0; j < s->jobs.jobs && !status; j++)
+        status = train_sweep_add(&sweep, s->options, s->jobs.origin[j].group, layer[j], s->error);
+    free_jobs(s);
+    s->sweep = sweep;
+    if (!status) status = read_starts(s);
+    return status ? status : make_jobs(s);
 }
 
 void train_setup_close(train_setup *s)
 {
-    train_jobs_free(&s->jobs);
+    free_jobs(s);
+    train_teachers_close(&s->teachers);
     tool_model_close(&s->m);
     if (s->data) osv_dataset_free(s->data);
-    for (int k = 0; s->start && k < s->sweep.lines; k++) {
-        if (k == 0 || s->start[k].init != s->start[k - 1].init) free(s->start[k].init);
-        if (k == 0 || s->start[k].offset != s->start[k - 1].offset) free(s->start[k].offset);
-    }
-    free(s->start);
-    train_sweep_close(&s->sweep);
+}
+
+osv_training train_setup_training(const train_setup *s)
+{
+    return (osv_training){.ops = s->m.ops,
+                          .comm = s->m.comm,
+                          .model = &s->m.model,
+                          .on = osv_all_on,
+                          .job = s->jobs.job,
+                          .jobs = s->jobs.jobs,
+                          .memory = s->memory.bin};
 }

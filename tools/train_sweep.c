@@ -30,13 +30,25 @@ const train_job_option train_job_options[] = {
     {"coldness", "coldness"},
     {"eps", "eps"},
     {"suppress-loss", ""},
+    {"beta", "beta"},
+    {"preference-signs", "signs-"},
     {"length-norm", "length-norm"},
+    {"kl", ""},
+    {"anchor-weight", "anchor"},
+    {"anchor-bound", "anchor-bound"},
     {"satisfice", "satisfice"},
+    {"l1", "l1-"},
+    {"group-sparsity", "group-"},
     {"target-loss", "target-loss"},
     {"target-rule", ""},
     {"target-iters", "target-iters"},
+    {"min-norm", "min-norm"},
+    {"min-norm-lr", "min-norm-lr"},
     {"plateau-eps", "plateau-eps"},
     {"plateau-iters", "plateau-iters"},
+    {"noise", "noise"},
+    {"noise-draws", "noise-draws"},
+    {"noise-kind", ""},
     {NULL, NULL},
 };
 _Static_assert(sizeof train_job_options / sizeof *train_job_options == TRAIN_JOB_OPTIONS + 1,
@@ -48,6 +60,51 @@ int train_line_fail(const train_sweep *s, const train_line *line, const osv_erro
         return osv_error_set(e, cause->status, cause->file, cause->line, "%s", cause->text);
     return osv_error_set(e, OSV_BAD_INPUT, cause->file, cause->line, "%s:%d: %s", s->path, line->line,
                          cause->text);
+}
+
+/* ---- lines ---- */
+
+/* Another configuration, with the command line's options. */
+static int add_line(train_line **line, train_sweep *s, const train_options *o, osv_error *e)
+{
+    if (s->lines == s->line_room) {
+        int room = 2 * s->line_room + 16;
+        train_line *wider = realloc(s->line, (size_t)room * sizeof *wider);
+        if (!wider) return OSV_FAIL(e, OSV_DEVICE, "out of memory for configurations");
+        s->line = wider;
+        s->line_room = room;
+    }
+    *line = &s->line[s->lines++];
+    **line = (train_line){.options = *o};
+    return OSV_OK;
+}
+
+static int keep_text(train_sweep *s, char *text, osv_error *e)
+{
+    if (s->texts == s->text_room) {
+        int room = 2 * s->text_room + 64;
+        char **wider = realloc(s->text, (size_t)room * sizeof *wider);
+        if (!wider) {
+            free(text);
+            return OSV_FAIL(e, OSV_DEVICE, "out of memory for configurations");
+        }
+        s->text = wider;
+        s->text_room = room;
+    }
+    s->text[s->texts++] = text;
+    return OSV_OK;
+}
+
+int train_sweep_add(train_sweep *s, const train_options *o, const char *job, const char *layer, osv_error *e)
+{
+    train_line *line;
+    char *text = strdup(layer);
+    if (!text) return OSV_FAIL(e, OSV_DEVICE, "out of memory for configurations");
+    OSV_TRY(keep_text(s, text, e));
+    OSV_TRY(add_line(&line, s, o, e));
+    line->job = job;
+    line->options.layer_text = text;
+    return train_options_resolve(&line->options, e);
 }
 
 /* ---- the file ---- */
@@ -71,22 +128,6 @@ static int fail_key(const char *key, osv_error *e)
         snprintf(known + used, sizeof known - used, ", %s", k->option);
     }
     return OSV_FAIL(e, OSV_USAGE, "unknown key \"%.80s\"; known are %s", key, known);
-}
-
-static int keep_text(train_sweep *s, char *text, osv_error *e)
-{
-    if (s->texts == s->text_room) {
-        int room = 2 * s->text_room + 64;
-        char **wider = realloc(s->text, (size_t)room * sizeof *wider);
-        if (!wider) {
-            free(text);
-            return OSV_FAIL(e, OSV_DEVICE, "out of memory for --sweep");
-        }
-        s->text = wider;
-        s->text_room = room;
-    }
-    s->text[s->texts++] = text;
-    return OSV_OK;
 }
 
 static int set_option(train_sweep *s, train_line *line, const char *key, const json_t *value, osv_error *e)
@@ -134,37 +175,26 @@ static int read_keys(train_sweep *s, train_line *line, json_t *object, osv_error
 typedef struct {
     train_sweep *sweep;
     const train_options *options;
-    int room;
 } reading;
 
 static int read_line(void *context, json_t *object, int number, const char *where, osv_error *e)
 {
     reading *r = context;
-    train_sweep *s = r->sweep;
+    train_line *line;
     (void)where;
-    if (s->lines == r->room) {
-        int room = 2 * r->room + 16;
-        train_line *wider = realloc(s->line, (size_t)room * sizeof *wider);
-        if (!wider) return OSV_FAIL(e, OSV_DEVICE, "out of memory for --sweep");
-        s->line = wider;
-        r->room = room;
-    }
-    train_line *line = &s->line[s->lines++];
-    *line = (train_line){.options = *r->options, .line = number};
+    OSV_TRY(add_line(&line, r->sweep, r->options, e));
+    line->line = number;
     osv_error cause = {0};
-    if (json_array_append(s->objects, object)) return OSV_FAIL(e, OSV_DEVICE, "out of memory for --sweep");
-    return read_keys(s, line, object, &cause) ? train_line_fail(s, line, &cause, e) : OSV_OK;
+    if (json_array_append(r->sweep->objects, object))
+        return OSV_FAIL(e, OSV_DEVICE, "out of memory for --sweep");
+    return read_keys(r->sweep, line, object, &cause) ? train_line_fail(r->sweep, line, &cause, e) : OSV_OK;
 }
 
 int train_sweep_open(train_sweep *s, const train_options *o, osv_error *e)
 {
+    train_line *line;
     *s = (train_sweep){.path = o->sweep};
-    if (!o->sweep) {
-        s->line = malloc(sizeof *s->line);
-        if (!s->line) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
-        s->line[s->lines++] = (train_line){.options = *o};
-        return OSV_OK;
-    }
+    if (!o->sweep) return add_line(&line, s, o, e);
     reading r = {.sweep = s, .options = o};
     int count;
     s->objects = json_array();

@@ -15,7 +15,7 @@ typedef struct {
     const char *option, *prefix;
 } train_job_option;
 extern const train_job_option train_job_options[];
-enum { TRAIN_JOB_OPTIONS = 28 };
+enum { TRAIN_JOB_OPTIONS = 40 };
 
 /* One configuration. */
 typedef struct {
@@ -27,7 +27,7 @@ typedef struct {
 
 typedef struct {
     const char *path; /* of --sweep; NULL: one line, the command line */
-    int lines;
+    int lines, line_room;
     train_line *line;
     char **text; /* [texts] what the lines' options point to */
     int texts, text_room;
@@ -36,6 +36,8 @@ typedef struct {
 
 int train_sweep_open(train_sweep *s, const train_options *o, osv_error *e);
 void train_sweep_close(train_sweep *s);
+/* As if a file had one more line, {"job": job, "layer": layer}; s may be all zeros. */
+int train_sweep_add(train_sweep *s, const train_options *o, const char *job, const char *layer, osv_error *e);
 
 /* Relays what is wrong with a configuration: what the command line has caused as it is, what a line of the
  * file has as OSV_BAD_INPUT that names the line. */

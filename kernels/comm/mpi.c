@@ -174,7 +174,6 @@ static void mpi_close(osv_comm *c)
     MPI_Comm_free(&m->ranks);
     MPI_Comm_free(&m->farewell);
     release(m);
-    MPI_Finalize();
 }
 
 static mpi *allocate(osv_ops *o, const osv_launch *launch, int size)
@@ -207,6 +206,23 @@ static mpi *allocate(osv_ops *o, const osv_launch *launch, int size)
     return m;
 }
 
+/* MPI starts once in a process, and ends with it. */
+static void finalize(void)
+{
+    MPI_Finalize();
+}
+
+static int start(const mpi *m)
+{
+    int started = 0, given;
+    MPI_Initialized(&started);
+    if (started) return OSV_OK;
+    /* What on_host is given runs on a thread of its own where there is a GPU, though never beside another. */
+    check(m, MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &given), "MPI_Init_thread");
+    if (osv_ops_status(m->ops)) return osv_ops_status(m->ops);
+    return atexit(finalize) ? OSV_FAIL(m->ops->error, OSV_DEVICE, "out of memory") : OSV_OK;
+}
+
 /* MPI is there; is it the one that started us? */
 static int check_world(const osv_launch *launch, osv_error *e)
 {
@@ -223,16 +239,13 @@ static int check_world(const osv_launch *launch, osv_error *e)
 
 int osv_mpi_open(osv_comm **c, osv_ops *o, const osv_launch *launch, int size)
 {
-    int given;
     *c = NULL;
     if (osv_ops_status(o)) return osv_ops_status(o);
     if (size > OSV_RANKS)
         return OSV_FAIL(o->error, OSV_USAGE, "%d ranks cannot share a model; at most %d", size, OSV_RANKS);
     mpi *m = allocate(o, launch, size);
     if (!m) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory for %d ranks", size);
-    /* What on_host is given runs on a thread of its own where there is a GPU, though never beside another. */
-    if (check(m, MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &given), "MPI_Init_thread") &&
-        !check_world(launch, o->error)) {
+    if (!start(m) && !check_world(launch, o->error)) {
         MPI_Comm_split(MPI_COMM_WORLD, launch->rank / size, launch->rank, &m->ranks);
         MPI_Comm_dup(m->ranks, &m->farewell);
         MPI_Comm_set_errhandler(m->ranks, MPI_ERRORS_RETURN);
@@ -240,8 +253,6 @@ int osv_mpi_open(osv_comm **c, osv_ops *o, const osv_launch *launch, int size)
         *c = &m->comm;
         return OSV_OK;
     }
-    int started;
-    if (MPI_Initialized(&started) == MPI_SUCCESS && started) MPI_Finalize();
     release(m);
     return osv_ops_status(o);
 }

@@ -1,6 +1,7 @@
 #include <math.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/objective.h"
 
 OSV_CPU_CLONES
 static double length(const float *v, int D)
@@ -39,7 +40,10 @@ void osv_cpu_adam(osv_ops *o, float *v, float *m, float *s, const float *dv, con
         const osv_adam_params *p = &params[j];
         if (p->lr == 0) continue;
         size_t at = (size_t)j * D;
-        step(v + at, m + at, s + at, dv + at, p, D);
+        if (p->adamax)
+            for (int d = 0; d < D; d++) osv_adamax(&v[at + d], &m[at + d], &s[at + d], dv[at + d], p->lr, p);
+        else
+            step(v + at, m + at, s + at, dv + at, p, D);
         double norm = length(v + at, D);
         if (p->max_norm >= 0 && norm > p->max_norm)
             for (int d = 0; d < D; d++) v[at + d] = (float)(v[at + d] * (p->max_norm / norm));

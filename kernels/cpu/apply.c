@@ -158,7 +158,7 @@ void osv_cpu_apply_dp(osv_ops *o, float *dp, const float *dx, const float *x0, c
 void osv_cpu_apply_dx(osv_ops *o, float *dx, const float *x0, const float *p, const osv_site *site,
                       float *coef, int D)
 {
-    if (osv_cpu_failed(o) || site->form.kind == OSV_FORM_ADD) return;
+    if (osv_cpu_failed(o) || !osv_form_has_dx(site->form)) return;
     osv_form form = site->form;
     int rank = osv_form_rank(form), width = osv_form_coefs(form);
 #pragma omp parallel for schedule(static) \
@@ -168,6 +168,10 @@ void osv_cpu_apply_dx(osv_ops *o, float *dx, const float *x0, const float *p, co
         const float *v = p + (size_t)site->row_param[r] * D, *x = x0 + (size_t)r * D;
         const float *left = osv_form_left(v, D), *right = osv_form_right(form, v, D);
         float *g = dx + (size_t)(site->row + r) * D, *u = coef + (size_t)r * width;
+        if (form.cut) {
+            memset(g, 0, (size_t)D * sizeof *g);
+            continue;
+        }
         osv_form_sum sum = osv_form_dx(form, site->sign[r], dots(form, x, v, g, D));
         for (int k = 0; k < rank; k++) u[k] = (float)dot(left + (size_t)k * D, g, D);
         if (sum.x != 0 || sum.g != 1) sum_of_two(g, sum.g, g, sum.x, x, D);

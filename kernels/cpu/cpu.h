@@ -186,6 +186,8 @@ void osv_cpu_kl_dx(osv_ops *o, float *dz, const float *z, const float *max, cons
                    const osv_distributions *d, int V);
 void osv_cpu_objective(osv_ops *o, float *w, float *completion, const float *loss,
                        const osv_objective *objective, int S);
+void osv_cpu_multipliers(osv_ops *o, const float *L, const osv_objective *objective,
+                         const osv_adam_params *params);
 void osv_cpu_sample(osv_ops *o, int *id, float *logprob, const float *z, const osv_sampling *how, int R,
                     int V);
 void osv_cpu_candidates(osv_ops *o, osv_slice *slice, osv_token *token, const float *z, const float *max,
@@ -200,5 +202,11 @@ void osv_cpu_apply_dx(osv_ops *o, float *dx, const float *x0, const float *p, co
 void osv_cpu_adam(osv_ops *o, float *v, float *m, float *s, const float *dv, const osv_adam_params *params,
                   int D, int J);
 void osv_cpu_norm(osv_ops *o, float *out, const float *v, int D, int J);
+void osv_cpu_noise(osv_ops *o, float *q, const float *p, const float *dp, const osv_noise *noise, int k,
+                   int D, int J);
+void osv_cpu_noise_mean(osv_ops *o, float *mean, const float *dq, const osv_noise *noise, int k, int D,
+                        int J);
+void osv_cpu_penalty(osv_ops *o, float *dp, float *cost, const float *p, const osv_penalty *penalty,
+                     float *gram, int rows, int D, int J);
 
 #endif

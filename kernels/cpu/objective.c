@@ -29,3 +29,12 @@ void osv_cpu_objective(osv_ops *o, float *w, float *completion, const float *los
     }
     for (int s = 0; s < S; s++) w[s] = (float)weight[s];
 }
+
+void osv_cpu_multipliers(osv_ops *o, const float *L, const osv_objective *objective,
+                         const osv_adam_params *params)
+{
+    if (osv_cpu_failed(o)) return;
+    for (int c = 0; c < objective->C; c++)
+        if (!isnan(objective->bound[c]) && params[c].lr != 0)
+            osv_multiplier_step(objective, c, L[c], &params[c]);
+}

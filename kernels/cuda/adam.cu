@@ -1,6 +1,7 @@
 /* Limited by latency: a few vectors of D numbers, a block each, which has to know the whole vector's length.
  */
 #include "kernels/cuda/gpu.cuh"
+#include "kernels/objective.h"
 
 enum { THREADS = 1024 };
 
@@ -15,6 +16,11 @@ static __global__ void adam(float *v, float *m, float *s, const float *dv, const
     if (p.lr == 0) return; /* the whole block */
     for (int d = (int)threadIdx.x; d < D; d += THREADS) {
         float g = dv[at + d];
+        if (p.adamax) {
+            osv_adamax(&v[at + d], &m[at + d], &s[at + d], g, p.lr, &p);
+            square += (double)v[at + d] * v[at + d];
+            continue;
+        }
         float first = p.beta1 * m[at + d] + (1 - p.beta1) * g;
         float second = p.beta2 * s[at + d] + (1 - p.beta2) * g * g;
         float x = v[at + d] - p.lr * (first / p.correction1) / (sqrtf(second / p.correction2) + p.eps);

@@ -150,6 +150,10 @@ static __global__ void form_dx(float *dx, const float *x0, const float *p, osv_f
 {
     int r = (int)blockIdx.x, s = sign[r], rank = osv_form_rank(form);
     dx += (size_t)r * D;
+    if (form.cut) {
+        for (int d = (int)threadIdx.x; d < D && s != 0; d += (int)blockDim.x) dx[d] = 0;
+        return;
+    }
     x0 += (size_t)r * D;
     const float *v = p + (size_t)row_param[r] * D, *left = osv_form_left(v, D),
                 *right = osv_form_right(form, v, D);
@@ -208,7 +212,7 @@ extern "C" void osv_cuda_apply_dp(osv_ops *o, float *dp, const float *dx, const 
 extern "C" void osv_cuda_apply_dx(osv_ops *o, float *dx, const float *x0, const float *p,
                                   const osv_site *site, float *coef, int D)
 {
-    if (osv_ops_status(o) || site->form.kind == OSV_FORM_ADD) return;
+    if (osv_ops_status(o) || !osv_form_has_dx(site->form)) return;
     LAUNCH(osv_cuda_device(o), site->rows, osv_cuda_row_threads(D), 0, form_dx, dx + (size_t)site->row * D,
            x0, p, site->form, site->row_param, site->sign, coef, D);
 }

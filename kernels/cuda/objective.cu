@@ -81,3 +81,19 @@ extern "C" void osv_cuda_objective(osv_ops *o, float *w, float *completion, cons
         c = end;
     } while (c < C);
 }
+
+static __global__ void step_multipliers(const float *L, osv_objective objective,
+                                        const osv_adam_params *params)
+{
+    int c = (int)(blockIdx.x * blockDim.x + threadIdx.x);
+    if (c >= objective.C || isnan(objective.bound[c]) || params[c].lr == 0) return;
+    osv_multiplier_step(&objective, c, L[c], &params[c]);
+}
+
+extern "C" void osv_cuda_multipliers(osv_ops *o, const float *L, const osv_objective *objective,
+                                     const osv_adam_params *params)
+{
+    if (osv_ops_status(o)) return;
+    LAUNCH(osv_cuda_device(o), ((unsigned)objective->C + WARPS * WARP - 1) / (WARPS * WARP), WARPS * WARP, 0,
+           step_multipliers, L, *objective, params);
+}

@@ -1,6 +1,7 @@
-#include "kernels/ref/ref.h"
-
 #include <math.h>
+
+#include "kernels/objective.h"
+#include "kernels/ref/ref.h"
 
 static double length(const osv_real *v, int D)
 {
@@ -13,6 +14,7 @@ static double length(const osv_real *v, int D)
  *     m = beta1 m + (1 - beta1) g        s = beta2 s + (1 - beta2) g^2
  *     v = v - lr (m / correction1) / (sqrt(s / correction2) + eps)
  *     v = v max_norm / |v| if |v| > max_norm
+ * Adamax (7.1) has s = max(beta2 s, |g| + eps) and v - lr (m / correction1) / s.
  * A job with lr = 0 is left as it is, its moments too, whatever its gradient. */
 void osv_ref_adam(osv_ops *o, osv_real *v, osv_real *m, osv_real *s, const osv_real *dv,
                   const osv_adam_params *params, int D, int J)
@@ -24,6 +26,10 @@ void osv_ref_adam(osv_ops *o, osv_real *v, osv_real *m, osv_real *s, const osv_r
         for (int d = 0; d < D; d++) {
             double g = dv[d];
             double first = p->beta1 * (double)m[d] + (1 - (double)p->beta1) * g;
+            if (p->adamax) {
+                osv_adamax(&v[d], &m[d], &s[d], g, p->lr, p);
+                continue;
+            }
             double second = p->beta2 * (double)s[d] + (1 - (double)p->beta2) * g * g;
             m[d] = (osv_real)first;
             s[d] = (osv_real)second;

@@ -114,6 +114,10 @@ void osv_ref_apply_dx(osv_ops *o, osv_real *dx, const osv_real *x0, const osv_re
         const osv_real *v = p + (size_t)site->row_param[r] * D, *x = x0 + (size_t)r * D;
         const osv_real *left = osv_form_left(v, D), *right = osv_form_right(form, v, D);
         osv_real *g = dx + (size_t)(site->row + r) * D, *u = rank ? coef + (size_t)r * width : NULL;
+        if (form.cut) {
+            for (int d = 0; d < D; d++) g[d] = 0;
+            continue;
+        }
         osv_form_sum sum = osv_form_dx(form, site->sign[r], dots(form, x, v, g, D));
         for (int k = 0; k < rank; k++) u[k] = (osv_real)dot(left + (size_t)k * D, g, D);
         for (int d = 0; d < D; d++) {

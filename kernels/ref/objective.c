@@ -29,3 +29,12 @@ void osv_ref_objective(osv_ops *o, osv_real *w, osv_real *completion, const osv_
     }
     for (int s = 0; s < S; s++) w[s] = (osv_real)weight[s];
 }
+
+void osv_ref_multipliers(osv_ops *o, const osv_real *L, const osv_objective *objective,
+                         const osv_adam_params *params)
+{
+    if (osv_ops_status(o)) return;
+    for (int c = 0; c < objective->C; c++)
+        if (!isnan(objective->bound[c]) && params[c].lr != 0)
+            osv_multiplier_step(objective, c, L[c], &params[c]);
+}

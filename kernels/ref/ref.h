@@ -87,6 +87,8 @@ void osv_ref_kl_dx(osv_ops *o, osv_real *dz, const osv_real *z, const osv_real *
                    const osv_real *w, const osv_distributions *d, int V);
 void osv_ref_objective(osv_ops *o, osv_real *w, osv_real *completion, const osv_real *loss,
                        const osv_objective *objective, int S);
+void osv_ref_multipliers(osv_ops *o, const osv_real *L, const osv_objective *objective,
+                         const osv_adam_params *params);
 void osv_ref_sample(osv_ops *o, int *id, osv_real *logprob, const osv_real *z, const osv_sampling *how, int R,
                     int V);
 void osv_ref_candidates(osv_ops *o, osv_slice *slice, osv_token *token, const osv_real *z,
@@ -101,5 +103,11 @@ void osv_ref_apply_dx(osv_ops *o, osv_real *dx, const osv_real *x0, const osv_re
 void osv_ref_adam(osv_ops *o, osv_real *v, osv_real *m, osv_real *s, const osv_real *dv,
                   const osv_adam_params *params, int D, int J);
 void osv_ref_norm(osv_ops *o, osv_real *out, const osv_real *v, int D, int J);
+void osv_ref_noise(osv_ops *o, osv_real *q, const osv_real *p, const osv_real *dp, const osv_noise *noise,
+                   int k, int D, int J);
+void osv_ref_noise_mean(osv_ops *o, osv_real *mean, const osv_real *dq, const osv_noise *noise, int k, int D,
+                        int J);
+void osv_ref_penalty(osv_ops *o, osv_real *dp, osv_real *cost, const osv_real *p, const osv_penalty *penalty,
+                     osv_real *gram, int rows, int D, int J);
 
 #endif

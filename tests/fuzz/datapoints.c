@@ -4,6 +4,13 @@
 
 enum { V = 600, POSITIONS = 300 };
 
+/* Another prompt, under which the completion may be run. */
+static void check_ids(const osv_ids *ids, int completion)
+{
+    MUST(ids->count + completion <= POSITIONS);
+    for (int i = 0; i < ids->count; i++) MUST(ids->data[i] >= 0 && ids->data[i] < V);
+}
+
 /* Any file is refused, or gives datapoints that the engine can take. */
 static void check_dataset(const osv_dataset *d)
 {
@@ -18,6 +25,11 @@ static void check_dataset(const osv_dataset *d)
                 MUST(c->ids[t] >= 0 && c->ids[t] < V);
                 MUST(c->steer[t] == 0 || c->steer[t] == (p->negative ? -1 : 1));
             }
+            for (int t = 0; t < c->count && c->opposite; t++) MUST(c->opposite[t] == -c->steer[t]);
+            check_ids(&c->under, c->count - c->prompt);
+            if (!c->beam) continue;
+            check_ids(&c->beam->prompt, c->count - c->prompt);
+            check_ids(&c->beam->minus, c->count - c->prompt);
         }
     }
 }
@@ -31,6 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
                                              .V = V,
                                              .positions = POSITIONS,
                                              .default_positions = "all",
+                                             .beam_tokens = 3,
                                              .boundary = (osv_boundary)boundary};
         osv_dataset *d;
         osv_error e = {0};

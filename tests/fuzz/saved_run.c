@@ -15,7 +15,7 @@ const char *const fuzz_names[] = {"bin.flat",       "bin.iter",
                                   "state.0",        "state.1",
                                   "vector.0",       NULL};
 const char *const fuzz_metadata[] = {"begun",      "3",           "bin_iterations",
-                                     "6",          "format",      "osv-checkpoint/1",
+                                     "6",          "format",      "osv-checkpoint/2",
                                      "iterations", "20",          "jobs",
                                      "4",          "memory",      "0",
                                      "recompute",  "4",           "trace_bytes",

@@ -6,8 +6,9 @@ from golden_models import rng
 from golden_train import positions
 
 PLAIN = {"apply": "add", "rank": 0, "offset": False, "layers": None, "apart": False, "coldness": 1.0, "eps": 1e-6,
-         "length_norm": False, "satisfice": False, "target_loss": None, "lr": 0.1, "adam_eps": 1e-8,
-         "schedule": "constant", "warmup": 0, "steps": 20, "max_norm": None, "max_affine_norm": None}
+         "length_norm": False, "satisfice": False, "target_loss": None, "l1": 0.0, "group": 0.0,
+         "lr": 0.1, "adam_eps": 1e-8,
+         "schedule": "constant", "warmup": 0, "max_iters": 20, "max_norm": None, "max_affine_norm": None}
 
 
 class Maker:
@@ -37,7 +38,10 @@ class Maker:
     def suppress(self, prompt, count, kind="one-minus", **more):
         return self.make(prompt, self.greedy(prompt, count), kind, **more)
 
-    # ---- sets of completions, one for each loss ----
+    # ---- sets of completions ----
+
+    def one(self, where="all"):
+        return [self.make(self.ids(6), self.ids(3), where=where)]
 
     def promote(self, where="all"):
         p, q = self.ids(7), self.ids(5)
@@ -84,6 +88,16 @@ class Maker:
             out.append({**c, "target_logits": rows.float()})
         return out + [self.make(p, self.ids(2), where=where, weight=0.1)]
 
+    def anchor(self, weight):
+        """Neutral text on which the distributions are to stay what they are without a vector."""
+        return self.make(self.ids(1), self.ids(5), "anchor", weight=weight)
+
+    def anchored(self, where="all"):
+        return self.promote(where) + [self.anchor(8.0)]
+
+    def anchored_targets(self, where="all"):
+        return self.targets(where) + [self.anchor(20.0)]
+
     def pairs(self, where="all"):
         """Chosen and rejected under two prompts; the references are filled in by whoever knows the losses."""
         p, q = self.ids(7), self.ids(6)
@@ -94,6 +108,17 @@ class Maker:
                                  partner=first + 1))
             out.append(self.make(prompt, self.greedy(prompt, 2), where=where, sign=sign, weight=weight, beta=-beta,
                                  partner=first))
+        return out
+
+    def drawn_pairs(self, where="all"):
+        """One pair, in each step under the vector or, turned round, under minus the vector."""
+        p, chosen = self.ids(7), self.ids(3)
+        rejected, out = self.greedy(p, 2), []
+        for sign in (1, -1):
+            first = len(out)
+            for completion, beta, partner in ((chosen, 0.4, first + 1), (rejected, -0.4, first)):
+                out.append(self.make(p, completion, where=where, sign=sign, beta=sign * beta, partner=partner))
+                out[-1]["sign"] = sign
         return out
 
 
@@ -132,6 +157,13 @@ def table(N):
         ("affine3-distributions-apart", "distributions", "prompt", {"layers": two, **affine3, **apart, "lr": 0.03}),
         ("affine1-targets", "targets", "all", {"layers": [N - 1], **affine1, "satisfice": True, "max_norm": 2.0,
                                                "lr": 0.03}),
+        ("add-anchored", "anchored", "all", {"layers": one, "coldness": 0.8}),
+        ("clamp-anchored-shared", "anchored_targets", "prompt", {"layers": [0, 1], "apply": "clamp:0.8",
+                                                                "satisfice": True, "lr": 0.03}),
+        ("add-drawn-pairs", "drawn_pairs", "all", {"layers": one}),
+        ("clamp-drawn-pairs-shared", "drawn_pairs", "prompt", {"layers": two, "apply": "clamp"}),
+        ("add-sparse-apart", "promote", "all", {"layers": all_blocks, **apart, "l1": 0.05, "group": 0.1}),
+        ("affine1-sparse", "one_minus", "all", {"layers": one, **affine1, "l1": 0.02, "group": 0.2}),
         ("affine3-weighted-shared", "weighted", "completion", {"layers": [1, 2], **affine3}),
     ]
 

@@ -5,6 +5,7 @@ import math
 
 import torch
 
+from golden_draws import sign as drawn_sign
 from golden_train import Adam, token_losses
 
 
@@ -17,6 +18,10 @@ def roles(case):
     """What each row is."""
     site = ["v"] + ["offset"] * case["offset"] + ["factor"] * (2 * case["rank"])
     return site * (len(case["layers"]) if case["apart"] else 1)
+
+
+def vectors(case, rows):
+    return torch.stack([row for role, row in zip(roles(case), rows) if role == "v"])
 
 
 def steer(case, rows, sign, x):
@@ -54,12 +59,12 @@ def divergences(logits, target, coldness, reverse):
 
 def completion_loss(case, c, logits):
     rows, ids = logits[len(c["prompt"]) - 1:-1], c["completion"]  # the row before a token predicts it
-    if c["kind"].startswith("match"):
+    if "target_logits" in c:
         losses = divergences(rows, c["target_logits"].to(rows.dtype), case["coldness"], c["kind"] == "match-reverse")
     else:
         losses = token_losses(rows, ids, c["kind"] == "one-minus", case["coldness"], case["eps"])
     total = -losses.sum() if c["kind"] == "negated" else losses.sum()
-    return total / len(ids) if case["length_norm"] else total
+    return total / len(ids) if case["length_norm"] or c["kind"] == "anchor" else total
 
 
 def measure(model, case, rows):
@@ -71,29 +76,42 @@ def measure(model, case, rows):
     return torch.stack(out)
 
 
-def objective(case, losses):
+def penalty(case, rows):
+    """What the vectors cost by themselves."""
+    v = vectors(case, rows)
+    return case["l1"] * v.abs().sum() + case["group"] * v.norm(dim=-1).sum()
+
+
+def weight_of(case, c, steps):
+    """In the step after so many; None: on average."""
+    if "sign" not in c or steps is None:
+        return c.get("weight", 1.0)
+    return 2 * c.get("weight", 1.0) if c["sign"] == drawn_sign(case["name"], steps) else 0.0
+
+
+def objective(case, losses, rows, steps=None):
     """What is minimized. A pair's margin is how much more likely the chosen one has become than the other."""
-    total = 0.0
+    total = penalty(case, rows)
     for i, (c, loss) in enumerate(zip(case["completions"], losses)):
-        weight = c.get("weight", 1.0)
+        weight = weight_of(case, c, steps)
         if "partner" in c:
             other = case["completions"][c["partner"]]
             margin = c["beta"] * (c["reference"] - loss)
             margin = margin + other["beta"] * (other["reference"] - losses[c["partner"]])
             if i < c["partner"]:  # once for both
                 total = total + weight * torch.nn.functional.softplus(-margin)
-        elif case["satisfice"]:
+        elif case["satisfice"] and c["kind"] != "anchor":
             total = total + weight * (loss - c.get("target", case["target_loss"])) ** 2
         else:
             total = total + weight * loss
     return total
 
 
-def gradient(model, case, rows):
-    """(losses, d objective / d rows). Offsets are given, not trained."""
+def gradient(model, case, rows, steps=0):
+    """(losses, d objective / d rows) of the step after so many. Offsets are given, not trained."""
     rows = rows.detach().clone().requires_grad_(True)
     losses = measure(model, case, rows)
-    d, = torch.autograd.grad(objective(case, losses), rows)
+    d, = torch.autograd.grad(objective(case, losses, rows, steps), rows)
     trained = torch.tensor([role != "offset" for role in roles(case)])
     return losses.detach(), torch.where(trained[:, None], d, torch.zeros_like(d))
 
@@ -102,7 +120,7 @@ def share_of_lr(case, step):
     """Of step 1, 2, ...: rises over the warm-up, then falls so that it would be 0 one step after the last."""
     if step <= case["warmup"]:
         return step / case["warmup"]
-    done = (step - 1 - case["warmup"]) / (case["steps"] - case["warmup"])
+    done = (step - 1 - case["warmup"]) / (case["max_iters"] - case["warmup"])
     return {"constant": 1.0, "linear": 1.0 - done, "cosine": 0.5 * (1.0 + math.cos(math.pi * done))}[case["schedule"]]
 
 
@@ -116,22 +134,18 @@ def project(case, rows):
     return torch.stack(out)
 
 
-def norm_of_vectors(case, rows):
-    return torch.stack([row for role, row in zip(roles(case), rows) if role == "v"]).norm().item()
-
-
 def train(model, case, start):
-    """`steps` steps; the lists have one more entry for the parameters that are kept."""
+    """`max_iters` steps; the lists have one more entry for the parameters that are kept."""
     rows = start.to(model.dtype)
     adam = Adam(rows, case["lr"], (0.9, 0.999), case["adam_eps"])
     out = {"losses": [], "objective": [], "norm": [], "grad_norm": []}
-    for step in range(1, case["steps"] + 2):
-        losses, d = gradient(model, case, rows)
+    for step in range(1, case["max_iters"] + 2):
+        losses, d = gradient(model, case, rows, step - 1)
         out["losses"].append(losses.tolist())
-        out["objective"].append(float(objective(case, losses)))
-        out["norm"].append(norm_of_vectors(case, rows))
-        if step > case["steps"]:
+        out["objective"].append(float(objective(case, losses, rows)))
+        out["norm"].append(vectors(case, rows).norm().item())
+        if step > case["max_iters"]:
             return {**out, "final": rows}
-        out["grad_norm"].append(norm_of_vectors(case, d))
+        out["grad_norm"].append(vectors(case, d).norm().item())
         adam.lr = case["lr"] * share_of_lr(case, step)
         rows = project(case, adam.step(rows, d))

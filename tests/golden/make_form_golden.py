@@ -25,8 +25,12 @@ def start_of(name, case, oracle):
                         for i, role in enumerate(roles(case))])
 
 
-def fill_references(case, oracle):
-    """The unsteered losses of pairs."""
+def fill_unsteered(case, oracle):
+    """What pairs and anchors take from the unsteered model: losses, distributions."""
+    for c in case["completions"]:
+        if c["kind"] == "anchor":
+            ids = c["prompt"] + c["completion"]
+            c["target_logits"] = case["coldness"] * oracle.logits(ids)[len(c["prompt"]) - 1:-1]
     steers_nothing = {**case, "apply": "add"}
     losses = measure(oracle, steers_nothing, torch.zeros(len(roles(case)), oracle.s["D"], dtype=torch.float64))
     for c, loss in zip(case["completions"], losses.tolist()):
@@ -57,6 +61,9 @@ def forgotten(case, start):
         yield of("parameters of their own", start[:site], apart=False)
     if case["length_norm"]:
         yield of("the division by lengths", length_norm=False)
+    for key in ("l1", "group"):
+        if case[key]:
+            yield of(key, **{key: 0.0})
     if case["satisfice"]:
         yield of("the square", satisfice=False)
         yield of("the job's target", target_loss=7.5)
@@ -67,6 +74,8 @@ def forgotten(case, start):
     for key, other in (("weight", 1.0), ("target", 8.0), ("beta", 0.3), ("reference", 9.0)):
         if any(key in c for c in all_of):
             yield each(key, lambda c: {**c, key: other} if key in c else c)
+    if any("sign" in c for c in all_of):
+        yield each("drawn signs", lambda c: {**c, "sign": -c["sign"]})
     for kind, other in (("one-minus", "negated"), ("negated", "promote"), ("match-reverse", "match")):
         if any(c["kind"] == kind for c in all_of):
             yield each(kind, lambda c: {**c, "kind": other} if c["kind"] == kind else c)
@@ -98,7 +107,7 @@ def make_case(name, case, models, tensors, limits):
     """Fills in the expected numbers of one case."""
     hf, hf64, oracle = models
     where, key = f"{name}/{case['name']}", case["name"] + "."
-    fill_references(case, oracle)
+    fill_unsteered(case, oracle)
     start = start_of(name, case, oracle)
     losses, d = gradient(oracle, case, start.double())
     losses_hf, d_hf = gradient(hf64, case, start.double())
@@ -108,7 +117,7 @@ def make_case(name, case, models, tensors, limits):
     limits.check("gradient, transformers in fp32 - oracle", relative(d32, d), 1e-4, where)
 
     u, h = d / d.norm(), 1e-5
-    up, down = (objective(case, measure(oracle, case, start.double() + s * h * u)) for s in (1, -1))
+    up, down = (objective(case, measure(oracle, case, rows), rows, 0) for rows in (start + h * u, start - h * u))
     limits.check("gradient, oracle - difference quotient", relative((up - down) / (2 * h), d.norm()), 1e-6, where)
     for row, role in zip(d, roles(case)):
         if role != "offset" and not row.norm() > 1e-3 * d.norm():
@@ -122,8 +131,9 @@ def make_case(name, case, models, tensors, limits):
     check_trace(where, case, start, trace, oracle)
 
     for i, c in enumerate(case["completions"]):
-        if "target_logits" in c:
-            tensors[f"{key}logits.{i}"] = c.pop("target_logits")
+        target = c.pop("target_logits", None)
+        if c["kind"].startswith("match"):
+            tensors[f"{key}logits.{i}"] = target
     tensors.update({key + "start": start, key + "gradient": d, key + "final": trace["final"].float()})
     for what in ("losses", "norm", "grad_norm"):
         case[what] = trace[what]

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "engine/rope.h"
+#include "optim/beam.h"
 #include "optim/generate.h"
 #include "optim/likelihood.h"
 #include "tests/emu/device_emu.h"
@@ -183,7 +184,8 @@ static bool compare_traces(const char *name, const golden_trace *a, const golden
     return near_vector(name, a->final, b->final, numbers, at_the_end);
 }
 
-static bool check_training(pair *p, const osv_job *job)
+/* One job, as it is made for either model. */
+static bool check_training(pair *p, const osv_job *job, const osv_job *whole_job)
 {
     static golden_trace whole, split;
     int numbers = osv_job_rows(job) * p->whole.model.config.D;
@@ -191,7 +193,7 @@ static bool check_training(pair *p, const osv_job *job)
     if (!ranks_same(&r, split.final, (size_t)numbers * sizeof *split.final))
         return ranks_say(&r, "%s: vectors differ from another rank's", job->name);
     if (!is_first()) return true;
-    golden_train(&p->whole, job, &whole);
+    golden_train(&p->whole, whole_job, &whole);
     return compare_traces(job->name, &split, &whole, job->completions, numbers);
 }
 
@@ -208,15 +210,15 @@ static bool check_trace(pair *p)
     problem.job.options.max_iters = few ? 4 : 12;
     problem.job.options.init =
         golden_tensor(&p->split, json_string_value(json_object_get(golden, "name")), "start");
-    bool good = check_training(p, &problem.job);
+    bool good = check_training(p, &problem.job, &problem.job);
     golden_problem_close(&problem);
     return good;
 }
 
-/* Every form and every loss. */
+/* Every form and every loss. What anchors are held to either model says itself. */
 static bool check_forms(const char *model)
 {
-    static golden_form f;
+    static golden_form split, whole;
     pair p;
     size_t i;
     json_t *golden;
@@ -225,8 +227,11 @@ static bool check_forms(const char *model)
     json_array_foreach(json_object_get(p.whole.json, "cases"), i, golden)
     {
         if (few && i % 4 != 0) continue;
-        golden_form_read(&f, &p.split, golden);
-        good &= check_training(&p, &f.job);
+        golden_form_open(&split, &p.split, golden);
+        if (is_first()) golden_form_open(&whole, &p.whole, golden);
+        good &= check_training(&p, &split.job, &whole.job);
+        golden_form_close(&split);
+        if (is_first()) golden_form_close(&whole);
     }
     close_pair(&p);
     return good;
@@ -291,6 +296,31 @@ static bool check_likelihood(pair *p)
     return near_losses("likelihood", split, whole, 2, fixed);
 }
 
+static void find_beams(golden_model *g, int ids[PROMPTS][TOKENS], osv_beam *found)
+{
+    static const int first[] = {5, 17, 3, 42, 9}, second[] = {5, 17, 77};
+    const osv_beam_prompt prompt[PROMPTS] = {{.count = 5, .ids = first, .minus = 3, .minus_ids = second},
+                                             {.count = 3, .ids = second}};
+    const osv_beam_search search = {
+        .ops = g->ops, .comm = g->comm, .model = &g->model, .width = 3, .tokens = few ? 2 : 5};
+    for (int i = 0; i < PROMPTS; i++) found[i] = (osv_beam){.ids = ids[i]};
+    golden_check(g, osv_beam_find(&search, prompt, PROMPTS, found));
+}
+
+static bool check_beams(pair *p)
+{
+    int split_ids[PROMPTS][TOKENS], whole_ids[PROMPTS][TOKENS];
+    osv_beam split[PROMPTS], whole[PROMPTS];
+    find_beams(&p->split, split_ids, split);
+    if (!is_first()) return true;
+    find_beams(&p->whole, whole_ids, whole);
+    for (int i = 0; i < PROMPTS; i++)
+        if (split[i].count != whole[i].count || !(fabs(split[i].logprob - whole[i].logprob) <= 1e-4) ||
+            memcmp(split[i].ids, whole[i].ids, (size_t)whole[i].count * sizeof(int)) != 0)
+            return ranks_say(&r, "beam %d is another one", i);
+    return true;
+}
+
 static bool check_texts(pair *p)
 {
     static const osv_generation how[] = {
@@ -345,6 +375,7 @@ static void check_model(const char *model)
     good &= check_trace(&p);
     good &= check_texts(&p);
     good &= check_likelihood(&p);
+    good &= check_beams(&p);
     close_pair(&p);
     snprintf(name, sizeof name, "%s on %d ranks", model, r.comm->size);
     ranks_test(&r, good, name);

@@ -44,7 +44,7 @@ static bool check_bin(const char *what, golden_model *g, const osv_job *job, int
     }
     golden_check(g, osv_bin_batch(&batch, &t, all, jobs, false));
     golden_check(g, osv_bin_open(&bin, &t, all, jobs, recompute, state));
-    osv_traffic said = osv_bin_traffic(&t, batch, recompute);
+    osv_traffic said = osv_bin_traffic(&t, batch, all, jobs, recompute);
     for (int i = 0; i < 3; i++) {
         counted.sent = (osv_traffic){0};
         osv_bin_submit(bin, false);
@@ -80,8 +80,9 @@ static void check_model(const char *folder, const char *model)
         int at = i < JOBS ? (int)i : 0;
         if (i >= JOBS && !forms) break;
         if (forms) {
-            golden_form_read(&form[at], &g, golden);
+            golden_form_open(&form[at], &g, golden);
             job[at] = form[at].job;
+            if (i % 3 == 0) job[at].options.noise = 0.1, job[at].options.noise_draws = 2;
         } else {
             golden_problem_open(&problem[at], &g, golden);
             job[at] = problem[at].job;
@@ -89,6 +90,7 @@ static void check_model(const char *folder, const char *model)
         for (int recompute = 0; recompute <= g.model.config.N; recompute += 2)
             good &= check_bin(json_string_value(json_object_get(golden, "name")), &g, &job[at], 1, i % 2 == 0,
                               recompute);
+        if (forms) golden_form_close(&form[at]);
     }
     if (!forms) good &= check_bin("together", &g, job, JOBS, true, 1);
     for (int j = 0; j < JOBS && !forms; j++) golden_problem_close(&problem[j]);
