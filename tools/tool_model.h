@@ -12,37 +12,37 @@
 
 /* The options of every tool that say where it is computed, read into the field `machine` of its struct: lines
  * of its table, FIELD(name) being .offset of a field. */
-#define TOOL_MACHINE_OPTIONS                                                                               \
-    {"backend",                                                                                            \
-     "auto|cpu|cuda|ref",                                                                                  \
-     "auto",                                                                                               \
-     "auto: cuda where there is a GPU; ref: slow, the reference",                                          \
-     OSV_OPTION_TEXT,                                                                                      \
-     FIELD(machine.backend),                                                                               \
-     .group = "Machine:"},                                                                                 \
-        {"dtype",                                                                                          \
-         "f32|bf16|auto",                                                                                  \
-         "auto",                                                                                           \
-         "weights and products; auto: bf16 with cuda, else f32",                                           \
-         OSV_OPTION_CHOICE,                                                                                \
-         FIELD(machine.dtype)},                                                                            \
-        {"device",       "N",                                                                              \
-         NULL,           "GPU of the cuda backend, counted from 0 (default: the first)",                   \
-         OSV_OPTION_INT, FIELD(machine.device),                                                            \
-         .low = 0,       .high = 1023},                                                                    \
-        {"tp",           "N",                                                                              \
-         NULL,           "ranks that share the model (default: all that were started); see docs/ranks.md", \
-         OSV_OPTION_INT, FIELD(machine.tp),                                                                \
-         .low = 1,       .high = OSV_RANKS},                                                               \
-        {"comm",                                                                                           \
-         "auto|mpi|nccl",                                                                                  \
-         "auto",                                                                                           \
-         "between ranks; auto: nccl with GPUs, else mpi",                                                  \
-         OSV_OPTION_CHOICE,                                                                                \
-         FIELD(machine.comm)},                                                                             \
-    {                                                                                                      \
-        "threads", "N", NULL, "threads of the cpu backend (default: one a processor)", OSV_OPTION_INT,     \
-            FIELD(machine.threads), .low = 1, .high = 1024                                                 \
+#define TOOL_MACHINE_OPTIONS                                                                           \
+    {"backend",                                                                                        \
+     "auto|cpu|cuda|ref",                                                                              \
+     "auto",                                                                                           \
+     "auto: cuda where there is a GPU; ref: slow, the reference",                                      \
+     OSV_OPTION_TEXT,                                                                                  \
+     FIELD(machine.backend),                                                                           \
+     .group = "Machine:"},                                                                             \
+        {"dtype",                                                                                      \
+         "f32|bf16|auto",                                                                              \
+         "auto",                                                                                       \
+         "weights and products; auto: bf16 with cuda, else f32",                                       \
+         OSV_OPTION_CHOICE,                                                                            \
+         FIELD(machine.dtype)},                                                                        \
+        {"device",       "N",                                                                          \
+         NULL,           "GPU of the cuda backend, counted from 0 (default: the first)",               \
+         OSV_OPTION_INT, FIELD(machine.device),                                                        \
+         .low = 0,       .high = 1023},                                                                \
+        {"tp",           "N",                                                                          \
+         NULL,           "ranks that share the model (default: all that were started)",                \
+         OSV_OPTION_INT, FIELD(machine.tp),                                                            \
+         .low = 1,       .high = OSV_RANKS},                                                           \
+        {"comm",                                                                                       \
+         "auto|mpi|nccl",                                                                              \
+         "auto",                                                                                       \
+         "between ranks; auto: nccl with GPUs, else mpi",                                              \
+         OSV_OPTION_CHOICE,                                                                            \
+         FIELD(machine.comm)},                                                                         \
+    {                                                                                                  \
+        "threads", "N", NULL, "threads of the cpu backend (default: one a processor)", OSV_OPTION_INT, \
+            FIELD(machine.threads), .low = 1, .high = 1024                                             \
     }
 /* What they are before the command line is read. */
 #define TOOL_MACHINE_DEFAULT \
