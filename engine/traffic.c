@@ -28,7 +28,7 @@ osv_traffic osv_iteration_traffic(const osv_model *m, const osv_batch *b, const 
     const osv_config *c = &m->config;
     const osv_pass *live = &b->live;
     osv_traffic t = {0};
-    for (int l = b->first_block; l < c->N; l++) {
+    for (int l = b->first_block; l < b->end_block; l++) {
         int T = live->active[l], Q = l == c->N - 1 && on->narrow_last ? live->R : T;
         forward(&t, c, T, Q, true);
         if (osv_recomputed(b, on, l)) forward(&t, c, T, Q, false);

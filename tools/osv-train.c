@@ -141,6 +141,7 @@ static int train_and_report(const train_setup *s, train_report *r, double *befor
     if (!writes) status = told < 0 ? -told : follow_run(&run, &saved, resumed = told, s);
     if (resumed) training.resume = &saved.state;
     if (!status) status = train_report_open(r, s, &run, resumed ? &saved : NULL);
+    training.kept = (const osv_real *const *)r->vector;
     if (!status) status = osv_train(&training);
     osv_program_release();
     osv_progress_end(&r->progress);

@@ -46,6 +46,10 @@ const osv_option train_option_table[] = {
     {"seed", "N", "0", "of the random start vectors", OSV_OPTION_SEEDS, FIELD(seeds), .high = 1},
     {"seeds", "N-N,N", NULL, "in place of --seed: 0-23 | 0,3,7-9", OSV_OPTION_SEEDS, FIELD(seeds),
      .high = TRAIN_MOST_JOBS},
+    {"orthogonal", NULL, NULL, "vectors of --seeds one after the other, each orthogonal to those before",
+     OSV_OPTION_FLAG, FIELD(orthogonal)},
+    {"orthogonal-to", "FILE,..", NULL, "vectors that all are kept orthogonal to", OSV_OPTION_TEXT,
+     FIELD(orthogonal_to)},
     {"sweep", "FILE", NULL, "configurations, JSON Lines: see below", OSV_OPTION_TEXT, FIELD(sweep)},
 
     {"lr", "X", "0.01", "learning rate of Adam", OSV_OPTION_NUMBERS, FIELD(lr), ABOVE(0),
@@ -77,6 +81,10 @@ const osv_option train_option_table[] = {
      FIELD(job.eps), .low = 0, .high = 1, .above = true},
     {"suppress-loss", "one-minus|negated", "one-minus", "-ln(1 - P + eps) or +ln(P + eps)", OSV_OPTION_CHOICE,
      FIELD(suppress)},
+    {"melbo", "L", NULL, "score no tokens: go as far as possible from the unsteered stream at block L",
+     OSV_OPTION_INT, FIELD(melbo), .low = 1, .high = OSV_MAX_BLOCKS - 1},
+    {"melbo-power", "P", "1", "of the distance, before the mean over positions", OSV_OPTION_NUMBER,
+     FIELD(job.power), .low = 1, .high = 8},
     {"length-norm", NULL, NULL, "divide each completion's loss by its number of tokens", OSV_OPTION_FLAG,
      FIELD(job.length_norm)},
     {"satisfice", NULL, NULL, "bring each loss to its target instead of as low as it goes", OSV_OPTION_FLAG,
@@ -107,7 +115,7 @@ const osv_option train_option_table[] = {
      FIELD(teacher.vector), .group = "Matching a teacher, and anchors:"},
     {"teacher-apply", "FORM", NULL, "how its vectors enter (default: as the files say)", OSV_OPTION_TEXT,
      FIELD(teacher.apply)},
-    {"match-tokens", "N", NULL, "tokens that the teacher writes where \"match\" is true", OSV_OPTION_INT,
+    {"match-tokens", "N", "10", "tokens that the teacher writes where \"match\" is true", OSV_OPTION_INT,
      FIELD(match_tokens), .low = 1, .high = 4096},
     {"kl", "forward|reverse", "forward", "KL(teacher || steered), or the other way round", OSV_OPTION_CHOICE,
      FIELD(kl)},
@@ -131,8 +139,7 @@ const osv_option train_option_table[] = {
      OSV_OPTION_CHOICE, FIELD(target_rule)},
     {"target-iters", "N", "1", "iterations in a row that have to meet the target", OSV_OPTION_INT,
      FIELD(job.target_iters), .low = 1, .high = INT_MAX},
-    {"min-norm", "N", "0",
-     "then N iterations that shorten the vector, no loss above its target or its own by then", OSV_OPTION_INT,
+    {"min-norm", "N", "0", "then N iterations that shorten the vector, with no loss higher", OSV_OPTION_INT,
      FIELD(job.min_norm_iters), .low = 0, .high = INT_MAX / 4},
     {"min-norm-lr", "X", NULL, "learning rate of these (default: --lr)", OSV_OPTION_NUMBER,
      FIELD(job.min_norm_lr), ABOVE(0)},
@@ -244,6 +251,55 @@ static int resolve_form(train_options *o, osv_error *e)
     return OSV_OK;
 }
 
+static bool starts_at_zero(const train_options *o)
+{
+    for (int i = 0; !o->init && i < o->init_norm.count; i++)
+        if (o->init_norm.value[i] == 0 && o->form.kind != OSV_FORM_AFFINE) return true;
+    return false;
+}
+
+/* No token is scored, and the loss is a mean. */
+static int check_melbo(const train_options *o, osv_error *e)
+{
+    const osv_job_options *j = &o->job;
+    const struct {
+        bool given;
+        const char *option, *why;
+    } useless[] = {
+        {o->negated, "suppress-loss negated", "scores no tokens"},
+        {j->length_norm, "length-norm", "is a mean over positions in any case"},
+        {o->scan, "scan", "has no gradient where nothing has moved, which is where a scan looks"},
+        {o->reentrant >= 0, "reentrant", "matches no distribution"},
+        {starts_at_zero(o), "init-norm 0",
+         "has no gradient where nothing has moved: the vector would stay 0"},
+    };
+    if (!o->melbo && j->power != 1)
+        return OSV_FAIL(e, OSV_USAGE, "--melbo-power %g: only --melbo has a use for it", j->power);
+    for (int i = 0; o->melbo && i < o->layers; i++)
+        if (o->layer[i] >= o->melbo)
+            return OSV_FAIL(
+                e, OSV_USAGE,
+                "--melbo %d: the distance is taken above the vector, and --layer %s enters block %d",
+                o->melbo, o->layer_text, o->layer[i]);
+    for (size_t i = 0; o->melbo && i < sizeof useless / sizeof *useless; i++)
+        if (useless[i].given)
+            return OSV_FAIL(e, OSV_USAGE, "--%s with --melbo: that %s", useless[i].option, useless[i].why);
+    return OSV_OK;
+}
+
+static int check_orthogonal(const train_options *o, osv_error *e)
+{
+    const char *option = o->orthogonal ? "orthogonal" : o->orthogonal_to ? "orthogonal-to" : NULL;
+    if (o->orthogonal && o->seeds.count < 2)
+        return OSV_FAIL(e, OSV_USAGE,
+                        "--orthogonal: one vector has nothing to be orthogonal to; give several --seeds");
+    if (option && o->form.kind == OSV_FORM_AFFINE)
+        return OSV_FAIL(e, OSV_USAGE, "--%s with --apply affine: a map has no direction", option);
+    if (option && o->dump)
+        return OSV_FAIL(e, OSV_USAGE, "--%s with --dump: it looks at the start vectors alone", option);
+    return OSV_OK;
+}
+
 static int by_number(const void *a, const void *b)
 {
     return *(const int *)a - *(const int *)b;
@@ -313,6 +369,8 @@ int train_options_resolve(train_options *o, osv_error *e)
                         o->noise_kind != 0 ? "kind" : "draws");
     OSV_TRY(check_penalties(o, e));
     OSV_TRY(resolve_form(o, e));
+    OSV_TRY(check_melbo(o, e));
+    OSV_TRY(check_orthogonal(o, e));
     return train_parity_resolve(o, e);
 }
 
@@ -447,7 +505,7 @@ void train_options_help(FILE *out)
         "suggested\nfor it. It goes instead of --plan, --list, --dump and --sweep.\n"
         "\n--reentrant EARLY trains twice on the same data: first a map alone, as they say, in OUT/early; "
         "then the\n"
-        "vectors at --layer, on the first --match-tokens tokens (default 10) that the model writes under the "
+        "vectors at --layer, on the first --match-tokens tokens that the model writes under the "
         "map:\n"
         "each predicts what the map does. The parts are --apply affine --max-norm 0 --init-norm 0, "
         "osv-generate,\n"
