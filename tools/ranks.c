@@ -12,12 +12,19 @@
 
 #include "tools/program.h"
 
-/* Processors that each of `ranks` processes here can have for itself. */
-static int fair_share(int ranks)
+/* Processors that this process may run on, which a container or taskset can make fewer than there are. */
+static int processors(void)
 {
     cpu_set_t set;
-    int all = sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
-    return all > ranks ? all / ranks : 1;
+    return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
+}
+
+int ranks_threads(const osv_launch *l)
+{
+    int own = processors();
+    bool bound = own < sysconf(_SC_NPROCESSORS_ONLN);
+    int ranks = bound || l->local_size < 1 ? 1 : l->local_size;
+    return own > ranks ? own / ranks : 1;
 }
 
 static bool is_in_path(const char *program)
@@ -92,7 +99,7 @@ static int start_ranks(const osv_machine *m, char **argv, osv_error *e)
     if (length < 0) return OSV_FAIL(e, OSV_DEVICE, "/proc/self/exe: %s", strerror(errno));
     self[length] = '\0';
     snprintf(ranks, sizeof ranks, "%d", m->tp);
-    snprintf(threads, sizeof threads, "%d", fair_share(m->tp));
+    snprintf(threads, sizeof threads, "%d", processors() > m->tp ? processors() / m->tp : 1);
     if (!is_in_path("mpirun"))
         return OSV_FAIL(
             e, OSV_USAGE,

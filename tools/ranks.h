@@ -10,6 +10,10 @@
  * *quiet becomes true. */
 int ranks_find(osv_machine *m, char **argv, bool *quiet, osv_error *e);
 
+/* Threads that this rank should have: a share of the processors here, unless the launcher has bound it to
+ * some of its own. */
+int ranks_threads(const osv_launch *l);
+
 /* The last thing that every rank does with its communicator, whatever became of it; NULL: it never got one.
  * Returns the exit status. Of several ranks that failed alike one has the message; a rank that failed while
  * others go on takes them with it, and does not return. */

@@ -1,24 +1,12 @@
 #include "tools/tool_model.h"
 
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/rope.h"
 #include "loader/file.h"
 #include "loader/random_model.h"
-
-/* Processors that this process may run on, which a container or taskset can make fewer than there are; of
- * all of them, a share for each rank on this host. */
-static int processors(const osv_launch *l)
-{
-    cpu_set_t set;
-    int own = sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
-    bool bound = own < sysconf(_SC_NPROCESSORS_ONLN);
-    int ranks = bound || l->local_size < 1 ? 1 : l->local_size;
-    return own > ranks ? own / ranks : 1;
-}
+#include "tools/ranks.h"
 
 /* The hub's cache keeps a model in models--<owner>--<name>/snapshots/<hash>. */
 static int name_folder(tool_model *m)
@@ -66,7 +54,7 @@ static void start(tool_model *m, const char *dir, const osv_machine *machine, os
 {
     *m = (tool_model){.dir = dir,
                       .error = e,
-                      .threads = machine->threads > 0 ? machine->threads : processors(&machine->launch)};
+                      .threads = machine->threads > 0 ? machine->threads : ranks_threads(&machine->launch)};
 }
 
 int tool_model_open(tool_model *m, const char *dir, const char *chat, const osv_machine *machine,
