@@ -29,6 +29,11 @@ static int open_cpu(osv_ops **o, osv_dtype dtype, osv_error *error)
     return osv_cpu_open(o, dtype, 1, error);
 }
 
+static int open_gpu(osv_ops **o, osv_dtype dtype, osv_error *error)
+{
+    return osv_backend_open(o, &(osv_machine){.backend = "cuda", .dtype = (int)dtype, .device = -1}, error);
+}
+
 /* ---- a model, whole and split ---- */
 
 /* `whole` has ops of its own on rank 0, elsewhere its weights are never used. */
@@ -386,7 +391,7 @@ int main(int argc, char **argv)
     const char *backend = argc > 1 ? argv[1] : "cpu";
     ranks_open(&r, backend);
     few = strcmp(backend, "cuda") == 0;
-    open_filling = few ? osv_emu_open : open_cpu;
+    open_filling = few ? osv_emu_open : strcmp(r.ops->name, "cuda") == 0 ? open_gpu : open_cpu;
     for (int m = 0; m < GOLDEN_MODELS; m++) check_model(golden_models[m]);
     ranks_test(&r, check_forms("llama-tiny"), "every form and loss, llama-tiny");
     ranks_test(&r, check_forms("gemma2-tiny"), "every form and loss, gemma2-tiny");

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/comm_filling.h"
 #include "tests/emu/device_emu.h"
 
 static int tests, failures;
@@ -18,14 +19,30 @@ static void must(const ranks *r, int status)
     exit(1);
 }
 
+/* NCCL with nobody. */
+static int open_nccl_alone(ranks *r)
+{
+    unsigned char id[OSV_NCCL_ID];
+    osv_comm *self;
+    OSV_TRY(osv_nccl_filling_id(id, &r->error));
+    OSV_TRY(osv_comm_self_open(&self, &r->error));
+    return osv_nccl_filling_open(&r->comm, r->ops, id, self);
+}
+
 void ranks_open(ranks *r, const char *backend)
 {
-    osv_machine machine = {.backend = backend, .dtype = OSV_DTYPE_F32, .threads = 1, .device = -1};
+    bool nccl = strcmp(backend, "nccl") == 0, gpu = nccl || strcmp(backend, "gpu") == 0;
+    osv_machine machine = {.backend = gpu ? "cuda" : backend,
+                           .dtype = OSV_DTYPE_F32,
+                           .threads = 1,
+                           .device = -1,
+                           .comm = nccl ? OSV_COMM_NCCL : OSV_COMM_MPI};
     *r = (ranks){0};
     must(r, osv_launch_find(&machine.launch, getenv, &r->error));
     must(r, strcmp(backend, "cuda") == 0 ? osv_emu_open(&r->ops, OSV_DTYPE_F32, &r->error)
                                          : osv_backend_open(&r->ops, &machine, &r->error));
-    must(r, osv_backend_comm(&r->comm, r->ops, &machine));
+    must(r, nccl && machine.launch.size == 1 ? open_nccl_alone(r)
+                                             : osv_backend_comm(&r->comm, r->ops, &machine));
 }
 
 int ranks_close(ranks *r)

@@ -14,7 +14,8 @@ typedef struct {
     osv_comm *comm; /* of all ranks */
 } ranks;
 
-/* "cpu", "ref" or "cuda", which is the emulation here; f32, one thread. What fails ends the program. */
+/* "cpu", "ref" or "cuda", which is the emulation here; on a machine with GPUs "gpu", through the host, and
+ * "nccl", which also one rank can do. f32, one thread. What fails ends the program. */
 void ranks_open(ranks *r, const char *backend);
 /* Prints the plan; returns the exit status. */
 int ranks_close(ranks *r);
