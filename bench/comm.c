@@ -30,6 +30,7 @@ static const osv_option option_table[] = {
     {"iterations", "N", "20", "calls that are timed together, after a quarter as many that are not",
      OSV_OPTION_INT, FIELD(iterations), .low = 1, .high = 1 << 20},
     TOOL_MACHINE_OPTIONS,
+    TOOL_RANK_OPTIONS,
     {"help", NULL, NULL, "this text", OSV_OPTION_FLAG, FIELD(help)},
     {0},
 };

@@ -47,6 +47,7 @@ static const osv_option option_table[] = {
      FIELD(ops)},
     {"quick", NULL, NULL, "small baselines: to try the program", OSV_OPTION_FLAG, FIELD(quick)},
     TOOL_MACHINE_OPTIONS,
+    TOOL_RANK_OPTIONS,
     {"help", NULL, NULL, "this text", OSV_OPTION_FLAG, FIELD(help)},
     {0},
 };

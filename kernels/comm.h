@@ -58,4 +58,7 @@ size_t osv_comm_least(osv_comm *c, size_t x);
 int osv_comm_most(osv_comm *c, int x);
 int osv_comm_told(osv_comm *c, int x); /* rank 0's x */
 
+/* Ranks of the communicator that are on this host, this one included. */
+int osv_comm_neighbours(osv_comm *c);
+
 #endif

@@ -196,8 +196,7 @@ static int compute(train_setup *s)
     OSV_TRY(tool_model_weights(&s->m));
     OSV_TRY(train_setup_write(s));
     OSV_TRY(train_memory_find(&s->memory, o->memory, osv_teacher_bytes(&s->lessons.teacher), &s->m.footprint,
-                              &s->m.model, s->m.ops));
-    s->memory.bin = osv_comm_least(s->m.comm, s->memory.bin);
+                              &s->m.model, s->m.ops, s->m.comm));
     if (!o->scan) OSV_TRY(check_resumed(s)); /* once more, with the weights */
     OSV_TRY(learn(s));
     if (o->dump) return train_dump(s);

@@ -129,10 +129,10 @@ int ranks_leave(osv_comm *c, const osv_machine *m, const char *program, int stat
 {
     int lowest, rank = m->launch.rank;
     if (rank > 0) osv_program_speak_for(rank);
-    if (!c) return status;
-    if (c->size == 1) return status;
+    if (!c || c->size == 1) return status;
     bool together = c->leave(c, status, &lowest);
-    /* Now, while the others wait at close: mpirun ends all ranks when it sees the first one fail. */
+    /* Now, while the others wait for the end of MPI: mpirun ends all ranks when it sees the first one fail.
+     */
     if (e->status && (!together || lowest == rank)) osv_program_fail(program, e);
     if (status) osv_program_mute();
     if (!together) c->abort(c, status);

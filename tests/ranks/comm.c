@@ -152,7 +152,7 @@ static bool agrees(ranks *r)
     const size_t large = (size_t)1 << 40;
     bool good = osv_comm_least(c, large - (size_t)c->rank) == large - (size_t)(c->size - 1);
     good = good && osv_comm_most(c, 3 + c->rank) == 3 + c->size - 1;
-    return good && osv_comm_told(c, 10 + c->rank) == 10;
+    return good && osv_comm_told(c, 10 + c->rank) == 10 && osv_comm_neighbours(c) == c->size;
 }
 
 int main(int argc, char **argv)
