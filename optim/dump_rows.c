@@ -46,14 +46,15 @@ static json_t *completion_json(const osv_batch *b, const osv_training *t, int jo
     const osv_job *j = &t->job[job];
     const osv_sequence *s = &j->sequence[completion];
     const osv_terms terms = osv_terms_of(j, completion);
+    const char *what = !s->logp ? kind[s->kind] : s->reverse ? "reverse-kl" : "kl";
     json_t *steer = json_array();
     for (int i = 0; i < s->count; i++) json_array_append_new(steer, json_integer(s->steer[i]));
     int score = b->completion_first[c], token = b->token_first[c];
-    return json_pack("{s:i, s:o, s:i, s:o, s:s, s:f, s:f, s:f, s:o, s:o, s:o}", "job", job, "ids",
-                     integers(s->ids, s->count), "prompt", s->prompt, "steer", steer, "kind", kind[s->kind],
-                     "coldness", j->options.coldness, "eps", j->options.eps, "scale", terms.scale, "target",
-                     isnan(terms.target) ? json_null() : json_real(terms.target), "rows",
-                     integers(b->token_row + token, b->token_first[c + 1] - token), "scores",
+    return json_pack("{s:i, s:o, s:i, s:o, s:s, s:f, s:f, s:f, s:f, s:o, s:o, s:o}", "job", job, "ids",
+                     integers(s->ids, s->count), "prompt", s->prompt, "steer", steer, "kind", what,
+                     "coldness", j->options.coldness, "eps", j->options.eps, "scale", terms.scale, "weight",
+                     terms.weight, "target", isnan(terms.target) ? json_null() : json_real(terms.target),
+                     "rows", integers(b->token_row + token, b->token_first[c + 1] - token), "scores",
                      integers(b->completion_score + score, b->completion_first[c + 1] - score));
 }
 

@@ -89,7 +89,7 @@ const osv_option train_option_table[] = {
      FIELD(job.length_norm)},
     {"satisfice", NULL, NULL, "bring each loss to its target instead of as low as it goes", OSV_OPTION_FLAG,
      FIELD(job.satisfice)},
-    {"l1", "W", "0", "optimize W |v|_1 as well, which makes components 0; not part of the loss",
+    {"l1", "W", "0", "optimize W |v|_1 as well, which makes components small; not in the loss",
      OSV_OPTION_NUMBER, FIELD(job.l1), AT_LEAST(0)},
     {"group-sparsity", "W", "0", "of --joint per-layer: W times the sum of the vectors' norms, likewise",
      OSV_OPTION_NUMBER, FIELD(job.group_sparsity), AT_LEAST(0)},
@@ -123,6 +123,8 @@ const osv_option train_option_table[] = {
      OSV_OPTION_NUMBER, FIELD(anchor_weight), AT_LEAST(0)},
     {"anchor-bound", "X", NULL, "in place of a weight: each anchor's KL stays below, nats", OSV_OPTION_NUMBER,
      FIELD(anchor_bound), ABOVE(0)},
+    {"bound-lr", "X", "0.1", "learning rate of the multipliers that hold bounds", OSV_OPTION_NUMBER,
+     FIELD(job.bound_lr), ABOVE(0)},
 
     {"reentrant", "EARLY", NULL, "train a teacher first, a map of rank 1 at block EARLY: see below",
      OSV_OPTION_INT, FIELD(reentrant), .low = 0, .high = OSV_MAX_BLOCKS - 1, .group = "Reentrant steering:"},
@@ -330,6 +332,19 @@ static int check_penalties(const train_options *o, osv_error *e)
         o->job.group_sparsity);
 }
 
+static int check_anchors(const train_options *o, osv_error *e)
+{
+    bool bounded = !isnan(o->anchor_bound);
+    if (bounded && o->anchor_weight != 1)
+        return OSV_FAIL(e, OSV_USAGE,
+                        "--anchor-bound %g takes the place of --anchor-weight: give one of them",
+                        o->anchor_bound);
+    if (!bounded && o->job.bound_lr != 0.1)
+        return OSV_FAIL(e, OSV_USAGE, "--bound-lr %g: there is no bound; give --anchor-bound",
+                        o->job.bound_lr);
+    return OSV_OK;
+}
+
 static int check_required(const train_options *o, osv_error *e)
 {
     const struct {
@@ -369,6 +384,7 @@ int train_options_resolve(train_options *o, osv_error *e)
         return OSV_FAIL(e, OSV_USAGE, "--noise-%s: there is no noise; give --noise",
                         o->noise_kind != 0 ? "kind" : "draws");
     OSV_TRY(check_penalties(o, e));
+    OSV_TRY(check_anchors(o, e));
     OSV_TRY(resolve_form(o, e));
     OSV_TRY(check_melbo(o, e));
     OSV_TRY(check_orthogonal(o, e));
@@ -461,62 +477,4 @@ int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
         return OSV_FAIL(e, OSV_USAGE,
                         "--force replaces the run in --out, --resume goes on with it: give one");
     return OSV_OK;
-}
-
-void train_options_help(FILE *out)
-{
-    osv_options_help(
-        out, train_option_table,
-        "osv-train --model DIR --data FILE --layer L --out DIR [options]\n\n"
-        "Trains steering vectors: each is added to what enters one block of a frozen language model,\n"
-        "so that the completions in the data become more or less likely. --layer, --seeds, --max-norm, --lr\n"
-        "and --init-norm take several values with commas between: one vector for each combination, all in\n"
-        "one run.\n",
-        "\nA vector is named by its \"job\" in the data, followed by what has more than one value in the "
-        "run:\n"
-        "all.8.s3.n20.lr0.1.i2 is layer 8, seed 3, --max-norm 20, --lr 0.1, --init-norm 2. A line of "
-        "--sweep\n"
-        "is {\"layer\": 8, \"lr\": 0.1, \"coldness\": 1, \"satisfice\": true}: options of this list that may "
-        "differ\n"
-        "between vectors, the command line's standing in for those it leaves out; \"job\": only this one of\n"
-        "the data; \"name\": in place of the name above.\n"
-        "A start vector is drawn by seed and \"job\", and by layer where --layer names several: it is the\n"
-        "same whatever else is in the run.\n"
-        "\n--apply, x being the residual stream and v the vector (-v in datapoints with \"negative\"):\n"
-        "  add       x + v\n"
-        "  add-norm  x + v, scaled back to the length of x\n"
-        "  clamp     x - proj(x) + C v, proj(x) the component along v; with --offset also + proj(offset)\n"
-        "  ablate    x - proj(x)\n"
-        "  affine    x + left^T right x + v, of rank --rank; --max-norm 0: the map alone\n"
-        "\n--noise-kind, of a draw n where the loss has the gradient g:\n"
-        "  plain     n\n"
-        "  tangent   n without its part along g, which would change the loss\n"
-        "  no-gain   likewise, but only where that part would lower the loss\n"
-        "  anti      n less the draw before it\n"
-        "\n--parity, all of them or some with commas between (docs/parity.md):\n"
-        "  extra-step         --max-iters N takes N + 1 steps\n"
-        "  step-after-target  the vector goes on for a step after it met the target\n"
-        "  plateau            changes below --eps count in all, not in a row; --target-iters of them end it\n"
-        "  constant-norm      of --apply clamp: |v|^2 is a constant for the gradient\n"
-        "  cut                of --joint: no gradient goes on below where a row is steered again\n"
-        "  one-minus          --suppress-loss negated does nothing\n"
-        "\n--scan takes one forward and one reverse pass of the unsteered model, for each \"job\" of the "
-        "data; "
-        "it\nlooks at the blocks of --layer (default: all). With --out each is then trained at the layers "
-        "suggested\nfor it. It goes instead of --plan, --list, --dump and --sweep.\n"
-        "\n--reentrant EARLY trains twice on the same data: first a map alone, as they say, in OUT/early; "
-        "then the\n"
-        "vectors at --layer, on the first --match-tokens tokens that the model writes under the "
-        "map:\n"
-        "each predicts what the map does. The parts are --apply affine --max-norm 0 --init-norm 0, "
-        "osv-generate,\n"
-        "and --teacher OUT/early with \"match\": true in the data.\n"
-        "\n--dump goes instead of --out, --plan, --list and --profile; scripts/first_wrong_block.py "
-        "compares\n"
-        "what it writes with transformers.\n"
-        "\nExit status: 0 done, 2 usage, 3 bad input, 4 device or memory, 130 interrupted and 143\n"
-        "terminated (after saving). Ctrl-C saves the vectors and a checkpoint when the iteration has ended;\n"
-        "the second one does not wait for that, but neither does it cut off files that are being written.\n"
-        "With --resume and the same options the run then goes on to the same bytes as if it had not "
-        "ended.\n");
 }

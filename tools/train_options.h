@@ -75,6 +75,7 @@ int train_options_parse(train_options *o, int argc, char **argv, osv_error *e);
 /* Reads what is kept as given into `layer`, `job` and so on; called by train_options_parse, and again after
  * one of them has been changed. */
 int train_options_resolve(train_options *o, osv_error *e);
+/* tools/train_help.c */
 void train_options_help(FILE *out);
 
 #endif

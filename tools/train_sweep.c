@@ -38,6 +38,7 @@ const train_job_option train_job_options[] = {
     {"kl", ""},
     {"anchor-weight", "anchor"},
     {"anchor-bound", "anchor-bound"},
+    {"bound-lr", "bound-lr"},
     {"satisfice", "satisfice"},
     {"l1", "l1-"},
     {"group-sparsity", "group-"},

@@ -15,7 +15,7 @@ typedef struct {
     const char *option, *prefix;
 } train_job_option;
 extern const train_job_option train_job_options[];
-enum { TRAIN_JOB_OPTIONS = 44 };
+enum { TRAIN_JOB_OPTIONS = 45 };
 
 /* One configuration. */
 typedef struct {
