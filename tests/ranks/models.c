@@ -1,6 +1,6 @@
 /* Whole models split over ranks against the same model on one: losses and dv at a fixed vector, traces and
  * final vectors, texts and their likelihood, of every family. All ranks compute the split model, rank 0 the
- * whole one too. Usage, by mpirun: ranks-models BACKEND */
+ * whole one too, on the cpu whatever the ranks compute on. Usage, by mpirun: ranks-models BACKEND */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +10,6 @@
 #include "optim/beam.h"
 #include "optim/generate.h"
 #include "optim/likelihood.h"
-#include "tests/emu/device_emu.h"
 #include "tests/golden_check.h"
 #include "tests/golden_form.h"
 #include "tests/golden_trace.h"
@@ -21,17 +20,11 @@ static const double fixed = 1e-5, along = 1e-4, at_the_end = 1e-3;
 static const double slack = 1e-6; /* of losses that are all but 0 */
 
 static ranks r;
-static golden_opener *open_filling;
 static bool few; /* the emulation is slow: of everything some */
 
 static int open_cpu(osv_ops **o, osv_dtype dtype, osv_error *error)
 {
     return osv_cpu_open(o, dtype, 1, error);
-}
-
-static int open_gpu(osv_ops **o, osv_dtype dtype, osv_error *error)
-{
-    return osv_backend_open(o, &(osv_machine){.backend = "cuda", .dtype = (int)dtype, .device = -1}, error);
 }
 
 /* ---- a model, whole and split ---- */
@@ -49,7 +42,7 @@ static bool is_first(void)
 static void open_pair(pair *p, const char *folder, const char *model)
 {
     char path[600];
-    golden_open_in(&p->whole, folder, model, open_filling, OSV_DTYPE_F32);
+    golden_open_in(&p->whole, folder, model, open_cpu, OSV_DTYPE_F32);
     p->split = p->whole; /* the golden file, and where it is */
     p->split.ops = r.ops;
     p->split.comm = r.comm;
@@ -391,7 +384,6 @@ int main(int argc, char **argv)
     const char *backend = argc > 1 ? argv[1] : "cpu";
     ranks_open(&r, backend);
     few = strcmp(backend, "cuda") == 0;
-    open_filling = few ? osv_emu_open : strcmp(r.ops->name, "cuda") == 0 ? open_gpu : open_cpu;
     for (int m = 0; m < GOLDEN_MODELS; m++) check_model(golden_models[m]);
     ranks_test(&r, check_forms("llama-tiny"), "every form and loss, llama-tiny");
     ranks_test(&r, check_forms("gemma2-tiny"), "every form and loss, gemma2-tiny");
