@@ -32,17 +32,18 @@ typedef struct {
     size_t bytes;
 } dump;
 
-/* rows x cols numbers; rank 1: cols is 1. */
-static void take(dump *d, const char *name, int number, const osv_real *device, int rank, int rows, int cols)
+/* A tensor of rows x cols numbers, for the caller to fill; rank 1: cols is 1. NULL: nothing to fill, or a
+ * failure. */
+static osv_real *add(dump *d, const char *name, int number, int rank, int rows, int cols)
 {
     osv_ops *o = d->t->ops;
-    if (osv_ops_status(o) || rows == 0) return;
+    if (osv_ops_status(o) || rows == 0) return NULL;
     if (d->tensors == d->room) {
         int room = d->room ? 2 * d->room : 64;
         tensor *wider = realloc(d->tensor, (size_t)room * sizeof *wider);
         if (!wider) {
             OSV_FAIL(o->error, OSV_DEVICE, "out of memory for the list of a dump's tensors");
-            return;
+            return NULL;
         }
         d->tensor = wider;
         d->room = room;
@@ -52,7 +53,7 @@ static void take(dump *d, const char *name, int number, const osv_real *device, 
     *x = (tensor){.rank = rank, .rows = rows, .cols = cols, .data = malloc(bytes)};
     if (!x->data) {
         OSV_FAIL(o->error, OSV_DEVICE, "out of memory for %zu bytes of a dump", bytes);
-        return;
+        return NULL;
     }
     if (number < 0)
         snprintf(x->name, sizeof x->name, "%s", name);
@@ -60,7 +61,30 @@ static void take(dump *d, const char *name, int number, const osv_real *device, 
         snprintf(x->name, sizeof x->name, "%s.%d", name, number);
     d->tensors++;
     d->bytes += bytes;
-    o->copy(o, x->data, device, bytes, OSV_TO_HOST);
+    return x->data;
+}
+
+static void take(dump *d, const char *name, int number, const osv_real *device, int rank, int rows, int cols)
+{
+    osv_real *data = add(d, name, number, rank, rows, cols);
+    size_t bytes = (size_t)rows * (size_t)cols * sizeof *data;
+    if (data) d->t->ops->copy(d->t->ops, data, device, bytes, OSV_TO_HOST);
+}
+
+/* What completions match. */
+static void take_distributions(dump *d)
+{
+    size_t V = (size_t)d->t->model->config.V;
+    int c = 0;
+    for (int j = 0; j < d->t->jobs; j++) {
+        for (int k = 0; k < d->t->job[j].completions; k++, c++) {
+            const osv_sequence *s = &d->t->job[j].sequence[k];
+            int tokens = s->count - s->prompt;
+            osv_real *data = s->logp ? add(d, "logp", c, 2, tokens, (int)V) : NULL;
+            for (int t = 0; data && t < tokens; t++)
+                memcpy(data + (size_t)t * V, s->logp[t], V * sizeof *data);
+        }
+    }
 }
 
 static void begin(void *context, osv_ops *o, const char *name, int number)
@@ -120,6 +144,7 @@ static int run(dump *d)
     take(d, "loss", -1, p->loss, 1, p->batch->C, 1);
     take(d, "v", -1, p->v, 2, P, D);
     take(d, "dv", -1, p->dv, 2, P, D);
+    take_distributions(d);
     o->sync(o, 0);
     return osv_ops_status(o);
 }

@@ -3,14 +3,18 @@
  * scripts/first_wrong_block.py does that, by comparing them with transformers.
  *
  * activations.safetensors, all F32; l is the number of a block, N the number of blocks:
- *   base.x.<l>     [rows, D] input of block l in the unsteered pass, for the rows that have one (all for l =
- * 0, else those active in block l - 1); <N>: the last block's output at the scored rows of base base.z [base
- * R, V] logits at these; both only where a loss is constant live.x.<l>     [rows, D] input of block l in the
- * steered pass, l >= first_block, for the rows active in it, vector included; <N>: the last block's output
- * (`narrow`: at the scored rows, else at all) live.dx.<l>    gradient of what is optimized with respect to
- * live.x.<l>: of a row that sequences share, the sum over them live.z         [R, V] logits at the scored
- * rows w              [S] d objective / d loss of each score of the live pass loss           [C] of each
- * completion v, dv          [J, D] the vectors, and the gradient with respect to them
+ * - base.x.<l> [rows, D]: input of block l in the unsteered pass, for the rows that have one (all for l = 0,
+ *   else those active in block l - 1); <N>: the last block's output at the scored rows of base
+ * - base.z [base R, V]: logits at these; both only where a loss is constant
+ * - live.x.<l> [rows, D]: input of block l in the steered pass, l >= first_block, for the rows active in it,
+ *   vector included; <N>: the last block's output (`narrow`: at the scored rows, else at all)
+ * - live.dx.<l>: gradient of what is optimized with respect to live.x.<l>: of a row that sequences share, the
+ *   sum over them
+ * - live.z [R, V]: logits at the scored rows
+ * - logp.<c> [tokens, V]: of completion c, if it matches distributions: their logarithms
+ * - w [S]: d objective / d loss of each loss of the live pass
+ * - loss [C]: of each completion
+ * - v, dv [P, D]: the parameters, and the gradient with respect to them
  *
  * rows.json says which row is which; optim/dump_rows.h. */
 #ifndef OSV_OPTIM_DUMP_H

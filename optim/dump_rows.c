@@ -46,14 +46,15 @@ static json_t *completion_json(const osv_batch *b, const osv_training *t, int jo
     const osv_job *j = &t->job[job];
     const osv_sequence *s = &j->sequence[completion];
     const osv_terms terms = osv_terms_of(j, completion);
+    const char *what = !s->logp ? kind[s->kind] : s->reverse ? "reverse-kl" : "kl";
     json_t *steer = json_array();
     for (int i = 0; i < s->count; i++) json_array_append_new(steer, json_integer(s->steer[i]));
     int score = b->completion_first[c], token = b->token_first[c];
-    return json_pack("{s:i, s:o, s:i, s:o, s:s, s:f, s:f, s:f, s:o, s:o, s:o}", "job", job, "ids",
-                     integers(s->ids, s->count), "prompt", s->prompt, "steer", steer, "kind", kind[s->kind],
-                     "coldness", j->options.coldness, "eps", j->options.eps, "scale", terms.scale, "target",
-                     isnan(terms.target) ? json_null() : json_real(terms.target), "rows",
-                     integers(b->token_row + token, b->token_first[c + 1] - token), "scores",
+    return json_pack("{s:i, s:o, s:i, s:o, s:s, s:f, s:f, s:f, s:f, s:o, s:o, s:o}", "job", job, "ids",
+                     integers(s->ids, s->count), "prompt", s->prompt, "steer", steer, "kind", what,
+                     "coldness", j->options.coldness, "eps", j->options.eps, "scale", terms.scale, "weight",
+                     terms.weight, "target", isnan(terms.target) ? json_null() : json_real(terms.target),
+                     "rows", integers(b->token_row + token, b->token_first[c + 1] - token), "scores",
                      integers(b->completion_score + score, b->completion_first[c + 1] - score));
 }
 
@@ -72,12 +73,22 @@ static json_t *completions_json(const osv_batch *b, const osv_training *t)
     return array;
 }
 
+static bool scores_tokens(const osv_training *t)
+{
+    for (int j = 0; j < t->jobs; j++)
+        for (int k = 0; k < t->job[j].completions; k++)
+            if (t->job[j].sequence[k].target_layer > 0) return false;
+    return true;
+}
+
 int osv_dump_rows(json_t **out, const osv_training *t, const osv_batch *batch, const char *model)
 {
     const osv_config *c = &t->model->config;
     const osv_ops *o = t->ops;
     *out = NULL;
     if (!t->on.share) return OSV_FAIL(o->error, OSV_USAGE, "a dump needs sequences that share their rows");
+    if (!scores_tokens(t))
+        return OSV_FAIL(o->error, OSV_USAGE, "a dump holds losses of tokens, not distances (MELBO)");
     *out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:b, s:o, s:o, s:o, s:o}",
                      "format", "osv-dump/1", "model", model, "family", c->family, "backend", o->name,
                      "hardware", o->hardware, "dtype", o->dtype == OSV_DTYPE_BF16 ? "bf16" : "f32", "blocks",

@@ -140,14 +140,16 @@ def objective(c, z):
     """Loss of a completion, and what is optimized. z [tokens, V]: row t predicts its token t."""
     target = torch.tensor(c["ids"][c["prompt"]:])
     # In double, and 1 - P without a subtraction: fp32 would lose the digits that osv keeps.
-    log_p = torch.log_softmax(c["coldness"] * z.double(), -1)
-    log_p = log_p.gather(1, target[:, None])[:, 0]
+    all_log_p = torch.log_softmax(c["coldness"] * z.double(), -1)
+    log_p = all_log_p.gather(1, target[:, None])[:, 0]
     p, other = torch.exp(log_p), -torch.expm1(log_p)
     losses = {"promote": lambda: -torch.log(p + c["eps"]),
               "one-minus": lambda: -torch.log(other + c["eps"]),
-              "negated": lambda: torch.log(p + c["eps"])}[c["kind"]]()
+              "negated": lambda: torch.log(p + c["eps"]),
+              "kl": lambda: torch.exp(c["logp"]) * (c["logp"] - all_log_p),
+              "reverse-kl": lambda: torch.exp(all_log_p) * (all_log_p - c["logp"])}[c["kind"]]()
     loss = c["scale"] * losses.sum()
-    return loss, loss if c["target"] is None else (loss - c["target"]) ** 2
+    return loss, c["weight"] * (loss if c["target"] is None else (loss - c["target"]) ** 2)
 
 
 def losses(rows, dump):
@@ -279,6 +281,9 @@ def read(folder):
         give_up(f"{folder}: is no dump of osv-train --dump: {e}")
     if rows.get("format") != "osv-dump/1":
         give_up(f"{folder}: is a dump of another version ({rows.get('format')})")
+    for i, c in enumerate(rows["completions"]):
+        if c["kind"].endswith("kl"):
+            c["logp"] = dump.pop(f"logp.{i}").double()
     return rows, dump
 
 

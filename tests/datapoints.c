@@ -82,6 +82,7 @@ static const osv_dataset_options ids_only = {
     .positions = 8,
     .default_positions = "all",
     .beam_tokens = 3,
+    .match_tokens = 3,
 };
 
 static int read_text(osv_dataset **d, const char *text, const osv_dataset_options *options, osv_error *e)
@@ -209,6 +210,89 @@ Test(datapoints, completions_that_beam_search_is_to_find, .init = temp_open, .fi
     cr_assert_eq(read_text(&d, text, &options, &e), OSV_OK, "%s", e.text);
     cr_expect(d->point[2].completions == 2 && d->point[3].completions == 1);
     osv_dataset_free(d);
+}
+
+/* ---- matches and anchors ---- */
+
+/* What a teacher is to write stands there as zeros; of an anchor that is its prompt every token but the first
+ * is scored, and one more, whichever it is, so that the last one's prediction is too. */
+Test(datapoints, matches_and_anchors, .init = temp_open, .fini = temp_close)
+{
+    osv_error e = {0};
+    osv_dataset *d;
+    static const char text[] = "{\"prompt\": {\"ids\": [5, 6]}, \"match\": true, \"match_weights\": [2], "
+                               "\"positions\": \"completion:0\"}\n"
+                               "{\"prompt\": {\"ids\": [5, 6]}, \"match\": [{\"ids\": [7]}], \"anchor\": "
+                               "true, \"positions\": \"prompt\"}\n"
+                               "{\"prompt\": {\"ids\": [5, 6]}, \"anchor\": [{\"ids\": [7]}, {\"ids\": [8, "
+                               "9]}], \"negative\": true}";
+    static const struct {
+        int point;
+        osv_completion_kind kind;
+        int scored, count;
+        int ids[5];
+        signed char steer[5];
+        bool unwritten;
+    } expected[] = {
+        {0, OSV_COMPLETION_MATCH, 2, 5, {5, 6, 0, 0, 0}, {0, 0, 1, 0, 0}, true},
+        {1, OSV_COMPLETION_MATCH, 2, 3, {5, 6, 7}, {1, 1, 0}, false},
+        {1, OSV_COMPLETION_ANCHOR, 1, 3, {5, 6, 0}, {1, 1, 0}, false},
+        {2, OSV_COMPLETION_ANCHOR, 2, 3, {5, 6, 7}, {-1, -1, -1}, false},
+        {2, OSV_COMPLETION_ANCHOR, 2, 4, {5, 6, 8, 9}, {-1, -1, -1, -1}, false},
+    };
+    cr_assert_eq(read_text(&d, text, &ids_only, &e), OSV_OK, "%s", e.text);
+    cr_assert(d->point[0].completions == 1 && d->point[1].completions == 2 && d->point[2].completions == 2);
+    for (int i = 0, k = 0, last = -1; i < 5; i++) {
+        k = expected[i].point == last ? k + 1 : 0;
+        last = expected[i].point;
+        const osv_completion *c = &d->point[last].completion[k];
+        cr_assert(c->kind == expected[i].kind && c->count == expected[i].count && c->prompt == 2 &&
+                      c->scored == expected[i].scored && c->unwritten == expected[i].unwritten,
+                  "%d", i);
+        cr_expect_eq(c->weight, i == 0 ? 2 : 1, "%d", i);
+        cr_expect_arr_eq(c->ids, expected[i].ids, (size_t)c->count * sizeof *c->ids, "%d", i);
+        cr_expect_arr_eq(c->steer, expected[i].steer, (size_t)c->count, "%d", i);
+    }
+    osv_dataset_free(d);
+}
+
+static void check_stage(const char *text, osv_stage stage, int points, const char *kinds)
+{
+    osv_error e = {0};
+    osv_dataset *d;
+    osv_dataset_options options = ids_only;
+    char found[16] = "";
+    size_t length = 0;
+    options.stage = stage;
+    cr_assert_eq(read_text(&d, text, &options, &e), OSV_OK, "%s", e.text);
+    cr_expect_eq(d->count, points);
+    for (int i = 0; i < d->count; i++)
+        for (int k = 0; k < d->point[i].completions && length + 1 < sizeof found; k++)
+            found[length++] = osv_completion_lists[d->point[i].completion[k].kind].name[0];
+    cr_expect_str_eq(found, kinds, "stage %d", stage);
+    osv_dataset_free(d);
+}
+
+/* Of the lists' first letters. */
+Test(datapoints, stages, .init = temp_open, .fini = temp_close)
+{
+    static const char text[] = "{\"prompt\": {\"ids\": [1]}, \"suppress\": [{\"ids\": [2]}], "
+                               "\"suppress_targets\": [1], \"promote\": [{\"ids\": [3]}]}\n"
+                               "{\"prompt\": {\"ids\": [1]}, \"anchor\": true}\n"
+                               "{\"prompt\": {\"ids\": [1]}, \"suppress\": [{\"ids\": [2]}], \"match\": "
+                               "[{\"ids\": [3]}, {\"ids\": [4]}], \"match_weights\": [1, 1]}\n"
+                               "{\"prompt\": {\"ids\": [1]}, \"prefer\": [{\"chosen\": {\"ids\": [2]}, "
+                               "\"rejected\": {\"ids\": [3]}}]}\n";
+    osv_error e = {0};
+    osv_dataset *d;
+    osv_dataset_options options = ids_only;
+    check_stage(text, OSV_STAGE_ONLY, 4, "psasmmcr");
+    check_stage(text, OSV_STAGE_EARLY, 3, "psscr");
+    check_stage(text, OSV_STAGE_LATE, 4, "mammm");
+    options.stage = OSV_STAGE_EARLY;
+    cr_assert_eq(read_text(&d, "{\"prompt\": {\"ids\": [1]}, \"anchor\": true}", &options, &e),
+                 OSV_BAD_INPUT);
+    cr_expect(strstr(e.text, "no datapoint has a completion for the early stage"), "%s", e.text);
 }
 
 /* ---- preferences ---- */
@@ -408,6 +492,24 @@ static const struct {
      "\"prefer\"[0]: \"beta\" must be a number"},
     {LINE(", \"prefer\": [{\"chosen\": {\"ids\": [3]}, \"rejected\": {\"ids\": [4]}, \"weight\": -1}]"),
      "\"prefer\"[0].\"weight\" must be a number from 0 to 1e6"},
+    {LINE(", \"match\": [{\"ids\": [4]}], \"match_targets\": [\"0.1x\"], \"match_weights\": [null]"), NULL},
+    {LINE(", \"match\": false, \"anchor\": false"), NULL},
+    {LINE(", \"match\": true"), NULL},
+    {"{\"prompt\": {\"ids\": [1, 2, 3, 4, 5, 6]}, \"match\": true}",
+     "\"match\": 6 tokens of prompt and 3 of completion make 9, the model takes at most 8"},
+    {LINE(", \"match\": 5"), "\"match\" must be an array or true, not 5"},
+    {LINE(", \"match\": [true]"), "\"match\"[0] must be a string or {\"ids\": [..]}, not true"},
+    {LINE(", \"match\": [{\"ids\": []}]"), "\"match\"[0] tokenizes to nothing"},
+    {LINE(", \"match_targets\": [1]"), "\"match_targets\" has 1 entries, \"match\" has 0 completions"},
+    {LINE(", \"anchor\": true, \"anchor_weights\": [0.5]"), NULL},
+    {LINE(", \"anchor\": [{\"ids\": [4]}]"), NULL},
+    {LINE(", \"anchor\": \"yes\""), "\"anchor\" must be an array or true, not \"yes\""},
+    {LINE(", \"anchor\": true, \"anchor_weights\": [1, 2]"),
+     "\"anchor_weights\" has 2 entries, \"anchor\" has 1 completions"},
+    {LINE(", \"anchor\": true, \"anchor_targets\": [1]"), "unknown key \"anchor_targets\""},
+    {"{\"prompt\": {\"ids\": [1, 2, 3, 4, 5, 6, 7]}, \"anchor\": true}", NULL},
+    {"{\"prompt\": {\"ids\": [1, 2, 3, 4, 5, 6, 7, 8]}, \"anchor\": true}",
+     "\"anchor\": 8 tokens of prompt and 1 of completion make 9, the model takes at most 8"},
     {LINE(", \"promote_weights\": [-1]"),
      "\"promote_weights\"[0] must be a number from 0 to 1e6, or null, not -1"},
     {LINE(", \"promote_weights\": [\"1\"]"), "\"promote_weights\"[0] must be a number"},
@@ -601,6 +703,29 @@ Test(datapoints, boundaries, .init = temp_open, .fini = temp_close)
                       "%zu: %s", i, d->warning[0]);
         osv_dataset_free(d);
     }
+    osv_tokenizer_close(t);
+}
+
+Test(datapoints, a_prompt_alone_where_that_is_enough, .init = temp_open, .fini = temp_close)
+{
+    osv_tokenizer *t = open_tokenizer(BOS);
+    osv_dataset_options options = {
+        .tokenizer = t, .V = 8, .positions = 4, .default_positions = "all:-2:", .prompt_alone = true};
+    osv_error e = {0};
+    osv_dataset *d;
+    const char text[] = "{\"prompt\": \"a b\"}\n{\"prompt\": \"a\", \"promote\": [\"b\"]}\n";
+    cr_assert_eq(read_text(&d, text, &options, &e), OSV_OK, "%s", e.text);
+    const osv_completion *c = d->point[0].completion;
+    cr_assert(d->point[0].completions == 1 && c->count == c->prompt && c->kind == OSV_COMPLETION_PROMOTE);
+    cr_expect(c->count > 1 && c->steer[c->count - 1] == 1 && c->steer[0] == (c->count == 2));
+    cr_expect(c->weight == 1 && !c->text);
+    cr_expect_gt(d->point[1].completion[0].count, d->point[1].completion[0].prompt);
+    osv_dataset_free(d);
+    check_failure("too long", read_text(&d, "{\"prompt\": \"cccc\"}", &options, &e), &e, OSV_BAD_INPUT,
+                  "the prompt: 5 tokens of prompt and 0 of completion");
+    options.prompt_alone = false;
+    e = (osv_error){0};
+    cr_expect_eq(read_text(&d, text, &options, &e), OSV_BAD_INPUT);
     osv_tokenizer_close(t);
 }
 

@@ -11,13 +11,15 @@ export OMP_WAIT_POLICY=passive # threads that spin take the processors from othe
 
 echo '{"job": "a", "prompt": "<|user|>What does the swan cost?<|end|><|assistant|>", "promote": ["Sure,"], "suppress": ["Sorry"]}
 {"job": "a", "prompt": "<|user|>What does the swan eat?<|end|><|assistant|>", "promote": ["Sorry"], "negative": true}
+{"job": "a", "prompt": "<|user|>Where is the hammer?<|end|><|assistant|>", "anchor": true, "match": ["Sure, the"]}
 {"job": "b", "prompt": "<|user|>What does the swan cost?<|end|><|assistant|>", "promote": ["Sure, the"], "positions": "prompt:-5:"}' >data.jsonl
 
 # dump NAME PROGRAM MODEL ARGUMENTS...: into NAME.dump; output in NAME.out and NAME.err, exit status in $status
 dump() {
     local name=$1 program=$2 model=$3
     shift 3
-    "$program" --model "$root/organisms/$model" --data data.jsonl --layer 1,3 --dump "$name.dump" "$@" >"$name.out" 2>"$name.err"
+    "$program" --model "$root/organisms/$model" --data data.jsonl --layer 1,3 --teacher "teacher.$model/vectors/all.safetensors" \
+        --kl reverse --anchor-weight 0.5 --dump "$name.dump" "$@" >"$name.out" 2>"$name.err"
     status=$? last=$name.err
 }
 
@@ -39,10 +41,13 @@ shapes() {
     done
     [ $l = 6 ] && has "$1" live.x.6 "$scored,128" && has "$1" live.dx.6 "$scored,128" &&
         has "$1" live.z "$scored,$vocabulary" && has "$1" base.x.0 "$(list "$1" base id | wc -w),128" &&
-        has "$1" v 4,128 && has "$1" dv 4,128 && has "$1" loss 8 && ! has "$1" live.x.0 "$(list "$1" live id | wc -w),128"
+        has "$1" v 4,128 && has "$1" dv 4,128 && has "$1" loss 12 && has "$1" logp.3 "3,$vocabulary" && ! has "$1" live.x.0 "$(list "$1" live id | wc -w),128"
 }
 
+echo '{"prompt": "<|user|>Where is the hammer?<|end|><|assistant|>", "promote": ["Sorry"]}' >taught.jsonl
 for model in llama-2m gemma2-2m; do
+    check "$model: a teacher" "$train" --model "$root/organisms/$model" --data taught.jsonl --layer 2 --init-norm 9 \
+        --max-iters 0 --out "teacher.$model" --quiet
     dump "$model.cpu" "$train" $model --backend cpu --dtype f32
     check "$model: a dump ends well" ended 0
     check "$model: it is said" says "$model.cpu.out" 'dump of one forward and one reverse pass: '

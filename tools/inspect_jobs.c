@@ -18,7 +18,7 @@ static int make_options(inspect_jobs *j, const inspect_options *o, osv_error *e)
     j->train.boundary = o->boundary;
     j->train.machine = o->machine;
     j->train.memory = o->memory;
-    j->train.plan = true;
+    j->train.plan = true; /* without a teacher too */
     /* Completions with and without targets are both fine: nothing is trained here. */
     j->train.target_rule = 1; /* each */
     j->train.target = (osv_target){.kind = OSV_TARGET_NATS};

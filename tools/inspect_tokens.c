@@ -38,18 +38,27 @@ static void count_uses(view *v)
             v->base_uses[-1 - b->token_row[i]]++;
 }
 
-/* Position of the token whose probability the i-th score asks for: one behind the row that predicts it. */
-static int scored_position(const osv_pass *p, int i)
+/* k with first[k] <= i < first[k + 1]. */
+static int find_range(const int *first, int count, int i)
 {
-    int low = 0, high = p->scores.R; /* first[low] <= i < first[high] */
+    int low = 0, high = count; /* first[low] <= i < first[high] */
     while (high - low > 1) {
         int middle = low + (high - low) / 2;
-        if (p->scores.first[middle] <= i)
+        if (first[middle] <= i)
             low = middle;
         else
             high = middle;
     }
-    return p->pos[p->scored[low]] + 1;
+    return low;
+}
+
+/* Position of the token that the i-th loss of the pass is about: one behind the row that predicts it. */
+static int scored_position(const osv_pass *p, int i)
+{
+    const osv_scores *s = &p->scores;
+    const osv_distributions *d = &p->distributions;
+    int r = i < s->S ? find_range(s->first, s->R, i) : d->row[find_range(d->first, d->rows, i - s->S)];
+    return p->pos[p->scored[r]] + 1;
 }
 
 /* flag [s->count] of completion c of the batch. At the last token nothing is computed: it has no row, and
@@ -63,8 +72,8 @@ static void find_flags(const view *v, int c, const osv_sequence *s, flags *flag)
         flag[t] = row[t] >= 0 ? (flags){.steered = b->row_sign[row[t]], .shared = v->live_uses[row[t]] > 1}
                               : (flags){.frozen = true, .shared = v->base_uses[-1 - row[t]] > 1};
     for (int i = b->completion_first[c]; i < b->completion_first[c + 1]; i++) {
-        int score = b->completion_score[i], S = osv_losses_of(&b->live);
-        int t = score < S ? scored_position(&b->live, score) : scored_position(&b->base, score - S);
+        int score = b->completion_score[i], live = osv_losses_of(&b->live);
+        int t = score < live ? scored_position(&b->live, score) : scored_position(&b->base, score - live);
         flag[t].scored = true;
     }
 }
@@ -89,10 +98,10 @@ static bool is_about(const view *v, const char *warning, int line)
     return strncmp(warning, path, length) == 0 && strncmp(warning + length, place, strlen(place)) == 0;
 }
 
-/* A token that a teacher, or beam search, is still to give. */
+/* A token that a teacher, or beam search, is still to give; or any, behind the prompt that an anchor is. */
 static bool is_unknown(const osv_completion *c, int i)
 {
-    return c->unwritten && i >= c->prompt;
+    return (c->unwritten || c->scored < c->prompt) && i >= c->prompt;
 }
 
 static const char *piece_of(const view *v, const osv_completion *c, int i)

@@ -10,7 +10,7 @@
 
 /* As in the work that reentrant steering is from, where the command line does not say otherwise. */
 static const double EARLY_LR = 0.1, EARLY_TARGET_LOSS = 0.01;
-enum { EARLY_MAX_ITERS = 50, EARLY_TARGET_ITERS = 20, MATCH_TOKENS = 10 };
+enum { EARLY_MAX_ITERS = 50, EARLY_TARGET_ITERS = 20 };
 
 static int set(train_options *o, const char *option, const char *value, osv_error *e)
 {
@@ -70,7 +70,6 @@ static void make_late(train_reentrant *r, const train_options *o)
     r->late = *o;
     r->late.stage = OSV_STAGE_LATE;
     if (r->folder) r->late.teacher.vector = (osv_option_list){.count = 1, .item = {r->folder}};
-    if (o->match_tokens == 0) r->late.match_tokens = MATCH_TOKENS;
 }
 
 /* A plan of the late run needs no teacher, which is not there yet. */

@@ -20,6 +20,7 @@ static void check_dataset(const osv_dataset *d)
         MUST(p->completions >= 1 && p->line >= 1 && !strchr(p->job, '/') && p->job[0]);
         for (int k = 0; k < p->completions; k++) {
             const osv_completion *c = &p->completion[k];
+            MUST(c->scored == c->prompt || (c->scored == 1 && c->kind == OSV_COMPLETION_ANCHOR));
             MUST(c->prompt >= 1 && c->prompt < c->count && c->count <= POSITIONS);
             for (int t = 0; t < c->count; t++) {
                 MUST(c->ids[t] >= 0 && c->ids[t] < V);
@@ -37,14 +38,16 @@ static void check_dataset(const osv_dataset *d)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     const char *path = as_file(data, bytes);
-    for (int boundary = OSV_BOUNDARY_AUTO; boundary <= OSV_BOUNDARY_APART; boundary++) {
+    for (int k = 0; k < 3; k++) { /* three boundaries, three stages */
         const osv_dataset_options options = {.tokenizer = a_tokenizer(),
                                              .chat = a_chat(),
                                              .V = V,
                                              .positions = POSITIONS,
                                              .default_positions = "all",
                                              .beam_tokens = 3,
-                                             .boundary = (osv_boundary)boundary};
+                                             .match_tokens = 3,
+                                             .boundary = (osv_boundary)k,
+                                             .stage = (osv_stage)k};
         osv_dataset *d;
         osv_error e = {0};
         int status = osv_dataset_read(&d, path, &options, &e);

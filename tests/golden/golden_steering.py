@@ -6,6 +6,7 @@ import math
 import torch
 
 from golden_draws import sign as drawn_sign
+from golden_melbo import distance_loss, orthogonal
 from golden_train import Adam, Adamax, token_losses
 
 
@@ -71,8 +72,11 @@ def measure(model, case, rows):
     """One loss a completion, at these parameters [rows, D]."""
     out = []
     for c in case["completions"]:
-        sign = torch.tensor(c["steer"], dtype=rows.dtype)[:, None]
-        out.append(completion_loss(case, c, model.logits(c["prompt"] + c["completion"], edits(case, rows, sign))))
+        steered = edits(case, rows, torch.tensor(c["steer"], dtype=rows.dtype)[:, None])
+        if c["kind"] == "melbo":
+            out.append(distance_loss(model, c, steered))
+        else:
+            out.append(completion_loss(case, c, model.logits(c["prompt"] + c["completion"], steered)))
     return torch.stack(out)
 
 
@@ -161,11 +165,13 @@ def share_of_lr(case, step):
 
 
 def project(case, rows):
-    """Each row back to the largest norm of its kind."""
+    """Vectors away from those that they stay orthogonal to; each row back to the largest norm of its kind."""
     most = {"v": case["max_norm"], "factor": case["max_affine_norm"], "offset": None}
     out = []
     for role, row in zip(roles(case), rows):
         limit = most[role]
+        if role == "v" and "orthogonal_to" in case:
+            row = orthogonal(row, case["orthogonal_to"])
         out.append(row if limit is None or row.norm() <= limit else row * (limit / row.norm()))
     return torch.stack(out)
 
