@@ -12,7 +12,7 @@ def table(N):
     at the start: `target_loss` of their sum, `targets` of each."""
     one, two, three = [1], [0, N - 1], [0, 1, N - 1]
     affine = {"apply": "affine", "rank": 2, "max_affine_norm": 1.2}
-    each, second = {"target_rule": "each"}, {"second_lr": 0.1}
+    each, second = {"target_rule": "each"}, {"second_lr": 0.1, "eps": 0.02}
     long = {"max_iters": 40}
     end, after, constant = "extra-step", "step-after-target", "constant-norm"
     return [
@@ -32,8 +32,8 @@ def table(N):
         ("clamp-shared", [end, constant, "cut"], "one_minus", "all:1:", {"layers": three, "apply": "clamp:1.5"}),
         ("affine", [end], "one_minus", "all", {"layers": one, **affine, "max_norm": 0.0}),
         ("affine-shared", [end, "cut"], "promote", "prompt:2:", {"layers": two, **affine}),
-        ("second-add", [after], "promote", "all", {"layers": one, **long, "target_loss": 0.7, **second}),
-        ("second-clamp", [end, constant], "one_minus", "prompt", {"layers": one, "apply": "clamp:1", **each, "second_lr": 0.05,
+        ("second-add", [after], "promote", "all", {"layers": one, **long, "target_loss": 0.8, **second}),
+        ("second-clamp", [end, constant], "one_minus", "prompt", {"layers": one, "apply": "clamp:1", **each, **second, "second_lr": 0.05,
                                                                 "targets": [0.1, 0.1, 0.6], "target_loss": 0.1}),
         ("second-affine", [after, "mixed-pair"], "promote", "all", {"layers": one, **affine, **long,
                                                                    "target_loss": 0.7, **second}),

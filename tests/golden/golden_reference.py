@@ -119,7 +119,7 @@ def second_phase(model, case, start, quirks):
     """Modified differential multipliers (Platt & Barr 1987) with damping 1: with the violation g = bound - L - slack^2,
     |v| + sum of scale (multiplier g + g^2 / 2) goes down in the parameters and slacks, up in the multipliers."""
     rows, eps = start.detach(), case["eps"]
-    achieved = measure(model, case, rows, quirks).detach()
+    achieved = measure(model, case, rows, quirks).detach().double()  # g is 0 at first: rounding would be a whole step
     bound = torch.stack([loss + eps if target is None else torch.minimum(torch.full_like(loss, target), loss + eps)
                          for loss, target in zip(achieved, targets(case))])
     scale = length(case, rows) / (eps + bound)
@@ -130,7 +130,7 @@ def second_phase(model, case, start, quirks):
     while len(out["norm"]) <= case["second_iters"]:
         leaves = [x.clone().requires_grad_(True) for x in (rows, slack, multiplier)]
         losses = measure(model, case, leaves[0], quirks)
-        g = bound - losses - leaves[1] ** 2
+        g = bound - losses.double() - leaves[1] ** 2
         d = torch.autograd.grad(length(case, leaves[0]) + (scale * (leaves[2] * g + g * g / 2)).sum(), leaves)
         before = rows
         rows, slack, multiplier = (step.step(x, dx) for step, x, dx in zip(steps, (rows, slack, multiplier), d))
