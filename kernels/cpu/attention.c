@@ -221,9 +221,9 @@ static void gradient_row(float *restrict s, float *restrict ds, const int *restr
         for (int j = 0; j < n; j++) ds[j] -= delta;
     for (int j = 0; j < n; j++) {
         bool visible = (pos[j] >= seen.first) & (pos[j] <= seen.last);
-        float p = osv_cpu_exp(visible ? s[j] - lse : -INFINITY);
+        float p = osv_cpu_exp(osv_cpu_select(visible, s[j] - lse, -INFINITY));
         s[j] = p;
-        ds[j] = visible ? p * ds[j] : 0;
+        ds[j] = osv_cpu_select(visible, p * ds[j], 0);
     }
 }
 

@@ -1,248 +1,168 @@
 #include <string.h>
 
+#include "kernels/cpu/block.h"
 #include "kernels/cpu/products.h"
 #include "kernels/cpu/widen.h"
 
 /* Products with weights that stay in the format of the file. By the number of rows of x:
  *
  * few    Loops that widen weights in registers (loops.c), which read them once and pack nothing.
- * some   Sums in registers (tile.c), over rows of x that were packed once, for dx over packed columns of w.
- * many   A panel of weights is widened into the thread's scratch, small enough for its second-level cache,
- *        and BLAS multiplies it; F32 weights go to BLAS where they are. BLAS packs both sides of each call,
- *        which takes as long as some 10 rows of products.
+ * more   Sums in registers (tile.c), over rows of x that were packed once, for dx over packed columns of w.
  *
  * Everything is cut by shape alone, so that each number is one sum in one order whatever the threads. */
 
 enum {
-    SOME = 256,  /* rows that tile.c takes; it wins by a little beyond, too, but x should stay in the cache */
-    NARROW = 64, /* rows of a weight in an item of the loops */
-    SLAB = 128,  /* at least as many of all weights in an item of matmul_dx: its sums have a price */
-    ITEMS = 16,  /* that a product should have, for as many threads */
-    NARROWEST = 128,  /* rows of a weight (matmul) or columns (matmul_dx) in a panel: less and BLAS spends */
-    WIDEST = 512,     /* its time packing x; more gains nothing */
-    DEPTH = 512,      /* longest sums that one call of BLAS does */
-    WIDE = 128 << 10, /* floats of a widened panel: 512 KiB, about the second-level cache of a core */
-    BATCH = 512,      /* rows of x of an item: a panel has paid for itself, and x should stay in the cache */
+    BATCH = 256, /* rows of x that go over a weight together: they stay in the cache, and it has paid for
+                    itself */
+    NARROW = 96, /* rows of a weight in an item of matmul: whole blocks of every kernel of tile.c */
+    ITEMS = 16,  /* that matmul_dx has if it can, for as many threads */
+    SLAB = 128,  /* rows of weights in such an item, at least: its sums have a price. With few rows of dy, */
+    TALL = 4096, /* and with more; */
+    WIDE = 1024, /* its columns, at most: the sums should stay in the cache */
+    SUMS = 1 << 20 /* numbers in the sums of all slabs, about */
 };
 
-/* Weights are cut into panels of `panel` rows, one weight after the other. */
-static int count_panels(const osv_weight *const w[], int n, int panel)
+/* Weights that share an input, w[0 .. n - 1], and rows of what goes through them, from `first`. */
+typedef struct {
+    const osv_weight *const *w;
+    int n, first, rows;
+} product;
+
+/* Multiply-adds, with few rows as many as could be done while the weights are read. */
+static double work_of(const product *p)
+{
+    double count = 0;
+    for (int i = 0; i < p->n; i++) count += (double)p->w[i]->rows * p->w[i]->cols;
+    return count * osv_cpu_max(p->rows, 16);
+}
+
+/* ---- matmul ---- */
+
+/* Weights are cut into strips of NARROW rows, one weight after the other. */
+static int count_strips(const product *p)
 {
     int count = 0;
-    for (int i = 0; i < n; i++) count += osv_cpu_blocks(w[i]->rows, panel);
+    for (int i = 0; i < p->n; i++) count += osv_cpu_blocks(p->w[i]->rows, NARROW);
     return count;
 }
 
-/* The weight that a panel belongs to; *row becomes its first row there. */
-static int find_panel(const osv_weight *const w[], int index, int panel, int *row)
+/* The weight that a strip belongs to; *row becomes its first row there, *count how many it has. */
+static int find_strip(const product *p, int index, int *row, int *count)
 {
     int i = 0;
-    for (int count; index >= (count = osv_cpu_blocks(w[i]->rows, panel)); i++) index -= count;
-    *row = index * panel;
+    for (int strips; index >= (strips = osv_cpu_blocks(p->w[i]->rows, NARROW)); i++) index -= strips;
+    *row = index * NARROW;
+    *count = osv_cpu_min(NARROW, p->w[i]->rows - *row);
     return i;
 }
 
-/* The width of a panel where `total` rows or columns are cut. */
-static int panel_of(int total)
+static void matmul_few(osv_ops *o, float *const y[], const float *x, const product *p)
 {
-    int even = osv_cpu_blocks(osv_cpu_blocks(total, ITEMS), 64) * 64;
-    return osv_cpu_min(osv_cpu_max(even, NARROWEST), WIDEST);
+    int strips = count_strips(p);
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_product_threads(o, work_of(p)))
+    for (int item = 0; item < strips; item++) {
+        int row, count, i = find_strip(p, item, &row, &count);
+        const osv_weight *w = p->w[i];
+        osv_cpu_dots(y[i] + (size_t)p->first * w->rows, x, w, row, count, p->rows);
+    }
 }
 
-/* The length of the sums of one call, for a panel of that width. */
-static int depth_of(int panel)
+static void matmul_more(osv_ops *o, float *const y[], const float *x, const product *p)
 {
-    return osv_cpu_min(DEPTH, WIDE / panel / 16 * 16);
-}
-
-/* Multiply-adds of a product, with few rows as many as could be done while the weights are read. */
-static double work_of(const osv_weight *const w[], int n, int rows)
-{
-    double count = 0;
-    for (int i = 0; i < n; i++) count += (double)w[i]->rows * w[i]->cols;
-    return count * osv_cpu_max(rows, 16);
-}
-
-/* ---- many rows: panels ---- */
-
-/* y = x w^T for `count` rows of w from `first`. y [rows, w.rows], x [rows, w.cols] */
-static void matmul_panel(float *y, const float *x, const osv_weight *w, int first, int count, int rows,
-                         float *wide)
-{
-    int cols = w->cols;
-    if (w->format == OSV_F32) {
-        osv_cpu_gemm_nt(rows, count, cols, x, cols, osv_cpu_at(w, (size_t)first, 0), cols, 0, y + first,
-                        w->rows);
+    int cols = p->w[0]->cols, blocks = osv_cpu_blocks(p->rows, OSV_CPU_LANES), strips = count_strips(p);
+    size_t padded = (size_t)blocks * OSV_CPU_LANES;
+    if (!osv_cpu_scratch(o, padded * NARROW * sizeof(float)) ||
+        !osv_cpu_partial(o, padded * cols * sizeof(float)))
         return;
-    }
-    for (int at = 0, most = depth_of(count); at < cols; at += most) {
-        int depth = osv_cpu_min(most, cols - at);
-        for (int m = 0; m < count; m++) osv_cpu_widen(wide + (size_t)m * depth, w, first + m, at, depth);
-        osv_cpu_gemm_nt(rows, count, depth, x + at, cols, wide, depth, at > 0, y + first, w->rows);
-    }
-}
-
-/* dx = dy w, or dx += dy w if `add`, for `count` columns from `first`. dx [rows, w.cols], dy [rows, w.rows]
- */
-static void matmul_dx_panel(float *dx, const float *dy, const osv_weight *w, int first, int count, int rows,
-                            bool add, float *wide)
-{
-    int cols = w->cols;
-    if (w->format == OSV_F32) {
-        osv_cpu_gemm_nn(rows, count, w->rows, dy, w->rows, osv_cpu_at(w, 0, (size_t)first), cols, add,
-                        dx + first, cols);
-        return;
-    }
-    for (int at = 0, most = depth_of(count); at < w->rows; at += most) {
-        int depth = osv_cpu_min(most, w->rows - at);
-        for (int m = 0; m < depth; m++) osv_cpu_widen(wide + (size_t)m * count, w, at + m, first, count);
-        osv_cpu_gemm_nn(rows, count, depth, dy + at, w->rows, wide, count, add || at > 0, dx + first, cols);
-    }
-}
-
-/* ---- operators ---- */
-
-/* Rows of all weights together. */
-static int total_rows(const osv_weight *const w[], int n)
-{
-    int total = 0;
-    for (int i = 0; i < n; i++) total += w[i]->rows;
-    return total;
-}
-
-static void matmul_few(osv_ops *o, float *const y[], const float *x, const osv_weight *const w[], int n,
-                       int rows)
-{
-    int panels = count_panels(w, n, NARROW);
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_product_threads(o, work_of(w, n, rows)))
-    for (int item = 0; item < panels; item++) {
-        int first, i = find_panel(w, item, NARROW, &first);
-        osv_cpu_dots(y[i], x, w[i], first, osv_cpu_min(NARROW, w[i]->rows - first), rows);
-    }
-}
-
-static void matmul_some(osv_ops *o, float *const y[], const float *x, const osv_weight *const w[], int n,
-                        int rows)
-{
-    int cols = w[0]->cols, blocks = osv_cpu_blocks(rows, OSV_CPU_LANES), panels = count_panels(w, n, NARROW);
-    size_t block = (size_t)OSV_CPU_LANES * cols;
-    if (!osv_cpu_partial(o, block * blocks * sizeof(float))) return;
-    const osv_cpu *cpu = o->state;
-    float *packed = cpu->partial;
-#pragma omp parallel num_threads(osv_cpu_product_threads(o, work_of(w, n, rows)))
+    float *packed = ((const osv_cpu *)o->state)->partial;
+#pragma omp parallel num_threads(osv_cpu_product_threads(o, work_of(p)))
     {
 #pragma omp for schedule(static)
-        for (int b = 0; b < blocks; b++) {
-            int t = b * OSV_CPU_LANES;
-            osv_cpu_pack_rows(packed + b * block, x + (size_t)t * cols, cols,
-                              osv_cpu_min(OSV_CPU_LANES, rows - t));
-        }
+        for (int b = 0; b < blocks; b++) osv_cpu_pack_rows(packed, x, cols, p->rows, b);
 #pragma omp for schedule(static)
-        for (int item = 0; item < panels; item++) {
-            int first, i = find_panel(w, item, NARROW, &first);
-            osv_cpu_tile(y[i], packed, w[i], first, osv_cpu_min(NARROW, w[i]->rows - first), rows);
+        for (int item = 0; item < strips; item++) {
+            int row, count, i = find_strip(p, item, &row, &count);
+            const osv_weight *w = p->w[i];
+            osv_cpu_tile(y[i] + (size_t)p->first * w->rows, packed, w, row, count, p->rows, osv_cpu_mine(o));
         }
-    }
-}
-
-static void matmul_many(osv_ops *o, float *const y[], const float *x, const osv_weight *const w[], int n,
-                        int rows)
-{
-    if (!osv_cpu_scratch(o, (size_t)WIDE * sizeof(float))) return;
-    int panel = panel_of(total_rows(w, n)), panels = count_panels(w, n, panel);
-    int batches = osv_cpu_blocks(rows, BATCH);
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_blas_threads(o, work_of(w, n, rows)))
-    for (int item = 0; item < panels * batches; item++) {
-        int first, i = find_panel(w, item % panels, panel, &first), t = item / panels * BATCH;
-        matmul_panel(y[i] + (size_t)t * w[i]->rows, x + (size_t)t * w[i]->cols, w[i], first,
-                     osv_cpu_min(panel, w[i]->rows - first), osv_cpu_min(BATCH, rows - t), osv_cpu_mine(o));
     }
 }
 
 void osv_cpu_matmul(osv_ops *o, float *const y[], const float *x, const osv_weight *const w[], int n,
                     int rows)
 {
-    if (osv_cpu_failed(o) || rows == 0 || n == 0) return;
-    (rows <= OSV_CPU_FEW ? matmul_few : rows <= SOME ? matmul_some : matmul_many)(o, y, x, w, n, rows);
+    if (osv_cpu_failed(o) || n == 0) return;
+    for (int t = 0; t < rows; t += BATCH) {
+        product p = {w, n, t, osv_cpu_min(BATCH, rows - t)};
+        (p.rows <= OSV_CPU_FEW ? matmul_few : matmul_more)(o, y, x + (size_t)t * w[0]->cols, &p);
+    }
+}
+
+/* ---- matmul_dx ---- */
+
+/* An item is a slab of the rows of all weights, counted through, and a panel of columns: as wide as it can
+ * be, so that weights are read in long runs. */
+typedef struct {
+    int total, slab, slabs, panel, panels;
+} cuts;
+
+static cuts cut(const product *p)
+{
+    cuts c = {0};
+    int cols = p->w[0]->cols, panels;
+    for (int i = 0; i < p->n; i++) c.total += p->w[i]->rows;
+    if (p->rows <= OSV_CPU_FEW) {
+        panels = osv_cpu_blocks(cols, OSV_CPU_COLUMNS);
+        c.slabs = osv_cpu_min(ITEMS / panels, c.total / SLAB);
+    } else {
+        c.slabs = osv_cpu_min(osv_cpu_min(ITEMS, c.total / TALL), SUMS / (p->rows * cols));
+        panels = osv_cpu_max(ITEMS / osv_cpu_max(c.slabs, 1), osv_cpu_blocks(cols, WIDE));
+    }
+    c.slabs = osv_cpu_max(c.slabs, 1);
+    c.slab = osv_cpu_blocks(c.total, c.slabs);
+    c.panel = osv_cpu_blocks(osv_cpu_blocks(cols, panels), 32) * 32; /* all about as wide */
+    c.panels = osv_cpu_blocks(cols, c.panel);
+    return c;
 }
 
 /* sum [rows, cols] = the products of the rows [begin, end) of all weights, counted through, and some columns.
  */
-static void back_slab(float *sum, const float *const dy[], const osv_weight *const w[], int n, int begin,
-                      int end, int first, int count, int rows, float *part)
+static void back_slab(float *sum, const float *const dy[], const product *p, int begin, int end, int first,
+                      int count)
 {
     bool add = false;
-    for (int i = 0; i < n; begin -= w[i]->rows, end -= w[i]->rows, i++) {
-        int from = osv_cpu_max(begin, 0), to = osv_cpu_min(end, w[i]->rows);
+    for (int i = 0; i < p->n; begin -= p->w[i]->rows, end -= p->w[i]->rows, i++) {
+        const osv_weight *w = p->w[i];
+        int from = osv_cpu_max(begin, 0), to = osv_cpu_min(end, w->rows);
         if (from >= to) continue;
-        osv_cpu_back(sum, dy[i], w[i], from, to, first, count, rows, add, part);
+        (p->rows <= OSV_CPU_FEW ? osv_cpu_back : osv_cpu_tile_dx)(sum, dy[i] + (size_t)p->first * w->rows, w,
+                                                                  from, to, first, count, p->rows, add);
         add = true;
     }
 }
 
-/* An item is a slab of rows of the weights and a block of columns, wide, so that weights are read in long
- * runs. The first slab goes to dx, the others to sums of their own, which are added up in order. */
-static void matmul_dx_few(osv_ops *o, float *dx, const float *const dy[], const osv_weight *const w[], int n,
-                          int rows)
+/* The first slab goes to dx, the others to sums of their own, which are added up in order. */
+static void matmul_dx(osv_ops *o, float *dx, const float *const dy[], const product *p)
 {
-    int cols = w[0]->cols, total = total_rows(w, n);
-    int panels = osv_cpu_blocks(cols, OSV_CPU_COLUMNS);
-    int panel = osv_cpu_blocks(osv_cpu_blocks(cols, panels), 16) * 16; /* all about as wide */
-    int slabs = osv_cpu_max(osv_cpu_min(ITEMS / panels, total / SLAB), 1),
-        slab = osv_cpu_blocks(total, slabs);
-    size_t size = (size_t)rows * cols;
-    if (!osv_cpu_scratch(o, (size_t)OSV_CPU_FEW * OSV_CPU_COLUMNS * sizeof(float)) ||
-        !osv_cpu_partial(o, size * (slabs - 1) * sizeof(float)))
-        return;
-    const osv_cpu *cpu = o->state;
-    float *sums = cpu->partial; /* [slabs - 1, rows, cols] */
-#pragma omp parallel num_threads(osv_cpu_product_threads(o, work_of(w, n, rows)))
+    cuts c = cut(p);
+    int cols = p->w[0]->cols;
+    size_t size = (size_t)p->rows * cols;
+    if (!osv_cpu_partial(o, size * (c.slabs - 1) * sizeof(float))) return;
+    float *sums = ((const osv_cpu *)o->state)->partial; /* [slabs - 1, rows, cols] */
+#pragma omp parallel num_threads(osv_cpu_product_threads(o, work_of(p)))
     {
 #pragma omp for schedule(static)
-        for (int item = 0; item < slabs * panels; item++) {
-            int s = item / panels, first = item % panels * panel;
-            back_slab(s == 0 ? dx : sums + size * (s - 1), dy, w, n, s * slab,
-                      osv_cpu_min((s + 1) * slab, total), first, osv_cpu_min(panel, cols - first), rows,
-                      osv_cpu_mine(o));
+        for (int item = 0; item < c.slabs * c.panels; item++) {
+            int s = item / c.panels, first = item % c.panels * c.panel;
+            back_slab(s == 0 ? dx : sums + size * (s - 1), dy, p, s * c.slab,
+                      osv_cpu_min((s + 1) * c.slab, c.total), first, osv_cpu_min(c.panel, cols - first));
         }
 #pragma omp for schedule(static)
-        for (int t = 0; t < rows; t++)
-            for (int s = 0; s < slabs - 1; s++) {
+        for (int t = 0; t < p->rows; t++)
+            for (int s = 0; s < c.slabs - 1; s++) {
                 const float *sum = sums + size * s + (size_t)t * cols;
-                for (int c = 0; c < cols; c++) dx[(size_t)t * cols + c] += sum[c];
+                for (int k = 0; k < cols; k++) dx[(size_t)t * cols + k] += sum[k];
             }
-    }
-}
-
-/* An item is a block of columns: it goes through all weights, in order. */
-static void matmul_dx_some(osv_ops *o, float *dx, const float *const dy[], const osv_weight *const w[], int n,
-                           int rows)
-{
-    if (!osv_cpu_scratch(o, (size_t)OSV_CPU_TILE_COLUMNS * OSV_CPU_TILE_DEPTH * sizeof(float))) return;
-    int cols = w[0]->cols, blocks = osv_cpu_blocks(cols, OSV_CPU_TILE_COLUMNS);
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_product_threads(o, work_of(w, n, rows)))
-    for (int item = 0; item < blocks; item++) {
-        int first = item * OSV_CPU_TILE_COLUMNS;
-        for (int i = 0; i < n; i++)
-            osv_cpu_tile_dx(dx, dy[i], w[i], first, osv_cpu_min(OSV_CPU_TILE_COLUMNS, cols - first), rows,
-                            i > 0, osv_cpu_mine(o));
-    }
-}
-
-/* An item is a block of columns and a batch of rows: it goes through all weights, in order. */
-static void matmul_dx_many(osv_ops *o, float *dx, const float *const dy[], const osv_weight *const w[], int n,
-                           int rows)
-{
-    if (!osv_cpu_scratch(o, (size_t)WIDE * sizeof(float))) return;
-    int cols = w[0]->cols, panel = panel_of(cols);
-    int panels = osv_cpu_blocks(cols, panel), batches = osv_cpu_blocks(rows, BATCH);
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_blas_threads(o, work_of(w, n, rows)))
-    for (int item = 0; item < panels * batches; item++) {
-        int first = item % panels * panel, t = item / panels * BATCH;
-        for (int i = 0; i < n; i++)
-            matmul_dx_panel(dx + (size_t)t * cols, dy[i] + (size_t)t * w[i]->rows, w[i], first,
-                            osv_cpu_min(panel, cols - first), osv_cpu_min(BATCH, rows - t), i > 0,
-                            osv_cpu_mine(o));
     }
 }
 
@@ -252,13 +172,17 @@ void osv_cpu_matmul_dx(osv_ops *o, float *dx, const float *const dy[], const osv
     if (osv_cpu_failed(o) || rows == 0 || n == 0) return;
     int empty = 0; /* a rank's slice of a weight may be; the first one that is not writes, the others add */
     while (empty < n && w[empty]->rows == 0) empty++;
-    if (empty == n)
+    if (empty == n) {
         memset(dx, 0, (size_t)rows * w[0]->cols * sizeof *dx);
-    else
-        (rows <= OSV_CPU_FEW ? matmul_dx_few
-         : rows <= SOME      ? matmul_dx_some
-                             : matmul_dx_many)(o, dx, dy + empty, w + empty, n - empty, rows);
+        return;
+    }
+    for (int t = 0; t < rows; t += BATCH) {
+        product p = {w + empty, n - empty, t, osv_cpu_min(BATCH, rows - t)};
+        matmul_dx(o, dx + (size_t)t * w[0]->cols, dy + empty, &p);
+    }
 }
+
+/* ---- bias ---- */
 
 /* y[r] += b */
 void osv_cpu_bias(osv_ops *o, float *y, const osv_weight *b, int rows)

@@ -12,11 +12,7 @@
 #endif
 
 enum {
-    OSV_CPU_FEW = 4,          /* rows that the loops of loops.c take at once */
-    OSV_CPU_LANES = 16,       /* rows of a block of tile.c */
-    OSV_CPU_TILE_DEPTH = 512, /* longest sums in its registers */
-    OSV_CPU_TILE_COLUMNS =
-        64,                /* most columns of osv_cpu_tile_dx: whole cache lines of bf16, 128 KiB packed */
+    OSV_CPU_FEW = 4,       /* rows that the loops of loops.c take at once */
     OSV_CPU_COLUMNS = 512, /* most columns of osv_cpu_back */
 };
 
@@ -24,22 +20,21 @@ enum {
 void osv_cpu_dots(float *y, const float *x, const osv_weight *w, int first, int count, int rows);
 
 /* sum[t, c] (+)= sum of dy[t, m] w[m, c] over m from `begin` to `end`, for `count` <= OSV_CPU_COLUMNS columns
- * c from `first`; adds if `add`. sum [rows, w.cols]; part is scratch, [rows rounded up to OSV_CPU_FEW,
- * OSV_CPU_COLUMNS]. */
+ * c from `first`; adds if `add`. sum [rows, w.cols]; rows <= OSV_CPU_FEW. */
 void osv_cpu_back(float *sum, const float *dy, const osv_weight *w, int begin, int end, int first, int count,
-                  int rows, bool add, float *part);
+                  int rows, bool add);
 
-/* Blocks of OSV_CPU_LANES rows of x as osv_cpu_tile wants them: packed [blocks, cols, LANES], zeros where
- * there is no row. */
-void osv_cpu_pack_rows(float *packed, const float *x, int cols, int rows);
+/* OSV_CPU_LANES rows of x, one of the blocks that it consists of, as osv_cpu_tile wants them, zeros where
+ * there is no row. packed [cols, rows rounded up to OSV_CPU_LANES] */
+void osv_cpu_pack_rows(float *packed, const float *x, int cols, int rows, int block);
 
-/* What osv_cpu_dots does, for any number of rows. */
-void osv_cpu_tile(float *y, const float *packed, const osv_weight *w, int first, int count, int rows);
+/* What osv_cpu_dots does, for any number of rows. sums is scratch, [count, rows] with both rounded up to
+ * OSV_CPU_LANES. */
+void osv_cpu_tile(float *y, const float *packed, const osv_weight *w, int first, int count, int rows,
+                  float *sums);
 
-/* dx = dy w, or dx += dy w if `add`, for `count` <= OSV_CPU_TILE_COLUMNS columns from `first` and any number
- * of rows. dx [rows, w.cols], dy [rows, w.rows]; packed is scratch, [OSV_CPU_TILE_COLUMNS,
- * OSV_CPU_TILE_DEPTH]. */
-void osv_cpu_tile_dx(float *dx, const float *dy, const osv_weight *w, int first, int count, int rows,
-                     bool add, float *packed);
+/* What osv_cpu_back does, for any number of rows and columns. */
+void osv_cpu_tile_dx(float *dx, const float *dy, const osv_weight *w, int begin, int end, int first,
+                     int count, int rows, bool add);
 
 #endif

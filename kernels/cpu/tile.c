@@ -1,138 +1,187 @@
 #include <string.h>
 
+#include "kernels/cpu/block.h"
 #include "kernels/cpu/products.h"
 #include "kernels/cpu/widen.h"
 
-/* Blocks of sums in registers: HEIGHT rows of one side times LANES of the other, whose lanes are packed, so
- * that nothing has to be added up across a register.
+/* Products of any number of rows with a weight, by blocks of sums in registers (block.h):
  *
- *     y = x w^T    lanes are rows of x, packed once; the weight is read along its rows, as it lies in the
- * file dx = dy w    lanes are columns of the weight, widened and packed a panel at a time; dy is read along
- * its rows */
+ *     y = x w^T    lanes are rows of x, packed once; the weight is widened a few rows at a time
+ *     dx = dy w    lanes are columns of the weight, widened and packed a panel at a time
+ *
+ * Both go through the weight in pieces that are small enough to stay in the first-level cache while all rows
+ * are multiplied with them, and fetch the next piece meanwhile. */
 
 enum {
     LANES = OSV_CPU_LANES,
-    HEIGHT = 8,                /* rows that are multiplied together */
-    AHEAD = 8,                 /* rows of the weight that are fetched before they are widened */
-    DEPTH = OSV_CPU_TILE_DEPTH /* length of the sums in registers: the widened rows (16 KiB) stay in the
-                                  first-level cache */
+    DEPTH = OSV_CPU_DEPTH,
+    PANEL = 32 /* columns of a panel: a cache line of bf16 */
 };
 
-/* out[i, l] = sum over k of a[i * stride + k] x[k, l] for i < HEIGHT, l < LANES, k < depth. WIDTH numbers
- * fill a register; ROWS of a at a time, so that ROWS * LANES / WIDTH sums stay in registers: they are set and
- * stored one by one, because GCC keeps an array that memset or memcpy touches in memory. */
-#define TILE(NAME, TARGET, WIDTH, ROWS)                                                           \
-    TARGET static void NAME(float *out, const float *a, size_t stride, const float *x, int depth) \
-    {                                                                                             \
-        typedef float lanes __attribute__((vector_size(WIDTH * sizeof(float)), may_alias));       \
-        enum { PARTS = LANES / WIDTH, SUMS = ROWS * PARTS };                                      \
-        for (int row = 0; row < HEIGHT; row += ROWS, a += ROWS * stride) {                        \
-            lanes sum[SUMS], *to = (lanes *)(void *)(out + row * LANES);                          \
-            _Pragma("GCC unroll 16") for (int i = 0; i < SUMS; i++) sum[i] = (lanes){0};          \
-            for (int k = 0; k < depth; k++) {                                                     \
-                const lanes *in = (const lanes *)(const void *)(x + (size_t)k * LANES);           \
-                _Pragma("GCC unroll 16") for (int i = 0; i < SUMS; i++)                           \
-                    sum[i] += a[i / PARTS * stride + k] * in[i % PARTS];                          \
-            }                                                                                     \
-            _Pragma("GCC unroll 16") for (int i = 0; i < SUMS; i++) to[i] = sum[i];               \
-        }                                                                                         \
-    }
+/* ---- widening ---- */
 
-TILE(tile_4, , 4, 2)
-#if defined(__x86_64__)
-TILE(tile_8, __attribute__((target("avx2,fma"))), 8, 4)
-TILE(tile_16, __attribute__((target("avx512f"))), 16, 8)
-#endif
+/* A piece of a weight, and where it goes: out[r * step + c / LANES * block + c % LANES] becomes its number
+ * [r, c], 0 for columns up to a multiple of LANES. */
+typedef struct {
+    const osv_weight *w;
+    int row, rows, col, cols;
+    float *out;
+    size_t step, block;
+} piece;
 
-static void tile(float *out, const float *a, size_t stride, const float *x, int depth)
+OSV_CPU_INLINE void widen_piece(const piece *p, osv_format format)
 {
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f")) {
-        tile_16(out, a, stride, x, depth);
-        return;
-    }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        tile_8(out, a, stride, x, depth);
-        return;
-    }
-#endif
-    tile_4(out, a, stride, x, depth);
-}
-
-void osv_cpu_pack_rows(float *packed, const float *x, int cols, int rows)
-{
-    for (int t = 0; t < rows; t += LANES, packed += (size_t)LANES * cols)
+    size_t stride = (size_t)p->w->cols * (format == OSV_F32 ? 4 : 2);
+    const char *in = osv_cpu_at(p->w, (size_t)p->row, (size_t)p->col);
+    float *restrict out = p->out;
+    int whole = p->cols / LANES * LANES;
+    for (int r = 0; r < p->rows; r++, in += stride, out += p->step) {
+        float *to = out;
+        for (int c = 0; c < whole; c += LANES, to += p->block) {
+#pragma omp simd
+            for (int l = 0; l < LANES; l++) to[l] = osv_cpu_load(in, format, (size_t)c + (size_t)l);
+        }
+        if (whole == p->cols) continue;
         for (int l = 0; l < LANES; l++)
-            for (int k = 0; k < cols; k++)
-                packed[(size_t)k * LANES + l] = t + l < rows ? x[(size_t)(t + l) * cols + k] : 0;
+            to[l] = whole + l < p->cols ? osv_cpu_load(in, format, (size_t)whole + (size_t)l) : 0;
+    }
 }
 
-void osv_cpu_tile(float *y, const float *packed, const osv_weight *w, int first, int count, int rows)
+OSV_CPU_CLONES
+static void widen_f32(const piece *p)
 {
-    float wide[HEIGHT * DEPTH] __attribute__((aligned(64)));
-    float out[HEIGHT * LANES] __attribute__((aligned(64)));
-    for (int at = 0; at < w->cols; at += DEPTH) {
-        int depth = osv_cpu_min(DEPTH, w->cols - at);
-        for (int m = first; m < first + count; m += HEIGHT) {
-            int height = osv_cpu_min(HEIGHT, first + count - m);
-            for (int i = 0; i < height; i++) osv_cpu_widen(wide + i * DEPTH, w, m + i, at, depth);
-            osv_cpu_fetch(w, m + height, osv_cpu_min(m + height + HEIGHT, w->rows), at, depth);
-            for (int i = height; i < HEIGHT; i++) memset(wide + i * DEPTH, 0, (size_t)depth * sizeof *wide);
-            for (int t = 0; t < rows; t += LANES) {
-                tile(out, wide, DEPTH, packed + ((size_t)t * w->cols + (size_t)at * LANES), depth);
-                for (int l = 0; l < LANES && t + l < rows; l++)
-                    for (int i = 0; i < height; i++) {
-                        float *sum = &y[(size_t)(t + l) * w->rows + m + i];
-                        *sum = at > 0 ? *sum + out[i * LANES + l] : out[i * LANES + l];
-                    }
+    widen_piece(p, OSV_F32);
+}
+
+OSV_CPU_CLONES
+static void widen_f16(const piece *p)
+{
+    widen_piece(p, OSV_F16);
+}
+
+OSV_CPU_CLONES
+static void widen_bf16(const piece *p)
+{
+    widen_piece(p, OSV_BF16);
+}
+
+static void widen(const piece *p)
+{
+    switch (p->w->format) {
+    case OSV_F32: widen_f32(p); break;
+    case OSV_F16: widen_f16(p); break;
+    case OSV_BF16: widen_bf16(p); break;
+    }
+}
+
+/* Starts reading one of several parts of the rows [begin, end) of a piece, so that what is read next comes
+ * while this piece is multiplied. Inline: GCC drops calls of functions that do nothing but fetch. */
+OSV_CPU_INLINE void fetch(const osv_weight *w, int begin, int end, int col, int cols, int part, int parts)
+{
+    int rows = end - begin;
+    osv_cpu_fetch(w, begin + rows * part / parts, begin + rows * (part + 1) / parts, col, cols);
+}
+
+/* ---- y = x w^T ---- */
+
+/* The place of a block of rows in packed [cols / DEPTH, blocks, DEPTH, LANES], from column `at`, a multiple
+ * of DEPTH, `depth` columns. */
+static size_t place(int at, int depth, int block, int blocks)
+{
+    return ((size_t)at * (size_t)blocks + (size_t)depth * (size_t)block) * LANES;
+}
+
+void osv_cpu_pack_rows(float *packed, const float *x, int cols, int rows, int block)
+{
+    int t = block * LANES, blocks = osv_cpu_blocks(rows, LANES);
+    for (int at = 0; at < cols; at += DEPTH) {
+        int depth = osv_cpu_min(DEPTH, cols - at);
+        float *to = packed + place(at, depth, block, blocks);
+        for (int c = 0; c < depth; c += LANES) /* a cache line of each row at a time */
+            for (int l = 0; l < LANES; l++)
+                for (int k = c; k < osv_cpu_min(c + LANES, depth); k++)
+                    to[k * LANES + l] = t + l < rows ? x[(size_t)(t + l) * cols + at + k] : 0;
+    }
+}
+
+/* y[t, m] = sum[m, t] for t < rows, m < count, rows of y being `cols` apart. sum [count, LANES] */
+OSV_CPU_INLINE void turn(float *y, size_t cols, const float *restrict sum, int rows, int count)
+{
+    for (int t = 0; t < rows; t++, y += cols, sum++)
+        for (int m = 0; m < count; m++) y[m] = sum[m * LANES];
+}
+
+void osv_cpu_tile(float *y, const float *packed, const osv_weight *w, int first, int count, int rows,
+                  float *sums)
+{
+    const osv_cpu_kernels by = osv_cpu_kernels_for(OSV_CPU_HEIGHT);
+    float wide[OSV_CPU_HEIGHT * DEPTH] __attribute__((aligned(64)));
+    int blocks = osv_cpu_blocks(rows, LANES), cols = w->cols;
+    memset(wide, 0, sizeof wide); /* rows that are not there are multiplied, too */
+    for (int at = 0; at < cols; at += DEPTH) {
+        int depth = osv_cpu_min(DEPTH, cols - at);
+        for (int m = 0; m < count; m += by.rows) {
+            int height = osv_cpu_min(by.rows, count - m);
+            osv_cpu_kernel *tile = height <= by.last_rows ? by.last : by.tile;
+            widen(&(piece){.w = w,
+                           .row = first + m,
+                           .rows = height,
+                           .col = at,
+                           .cols = depth,
+                           .out = wide,
+                           .step = DEPTH,
+                           .block = LANES});
+            for (int b = 0; b < blocks; b++) {
+                fetch(w, first + m + height, first + osv_cpu_min(m + height + by.rows, count), at, depth, b,
+                      blocks);
+                tile(sums + ((size_t)m * blocks + (size_t)b * by.rows) * LANES, LANES, wide, DEPTH,
+                     packed + place(at, depth, b, blocks), depth, at > 0);
             }
         }
     }
-}
-
-/* packed [PANELS, depth, LANES]: `depth` rows of w from `m`, `count` <= OSV_CPU_TILE_COLUMNS columns from
- * `first`; zeros behind them. */
-static void pack_columns(float *packed, const osv_weight *w, int m, int depth, int first, int count)
-{
-    float wide[OSV_CPU_TILE_COLUMNS];
-    memset(wide, 0, sizeof wide);
-    for (int k = 0; k < depth; k++) {
-        osv_cpu_fetch(w, osv_cpu_min(m + k + AHEAD, w->rows - 1), osv_cpu_min(m + k + AHEAD + 1, w->rows),
-                      first, count);
-        osv_cpu_widen(wide, w, m + k, first, count);
-        for (int c = 0; c < count; c += LANES)
-            memcpy(packed + ((size_t)(c / LANES) * DEPTH + (size_t)k) * LANES, wide + c,
-                   LANES * sizeof *wide);
-    }
-}
-
-void osv_cpu_tile_dx(float *dx, const float *dy, const osv_weight *w, int first, int count, int rows,
-                     bool add, float *packed)
-{
-    float out[HEIGHT * LANES] __attribute__((aligned(64)));
-    float tail[HEIGHT * DEPTH] __attribute__((aligned(64))); /* the last rows of dy, with zeros behind them */
-    for (int at = 0; at < w->rows; at += DEPTH, add = true) {
-        int depth = osv_cpu_min(DEPTH, w->rows - at);
-        pack_columns(packed, w, at, depth, first, count);
-        for (int t = 0; t < rows; t += HEIGHT) {
-            int height = osv_cpu_min(HEIGHT, rows - t);
-            const float *from = dy + (size_t)t * w->rows + at;
-            size_t stride = (size_t)w->rows;
-            if (height < HEIGHT) {
-                memset(tail, 0, sizeof tail);
-                for (int i = 0; i < height; i++)
-                    memcpy(tail + (size_t)i * DEPTH, from + (size_t)i * stride, (size_t)depth * sizeof *tail);
-                from = tail;
-                stride = DEPTH;
+    for (int m = 0; m < count; m += by.rows)
+        for (int t = 0; t < rows; t += LANES, sums += by.rows * LANES) {
+            float *to = y + (size_t)t * w->rows + first + m;
+            int height = osv_cpu_min(by.rows, count - m), width = osv_cpu_min(LANES, rows - t);
+            switch (height) { /* of known length the loops are twice as fast */
+            case 8: turn(to, (size_t)w->rows, sums, width, 8); break;
+            case 6: turn(to, (size_t)w->rows, sums, width, 6); break;
+            default: turn(to, (size_t)w->rows, sums, width, height);
             }
-            for (int c = 0; c < count; c += LANES) {
-                int lanes = osv_cpu_min(LANES, count - c);
-                tile(out, from, stride, packed + (size_t)c * DEPTH, depth);
-                for (int i = 0; i < height; i++) {
-                    float *sum = dx + (size_t)(t + i) * w->cols + first + c;
-                    for (int l = 0; l < lanes; l++)
-                        sum[l] = add ? sum[l] + out[i * LANES + l] : out[i * LANES + l];
-                }
+        }
+}
+
+/* ---- dx = dy w ---- */
+
+void osv_cpu_tile_dx(float *dx, const float *dy, const osv_weight *w, int begin, int end, int first,
+                     int count, int rows, bool add)
+{
+    float panel[PANEL * DEPTH] __attribute__((aligned(64)));
+    osv_cpu_sums p = {.by = osv_cpu_kernels_for(rows),
+                      .row = (size_t)w->rows,
+                      .rows = rows,
+                      .sum = dx,
+                      .cols = (size_t)w->cols};
+    int blocks = osv_cpu_blocks(rows, p.by.rows);
+    for (int at = begin; at < end; at += DEPTH) {
+        p.depth = osv_cpu_min(DEPTH, end - at);
+        p.a = dy + at;
+        p.add = add || at > begin;
+        for (int col = first; col < first + count; col += PANEL) {
+            int width = osv_cpu_min(PANEL, first + count - col);
+            widen(&(piece){.w = w,
+                           .row = at,
+                           .rows = p.depth,
+                           .col = col,
+                           .cols = width,
+                           .out = panel,
+                           .step = LANES,
+                           .block = DEPTH * LANES});
+            for (int b = 0; b < blocks; b++) {
+                fetch(w, at + p.depth, osv_cpu_min(at + p.depth + DEPTH, end), col, width, b, blocks);
+                for (int l = 0; l < width; l += LANES)
+                    osv_cpu_block(&p, panel + l * DEPTH, b * p.by.rows, col + l,
+                                  osv_cpu_min(LANES, width - l));
             }
         }
     }
