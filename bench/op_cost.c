@@ -35,6 +35,8 @@ double op_bytes_moved(const op_call *c)
         bytes -= (double)c->buffer[1].bytes;
         bytes += (double)s->rows * s->rot * (double)sizeof(osv_real);
     }
+    if (c->kind == &op_distance || c->kind == &op_distance_dx) /* every other row of x */
+        bytes -= (double)c->buffer[DISTANCE_X].bytes / 2;
     if (c->kind == &op_embed) { /* a row of the table for each id */
         const embed_shape *s = c->shape;
         return bytes + weight_bytes(&c->weight[0]) / s->V * s->rows;
@@ -81,8 +83,9 @@ double op_flops(const op_call *c)
         {&op_embed, 0, 1},        {&op_bias, 0, 1},      {&op_rmsnorm, 0, 4},   {&op_rmsnorm_dx, 0, 8},
         {&op_residual_add, 0, 1}, {&op_scale, 0, 1},     {&op_rope, 0, 3},      {&op_glu, 0, 14},
         {&op_glu_dx, 0, 20},      {&op_softcap, 0, 12},  {&op_score_max, 0, 1}, {&op_score_sum, 0, 13},
-        {&op_score, 8, 30},       {&op_score_dx, 0, 15}, {&op_objective, 2, 4}, {&op_sample, 2, 30},
-        {&op_apply, 1, 2},        {&op_apply_dp, 1, 2},  {&op_adam, 0, 20},     {&op_norm, 1, 2},
+        {&op_score, 8, 30},       {&op_score_dx, 0, 15}, {&op_distance, 2, 3},  {&op_distance_dx, 2, 5},
+        {&op_objective, 2, 4},    {&op_sample, 2, 30},   {&op_apply, 1, 2},     {&op_apply_dp, 1, 2},
+        {&op_adam, 0, 20},        {&op_norm, 1, 2},
     };
     if (c->kind == &op_matmul || c->kind == &op_matmul_dx) return of_products(c);
     if (c->kind == &op_attention) return 4 * pairs(c);

@@ -105,6 +105,9 @@ static void head(const maker *m)
     call(m, &op_score_sum, &score, R, "V%d", V);
     call(m, &op_score, &score, R, "V%d", V);
     call(m, &op_score_dx, &score, R, "V%d", V);
+    distance_shape distance = {.M = R, .D = m->c->D, .apart = 1, .power = {1, 1, 1}};
+    call(m, &op_distance, &distance, R, "D%d", distance.D);
+    call(m, &op_distance_dx, &distance, R, "D%d", distance.D);
     call(m, &op_objective, &(objective_shape){.C = m->jobs, .S = R}, R, "C%d", m->jobs);
     call(m, &op_sample, &sample, R, "greedy V%d", V);
     sample.temperature = 0.8;

@@ -127,7 +127,7 @@ static void iterate(iteration *i)
     for (int h = OSV_HISTORY - 1; h > 0; h--)
         OP(copy, i->v + (size_t)h * vectors, i->v + (size_t)(h - 1) * vectors, vectors * sizeof(osv_real),
            OSV_ON_DEVICE);
-    OP(adam, i->v, i->m, i->s, i->dv, i->params, i->D, i->J);
+    OP(adam, i->v, i->m, i->s, i->dv, NULL, i->params, i->D, i->J);
 }
 
 /* ---- the sums ---- */

@@ -126,7 +126,8 @@ void osv_backward(osv_step *s, const osv_real *p, osv_real *dp)
     BEGIN("backward", -1);
 
     osv_head_dx(g, &b->live, b->w);
-    for (int l = g->model->config.N - 1; l >= s->batch->first_block; l--) {
+    for (int l = s->batch->end_block - 1; l >= s->batch->first_block; l--) {
+        osv_distance_dx(s, l + 1);
         if (osv_recomputed(s->batch, &s->on, l)) osv_block_forward(g, &b->live, l, &b->block[l], NULL);
         osv_block_dx(g, &b->live, l, &b->block[l]);
         osv_steer_dx(s, dp, p, l);

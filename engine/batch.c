@@ -3,23 +3,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/distances.h"
 #include "engine/forest.h"
 #include "engine/scores.h"
 #include "engine/sites.h"
 #include "engine/worklist.h"
 
-/* While building: nodes of the two tries, and the node of each token of each sequence but its last. */
+/* While building: nodes of the two tries, and the node of each token that is computed. */
 typedef struct {
     const osv_sequence *sequence;
     int C;
     const osv_batch_job *job;
-    int J, N;
+    int J, N, end_block;
     const osv_switches *on;
     osv_trie base, live;
-    int *base_end; /* [base nodes] blocks that the unsteered pass has to run: N where frozen */
+    int *base_end; /* [base nodes] blocks that the unsteered pass has to run: end_block where frozen */
     bool *frozen;  /* [base nodes] */
     int *live_job, *live_sign, *live_base; /* [live nodes] */
-    int *node;                             /* [all tokens but the last ones] live, or -1 - base node */
+    int *node;                             /* [all tokens that are computed] live, or -1 - base node */
     int *row_of_base, *row_of_live;        /* node -> row */
     osv_error *error;
 } builder;
@@ -31,6 +32,37 @@ static void *room(builder *b, int count, size_t size)
     return p;
 }
 
+/* ---- targets ---- */
+
+/* A distance above which a block is still steered would not see what happens there. */
+static int check_targets(const builder *b, int *bad_job)
+{
+    for (int c = 0; c < b->C; c++) {
+        const osv_sequence *s = &b->sequence[c];
+        const osv_batch_job *job = &b->job[s->job];
+        int last = job->laters > 0 ? job->later[job->laters - 1] : job->layer;
+        if (s->target_layer == 0 || (last < s->target_layer && s->target_layer < b->N)) continue;
+        *bad_job = s->job;
+        return OSV_FAIL(
+            b->error, OSV_BAD_INPUT,
+            "the distance is taken at the input of block %d, which must be one of %d to %d: above "
+            "what the vector enters",
+            s->target_layer, last + 1, b->N - 1);
+    }
+    return OSV_OK;
+}
+
+static int end_block(const builder *b)
+{
+    int end = 0;
+    for (int c = 0; c < b->C; c++) {
+        int target = b->sequence[c].target_layer;
+        if (target == 0 || !b->on->scored_logits) return b->N;
+        if (target > end) end = target;
+    }
+    return end;
+}
+
 /* ---- the tries ---- */
 
 /* Steered tokens of one job never meet another job's: (job, sign) is part of the edge. */
@@ -39,15 +71,15 @@ static int insert_sequence(builder *b, int c, int *node)
     const osv_sequence *s = &b->sequence[c];
     const osv_batch_job *job = &b->job[s->job];
     long alone = b->on->share ? 0 : (long)(c + 1) << 32;
-    int base = -1, live = -1;
+    int base = -1, live = -1, unsteered = s->target_layer > 0 ? s->target_layer : job->layer;
     bool is_live = !b->on->freeze;
-    for (int t = 0; t + 1 < s->count; t++) { /* nothing depends on the last token */
+    for (int t = 0; t < osv_sequence_tokens(s); t++) {
         int base_parent = base;
         OSV_TRY(osv_trie_child(&b->base, base, s->ids[t], alone, t, &base, b->error));
         is_live = is_live || s->steer[t];
         if (!is_live) {
             b->frozen[base] = true;
-            b->base_end[base] = b->N;
+            b->base_end[base] = b->end_block;
         } else {
             long key = alone | (3L * s->job + 1 + s->steer[t]);
             int parent = live >= 0 ? live : -2 - base_parent;
@@ -55,7 +87,7 @@ static int insert_sequence(builder *b, int c, int *node)
             b->live_job[live] = s->job;
             b->live_sign[live] = s->steer[t];
             b->live_base[live] = base;
-            if (b->base_end[base] < job->layer) b->base_end[base] = job->layer;
+            if (b->base_end[base] < unsteered) b->base_end[base] = unsteered;
         }
         node[t] = is_live ? live : -1 - base;
     }
@@ -79,8 +111,8 @@ static int insert_all(builder *b, int *bad_job)
     for (int c = 0; c < b->C; c++) {
         const osv_sequence *s = &b->sequence[c];
         if (insert_sequence(b, c, node)) goto done;
-        node += s->count - 1;
-        for (int t = 0; t + 1 < s->count; t++) depends[s->job] = depends[s->job] || s->steer[t];
+        node += osv_sequence_tokens(s);
+        for (int t = 0; t < osv_sequence_tokens(s); t++) depends[s->job] = depends[s->job] || s->steer[t];
     }
     for (int j = 0; j < b->J; j++) {
         if (depends[j]) continue;
@@ -132,7 +164,7 @@ static int make_live(builder *b, osv_batch *out)
     for (int i = 0; i < n; i++) {
         int job = b->live_job[i], layer = b->job[job].layer;
         bucket[i] = (long)layer * b->J + job;
-        for (int l = layer; l < b->N; l++) p->active[l]++;
+        for (int l = layer; l < b->end_block; l++) p->active[l]++;
         if (layer < out->first_block) out->first_block = layer;
     }
     if (osv_forest_rows(p, &b->live, bucket, b->row_of_live, b->error)) goto done;
@@ -161,7 +193,7 @@ static int make_tokens(builder *b, osv_batch *out)
     if (b->error->status) return b->error->status;
     for (int c = 0; c < b->C; c++) {
         out->token_first[c] = tokens;
-        tokens += b->sequence[c].count - 1;
+        tokens += osv_sequence_tokens(&b->sequence[c]);
     }
     out->token_first[b->C] = tokens;
     out->token_row = room(b, tokens, sizeof *out->token_row);
@@ -173,45 +205,78 @@ static int make_tokens(builder *b, osv_batch *out)
     return OSV_OK;
 }
 
-/* ---- scores ---- */
+/* ---- losses ---- */
 
-static int make_all_scores(builder *b, osv_batch *out)
+/* What completions ask for while it is collected. */
+typedef struct {
+    osv_asked *live, *constant;
+    osv_asked_distance *distance;
+    int lives, constants, distances;
+} asked_losses;
+
+/* Distances of frozen rows are 0 and not asked for. */
+static void ask(builder *b, osv_batch *out, asked_losses *asked, int c)
 {
-    int total = 0;
-    for (int c = 0; c < b->C; c++) total += b->sequence[c].count - b->sequence[c].prompt;
-    out->completion_tokens = total;
-    out->completion_first = room(b, b->C + 1, sizeof *out->completion_first);
-    out->completion_score = room(b, total, sizeof *out->completion_score);
-    osv_asked *live = room(b, total, sizeof *live), *constant = room(b, total, sizeof *constant);
-    if (b->error->status) goto done;
-    int lives = 0, constants = 0, place = 0;
-    for (int c = 0; c < b->C; c++) {
-        const osv_sequence *s = &b->sequence[c];
-        out->completion_first[c] = place;
-        for (int t = s->prompt; t < s->count; t++, place++) {
-            int row = out->token_row[out->token_first[c] + t - 1];
-            osv_asked one = {.row = row >= 0 ? row : -1 - row,
-                             .target = s->ids[t],
-                             .kind = (int)s->kind,
-                             .place = place,
-                             .logp = s->logp ? s->logp[t - s->prompt] : NULL,
-                             .reverse = s->reverse,
-                             .coldness = b->job[s->job].coldness,
-                             .eps = b->job[s->job].eps};
-            if (row >= 0)
-                live[lives++] = one;
-            else
-                constant[constants++] = one;
+    const osv_sequence *s = &b->sequence[c];
+    const osv_batch_job *job = &b->job[s->job];
+    for (int i = 0; i < osv_sequence_losses(s); i++) {
+        int row = out->token_row[out->token_first[c] + s->prompt - 1 + i], place = out->completion_tokens;
+        if (s->target_layer > 0 && row < 0) continue;
+        out->completion_tokens++;
+        if (s->target_layer > 0) {
+            asked->distance[asked->distances++] = (osv_asked_distance){
+                .layer = s->target_layer, .row = row, .place = place, .power = job->power};
+            continue;
         }
+        osv_asked one = {.row = row >= 0 ? row : -1 - row,
+                         .target = s->ids[s->prompt + i],
+                         .kind = (int)s->kind,
+                         .place = place,
+                         .logp = s->logp ? s->logp[i] : NULL,
+                         .reverse = s->reverse,
+                         .coldness = job->coldness,
+                         .eps = job->eps};
+        if (row >= 0)
+            asked->live[asked->lives++] = one;
+        else
+            asked->constant[asked->constants++] = one;
     }
-    out->completion_first[b->C] = place;
-    if (osv_scores_build(&out->live, live, lives, !b->on->scored_logits, out->completion_score, 0, b->error))
-        goto done;
-    osv_scores_build(&out->base, constant, constants, false, out->completion_score, lives, b->error);
-done:
-    free(live);
-    free(constant);
-    return b->error->status;
+}
+
+static int build_losses(builder *b, osv_batch *out, asked_losses *asked)
+{
+    for (int c = 0; c < b->C; c++) {
+        out->completion_first[c] = out->completion_tokens;
+        ask(b, out, asked, c);
+    }
+    out->completion_first[b->C] = out->completion_tokens;
+    int *place = out->completion_score;
+    OSV_TRY(
+        osv_scores_build(&out->live, asked->live, asked->lives, !b->on->scored_logits, place, 0, b->error));
+    OSV_TRY(osv_distances_build(&out->live, asked->distance, asked->distances, b->N, place, asked->lives,
+                                b->error));
+    const osv_distances *d = &out->live.distances;
+    out->distance_base_row = room(b, d->M, sizeof *out->distance_base_row);
+    for (int m = 0; out->distance_base_row && m < d->M; m++)
+        out->distance_base_row[m] = out->base_row[d->row[m]];
+    return osv_scores_build(&out->base, asked->constant, asked->constants, false, place,
+                            osv_losses_of(&out->live), b->error);
+}
+
+static int make_losses(builder *b, osv_batch *out)
+{
+    int most = 0;
+    for (int c = 0; c < b->C; c++) most += osv_sequence_losses(&b->sequence[c]);
+    out->completion_first = room(b, b->C + 1, sizeof *out->completion_first);
+    out->completion_score = room(b, most, sizeof *out->completion_score);
+    asked_losses asked = {.live = room(b, most, sizeof *asked.live),
+                          .constant = room(b, most, sizeof *asked.constant),
+                          .distance = room(b, most, sizeof *asked.distance)};
+    int status = b->error->status ? b->error->status : build_losses(b, out, &asked);
+    free(asked.live);
+    free(asked.constant);
+    free(asked.distance);
+    return status;
 }
 
 /* ---- work lists ---- */
@@ -243,13 +308,15 @@ int osv_batch_build(osv_batch **out, const osv_sequence *sequence, int C, const 
     *bad_job = -1;
     int status = batch ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory");
     if (status) goto done;
-    *batch = (osv_batch){.N = N, .J = J, .C = C};
+    if ((status = check_targets(&b, bad_job))) goto done;
+    b.end_block = end_block(&b);
+    *batch = (osv_batch){.N = N, .J = J, .C = C, .end_block = b.end_block};
     if ((status = insert_all(&b, bad_job))) goto done;
     if ((status = make_base(&b, batch))) goto done;
     if ((status = make_live(&b, batch))) goto done;
     if ((status = osv_sites_build(batch, job, e))) goto done;
     if ((status = make_tokens(&b, batch))) goto done;
-    if ((status = make_all_scores(&b, batch))) goto done;
+    if ((status = make_losses(&b, batch))) goto done;
     /* The unsteered pass always asks narrowly in its last block: only constant losses need anything there. */
     if ((status = make_worklists(&b, &batch->base, 0, &batch->base, true))) goto done;
     if ((status = make_worklists(&b, &batch->live, batch->frozen, &batch->base, switches->narrow_last)))
@@ -284,6 +351,7 @@ void osv_batch_free(osv_batch *b)
     free(b->row_job);
     free(b->row_sign);
     free(b->base_row);
+    free(b->distance_base_row);
     free(b->token_first);
     free(b->token_row);
     free(b->completion_first);

@@ -38,6 +38,7 @@ typedef struct {
     bool apart;       /* with parameters of its own at each; else with the same ones */
     osv_form form;
     double coldness, eps;
+    double power; /* of distances */
 } osv_batch_job;
 
 /* Packed tokens of one pass. */
@@ -57,17 +58,21 @@ typedef struct {
     osv_scores scores;               /* host arrays; scores of the row scored[r] */
     osv_distributions distributions; /* likewise, but `logp`: */
     const osv_real **logp;           /* [distributions.K] each [V], the sequences' */
+    osv_distances distances;         /* host arrays; by block, then by row: */
+    int *distance_first;             /* [N + 2] those at block_input:l are distance_first[l] .. [l + 1) */
 } osv_pass;
 
 typedef struct {
     int N, J, C;
     int first_block; /* the lowest start layer */
+    int end_block;   /* one past the last block that a loss depends on */
     int frozen;      /* base rows 0 .. frozen - 1 */
     int slots;       /* K/V slots of a block's arena */
     osv_pass base, live;
-    int *base_row;         /* [live.T] the unsteered twin of each live row */
-    int *row_job;          /* [live.T] */
-    int *row_sign;         /* [live.T] +1, -1; 0: not steered */
+    int *base_row;          /* [live.T] the unsteered twin of each live row */
+    int *distance_base_row; /* [live.distances.M] of the rows there */
+    int *row_job;           /* [live.T] */
+    int *row_sign;          /* [live.T] +1, -1; 0: not steered */
     int P, G;              /* rows of D: parameters of all jobs; gradients, of which the first P are theirs */
     int *job_param;        /* [J + 1] rows of parameters of job j: job_param[j] .. job_param[j + 1) */
     int sums;              /* what parameters get from later blocks that share them lies behind row P: */
@@ -77,18 +82,22 @@ typedef struct {
     int *site_layer;       /* [sites] */
     bool *site_entry;      /* [sites] the rows start here, unsteered so far; else jobs meet them again */
     osv_site *site;        /* [sites] host arrays */
-    int *token_first;      /* [C + 1] tokens of completion c (= sequence c) but its last, at which nothing is
-                              computed: */
+    int *token_first;      /* [C + 1] tokens of completion c (= sequence c) at which something is computed: */
     int *token_row;        /* their rows of live; -1 - r: frozen, row r of base */
     int *completion_first; /* [C + 1] scores of completion c, in token order: */
     int *completion_score; /* index < osv_losses_of(&live): live; else constant, counted on from there. Of a
-                              pass come first the scores, then the distributions */
-    int completion_tokens; /* sum of scored tokens */
+                              pass come first the scores, then the distributions, then the distances; the
+                              distance of a frozen row is 0 and has no entry */
+    int completion_tokens; /* entries of completion_score */
 } osv_batch;
 
-static inline int osv_losses_of(const osv_pass *p)
+static inline int osv_token_losses_of(const osv_pass *p)
 {
     return p->scores.S + p->distributions.K;
+}
+static inline int osv_losses_of(const osv_pass *p)
+{
+    return osv_token_losses_of(p) + p->distances.M;
 }
 
 /* `sequence` [C], `job` [J]. Fails where a job's loss cannot depend on its vector, naming the job by index

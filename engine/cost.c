@@ -49,7 +49,7 @@ static void attention(account *a, const osv_model *m, const osv_batch *b, int l)
 static account count(const osv_model *m, const osv_batch *b, double flops, double bandwidth)
 {
     account a = {.flops = flops, .bandwidth = bandwidth};
-    for (int l = b->first_block; l < m->config.N; l++) {
+    for (int l = b->first_block; l < b->end_block; l++) {
         const osv_block *w = &m->block[l];
         int T = b->live.active[l], Q = l == m->config.N - 1 ? b->live.R : T;
         product(&a, &w->k, T);

@@ -103,6 +103,9 @@ void osv_pass_free(osv_pass *p)
     free((void *)p->distributions.reverse);
     free((void *)p->distributions.coldness);
     free(p->logp);
+    free((void *)p->distances.row);
+    free((void *)p->distances.power);
+    free(p->distance_first);
     osv_worklist_free(&p->work);
     osv_worklist_free(&p->last);
     *p = (osv_pass){0};

@@ -1,4 +1,5 @@
-/* The forward pass: blocks from the first start layer to the last, then the head at scored positions. */
+/* The forward pass: blocks from the first start layer to the last one needed, then the head at scored
+ * positions. */
 #include "engine/maths.h"
 #include "engine/step.h"
 
@@ -168,10 +169,11 @@ void osv_forward(osv_step *s, const osv_real *p)
     int N = g->model->config.N;
     BEGIN("forward", -1);
 
-    for (int l = s->batch->first_block; l < N; l++) {
+    for (int l = s->batch->first_block; l < s->batch->end_block; l++) {
         osv_steer(s, p, l);
         osv_block_forward(g, &b->live, l, &b->block[l],
                           l + 1 < N ? b->block[l + 1].x : b->live.scratch.x_out);
+        osv_distance(s, l + 1);
     }
     osv_logits(g, &b->live);
     osv_losses(g, &b->live, b->loss);

@@ -55,6 +55,10 @@ static void put_pass(osv_bump *b, osv_device_pass *p, const osv_model *m, const 
     p->scores.first_id = m->shard.vocab0;
     p->scores.softcap = m->config.final_softcap;
     put_distributions(b, &p->distributions, m, host);
+    const osv_distances *d = &host->distances;
+    p->distances = *d;
+    p->distances.row = osv_put(b, d->row, d->M, sizeof *d->row);
+    p->distances.power = osv_put(b, d->power, d->M, sizeof *d->power);
 }
 
 static osv_site put_site(osv_bump *b, const osv_site *host)
@@ -187,17 +191,19 @@ static void lay_out(osv_bump *b, osv_buffers *buffer, const osv_model *m, const 
                     const osv_switches *on, osv_error *e)
 {
     const osv_config *c = &m->config;
-    int KE = m->shard.K * c->E, D = c->D, N = c->N;
+    int KE = m->shard.K * c->E, D = c->D, N = c->N, end = batch->end_block, M = batch->live.distances.M;
     put_pass(b, &buffer->base, m, &batch->base, 0, true);
-    put_pass(b, &buffer->live, m, &batch->live, batch->frozen, on->narrow_last);
+    put_pass(b, &buffer->live, m, &batch->live, batch->frozen, on->narrow_last && end == N);
     buffer->base_row = osv_put(b, batch->base_row, batch->live.T, sizeof *batch->base_row);
+    buffer->distance_base_row = osv_put(b, batch->distance_base_row, M, sizeof *batch->distance_base_row);
     put_sites(b, buffer, batch);
     put_rope(b, buffer, c, batch, e);
     int losses = osv_losses_of(&batch->live);
     buffer->loss = reals(b, losses + osv_losses_of(&batch->base), 1);
     buffer->w = reals(b, losses, 1);
     buffer->x0 = reals(b, batch->live.T, D);
-    for (int l = batch->first_block; l < N; l++) {
+    buffer->distance_x0 = reals(b, M, D);
+    for (int l = batch->first_block; l < end; l++) {
         buffer->block[l].k = reals(b, batch->slots, KE);
         buffer->block[l].v = reals(b, batch->slots, KE);
     }
@@ -215,7 +221,7 @@ static void lay_out(osv_bump *b, osv_buffers *buffer, const osv_model *m, const 
     take_reverse_scratch(b, &buffer->live.scratch, m, &batch->live);
     osv_activations again = {0};
     if (on->recompute > 0) osv_take_activations(b, &again, m, batch->live.T, batch->live.T, y);
-    for (int l = batch->first_block; l < N; l++) {
+    for (int l = batch->first_block; l < end; l++) {
         osv_activations *a = &buffer->block[l];
         a->x = reals(b, batch->live.active[l], D);
         if (osv_recomputed(batch, on, l))
@@ -223,6 +229,7 @@ static void lay_out(osv_bump *b, osv_buffers *buffer, const osv_model *m, const 
         else
             osv_take_activations(b, a, m, batch->live.active[l], osv_queries(&buffer->live, l, N), y);
     }
+    if (end < N) buffer->block[end].x = reals(b, batch->live.active[end - 1], D);
     place_site_inputs(b, buffer, batch, D);
     if (below.used > b->used) b->used = below.used;
 }

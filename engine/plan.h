@@ -57,12 +57,14 @@ typedef struct {
     osv_worklist work, last;
     osv_scores scores;
     osv_distributions distributions;
+    osv_distances distances;
     osv_scratch scratch;
 } osv_device_pass;
 
 typedef struct {
     osv_device_pass base, live;
-    osv_activations *block; /* [N] of the live pass; only first_block .. N - 1 are used */
+    osv_activations
+        *block; /* [N] of the live pass; used are first_block .. end_block - 1, and x of end_block */
     osv_activations
         below; /* of the unsteered pass, for one block at a time; k, v for blocks below first_block */
     osv_real *below_x[2]; /* [base.T, D] */
@@ -74,8 +76,10 @@ typedef struct {
     osv_real *form_coef; /* scratch of the forms */
     const int *sum_param;
     osv_real *x0;                  /* [live.T, D] unsteered residual stream where each live row starts */
+    osv_real *distance_x0;         /* [M, D] and where distances are taken */
+    const int *distance_base_row;  /* [M] */
     osv_real *rope[OSV_MAX_ROPES]; /* [positions, rot] each */
-    osv_real *loss; /* [live losses, base losses]: of a pass the scores first, then the distributions */
+    osv_real *loss; /* [live losses, base losses]: of a pass scores, distributions, distances */
     osv_real *w;    /* [live losses] d objective / d loss */
 } osv_buffers;
 

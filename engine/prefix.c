@@ -25,6 +25,7 @@ void osv_prefix(osv_step *s)
                 OP(gather_rows, b->x0 + (size_t)site->row * (size_t)D, a.x, b->base_row + site->row, D,
                    site->rows);
         }
+        osv_distance_keep(s, a.x, l);
         if (osv_rows(p, l) == 0)
             break; /* rows only get fewer: no start layer lies above, nothing is frozen */
         osv_real *out = l == N - 1 ? p->scratch.x_out : b->below_x[(l + 1) % 2];

@@ -15,6 +15,22 @@ typedef struct {
     const osv_real *const *logp; /* NULL, or [count - prompt] each [V], ln of the distributions that the
                                     scored tokens' predictions are to match, instead of what `kind` says */
     bool reverse;                /* KL(P || p) instead of KL(p || P) */
+    int target_layer; /* 0, or a block above all that the job steers: no token is scored (prompt may be
+                         count), but what enters this block at ids[prompt - 1] and every later one is held
+                         against what does without the vector */
 } osv_sequence;
+
+/* Tokens at which something is computed: nothing depends on the last one, where tokens are scored. */
+static inline int osv_sequence_tokens(const osv_sequence *s)
+{
+    return s->target_layer > 0 ? s->count : s->count - 1;
+}
+
+/* Losses: one at ids[prompt - 1], of the token or the row there, and at each one behind it that is computed.
+ */
+static inline int osv_sequence_losses(const osv_sequence *s)
+{
+    return osv_sequence_tokens(s) - s->prompt + 1;
+}
 
 #endif

@@ -33,6 +33,13 @@ void osv_forward(osv_step *s, const osv_real *p);
  * saved. Blocks of which only the input was kept are computed once more. */
 void osv_backward(osv_step *s, const osv_real *p, osv_real *dp);
 
+/* engine/distance.c: x, unsteered, enters block l: the rows that are held against it are kept. */
+void osv_distance_keep(const osv_step *s, const osv_real *x, int l);
+/* The losses of what enters block l, before it is steered there. */
+void osv_distance(const osv_step *s, int l);
+/* Adds to scratch.dx their gradients, from s->buffer.w. */
+void osv_distance_dx(const osv_step *s, int l);
+
 /* engine/steer.c: the residual stream enters block l here. */
 void osv_steer(const osv_step *s, const osv_real *p, int l);
 /* scratch.dx, the gradient of what entered block l -> that before it was steered, and dp of its sites. */

@@ -11,8 +11,8 @@
  *
  * Dims, for the whole project:
  *   T packed tokens   D model width   F ffn width   H query heads   K kv heads   E head dim   V vocabulary N
- * blocks S scores (loss terms)   R rows of logits (distinct scored positions)   C completions   J jobs
- * (vectors trained together) */
+ * blocks S scores (loss terms)   R rows of logits (distinct scored positions)   M distances   C completions
+ * J jobs (vectors trained together) */
 #ifndef OSV_KERNELS_OPS_H
 #define OSV_KERNELS_OPS_H
 
@@ -111,6 +111,14 @@ typedef struct {
     double softcap;           /* as in osv_scores */
 } osv_distributions;
 
+/* Rows of the residual stream that are to go far away from where they are without a vector: MELBO (Mack &
+ * Turner 2024). */
+typedef struct {
+    int M;
+    const int *row;        /* [M] of x, none twice */
+    const osv_real *power; /* [M] at least 1 */
+} osv_distances;
+
 /* What holds the loss L of a completion at or below a bound, by the modified differential method of
  * multipliers (Platt & Barr 1988): with the violation g = L - bound + slack^2,
  *     lambda g + g^2 / 2
@@ -134,7 +142,7 @@ typedef struct {
     int C;
     const int *first;           /* [C + 1] */
     const int *score;           /* [first[C]] indexes of loss[], completion by completion, in token order */
-    const osv_real *scale;      /* [C] 1, or 1 / token count (length norm) */
+    const osv_real *scale;      /* [C] 1, or 1 / number of losses: length norm, distances */
     const osv_real *weight;     /* [C] */
     const osv_real *target;     /* [C] NaN: none */
     const int *partner;         /* [C] -1: none */
@@ -194,6 +202,7 @@ typedef struct {
     osv_real correction1, correction2; /* 1 - beta^t */
     osv_real max_norm;                 /* < 0: none */
     int adamax;                        /* 1: the infinity norm of past gradients, not their second moment */
+    int direction, directions;         /* v is kept orthogonal to so many rows from this one on */
 } osv_adam_params;
 
 /* Noise around one row of parameters, at which its gradient is taken instead (a flatter place of the loss is
@@ -342,6 +351,14 @@ struct osv_ops {
     void (*kl_dx)(osv_ops *o, osv_real *dz, const osv_real *z, const osv_real *max, const osv_real *sum,
                   const osv_real *w, const osv_distributions *d, int V);
 
+    /* loss[m] = -|x[row[m]] - x0[m]|^power[m]. x [*, D], x0 [M, D], loss [M] */
+    void (*distance)(osv_ops *o, osv_real *loss, const osv_real *x, const osv_real *x0,
+                     const osv_distances *distances, int D);
+    /* dx[m] = w[m] dloss[m]/dx[row[m]]; 0 where x is x0, at which the distance has no gradient. dx [M, D] is
+     * not x; w [M] */
+    void (*distance_dx)(osv_ops *o, osv_real *dx, const osv_real *x, const osv_real *x0, const osv_real *w,
+                        const osv_distances *distances, int D);
+
     /* completion[c] = L[c]; w[s] = d objective / d loss[s] for s < S. loss [*] [S live ones first, then
      * constant ones]. A loss may belong to several completions. */
     void (*objective)(osv_ops *o, osv_real *w, osv_real *completion, const osv_real *loss,
@@ -376,10 +393,11 @@ struct osv_ops {
     void (*apply_dx)(osv_ops *o, osv_real *dx, const osv_real *x0, const osv_real *p, const osv_site *site,
                      osv_real *coef, int D);
 
-    /* Adam (Kingma & Ba 2015, algorithm 1; Adamax: 7.1), then v is scaled back to max_norm if it is longer.
-     * v, m, s, dv [J, D] */
+    /* Adam (Kingma & Ba 2015, algorithm 1; Adamax: 7.1), then v loses its parts along the directions that it
+     * is kept orthogonal to, and is scaled back to max_norm if it is longer. v, m, s, dv [J, D]; direction
+     * [*, D]: those of a vector are orthonormal */
     void (*adam)(osv_ops *o, osv_real *v, osv_real *m, osv_real *s, const osv_real *dv,
-                 const osv_adam_params *params, int D, int J);
+                 const double *direction, const osv_adam_params *params, int D, int J);
     /* out[j] = |v[j]| */
     void (*norm)(osv_ops *o, osv_real *out, const osv_real *v, int D, int J);
     /* cost[j] = what penalty[j] says, and dp += its gradient: 0 where a length or a component is 0. All of a

@@ -54,16 +54,21 @@ static int check_length(const reader *r, int prompt, int completion, const char 
                     r->where, what, prompt, completion, prompt + completion, r->options->positions);
 }
 
+static int check_ids(const reader *r, const osv_ids *ids, const char *what, osv_error *e)
+{
+    for (int i = 0; i < ids->count; i++)
+        if (ids->data[i] < 0 || ids->data[i] >= r->options->V)
+            return OSV_FAIL(e, OSV_BAD_INPUT, "%s: %s: the tokenizer gives id %d, the model has only %d",
+                            r->where, what, ids->data[i], r->options->V);
+    return OSV_OK;
+}
+
 static int check_tokens(const reader *r, const osv_joined *j, const char *what, osv_error *e)
 {
-    int completion = j->ids.count - j->prompt, V = r->options->V;
+    int completion = j->ids.count - j->prompt;
     if (completion <= 0) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: %s tokenizes to nothing", r->where, what);
     OSV_TRY(check_length(r, j->prompt, completion, what, e));
-    for (int i = 0; i < j->ids.count; i++)
-        if (j->ids.data[i] < 0 || j->ids.data[i] >= V)
-            return OSV_FAIL(e, OSV_BAD_INPUT, "%s: %s: the tokenizer gives id %d, the model has only %d",
-                            r->where, what, j->ids.data[i], V);
-    return OSV_OK;
+    return check_ids(r, &j->ids, what, e);
 }
 
 static int add_joined(reader *r, osv_completion *c, osv_joined *j, const char *text, const char *what,
@@ -123,6 +128,19 @@ static int add_itself(reader *r, osv_completion *c, const char *what, osv_error 
     OSV_TRY(add_zeros(r, c, c->unwritten ? r->options->match_tokens : 1, what, e));
     if (!c->unwritten) c->scored = 1;
     return OSV_OK;
+}
+
+/* The prompt with nothing behind it. */
+static int add_prompt(reader *r, osv_error *e)
+{
+    const osv_ids *prompt = &r->prompt.ids;
+    osv_completion *c = r->point->completion = calloc(1, sizeof *c);
+    if (!c) return no_memory(r->where, e);
+    c->weight = 1;
+    r->point->completions = 1;
+    OSV_TRY(check_length(r, prompt->count, 0, "the prompt", e));
+    OSV_TRY(check_ids(r, prompt, "the prompt", e));
+    return osv_completion_fill(c, r->point, prompt->data, prompt->count, prompt->data, 0, r->where, e);
 }
 
 static int check_array(const reader *r, const json_t *list, const char *spelling, bool itself, osv_error *e)
@@ -318,7 +336,7 @@ static int read_completions(reader *r, osv_error *e)
         OSV_TRY(check_array(r, list[k], spelling, osv_completion_lists[k].itself, e));
         all += entries(list[k]);
     }
-    if (all == 0) return no_completions(r->where, e);
+    if (all == 0) return r->options->prompt_alone ? add_prompt(r, e) : no_completions(r->where, e);
     if (stage == OSV_STAGE_LATE && entries(list[OSV_COMPLETION_MATCH]) == 0 &&
         all > entries(list[OSV_COMPLETION_ANCHOR]))
         list[OSV_COMPLETION_MATCH] = json_true();

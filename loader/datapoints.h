@@ -71,9 +71,10 @@ typedef struct {
     int positions;                  /* longest prompt + completion */
     const char *default_positions;  /* --positions, e.g. "all" */
     osv_boundary boundary;
-    int match_tokens; /* at least 1: that a teacher writes where "match" is true */
-    int beam_tokens;  /* of what beam search finds, at most */
-    bool beam;        /* datapoints without "promote_from_beam" have it */
+    int match_tokens;  /* at least 1: that a teacher writes where "match" is true */
+    int beam_tokens;   /* of what beam search finds, at most */
+    bool beam;         /* datapoints without "promote_from_beam" have it */
+    bool prompt_alone; /* a prompt with nothing behind it is a datapoint: one completion of no tokens */
     osv_stage stage;
 } osv_dataset_options;
 

@@ -8,16 +8,22 @@
 #include "engine/maths.h"
 #include "optim/noise.h"
 #include "optim/objective.h"
+#include "optim/orthogonal.h"
 #include "optim/penalty.h"
 #include "optim/turn.h"
+
+typedef struct {
+    int first, count;
+} span;
 
 struct osv_bin {
     const osv_training *t;
     int J, C, D;
-    int *job;              /* [J] */
+    const int *job;        /* [J] */
     osv_job_state **state; /* [J] */
     int *first;            /* [J + 1] completions of the i-th job are first[i] .. first[i + 1) */
     int *rows;             /* [J] of the batch */
+    span *directions;      /* [P] that each row of parameters stays orthogonal to */
     osv_batch *batch;
     osv_step *step;
 
@@ -28,6 +34,7 @@ struct osv_bin {
     osv_real *dp;               /* [G, D] */
     osv_real *completion;       /* [C] losses */
     osv_real *norm, *grad_norm; /* [P] */
+    double *direction;          /* [directions, D] that vectors stay orthogonal to, job by job */
     osv_turn turn;
     osv_objective objective;
     osv_penalties penalties;
@@ -60,7 +67,8 @@ int osv_bin_batch(osv_batch **batch, const osv_training *t, const int *job, int 
                                        .apart = j->apart,
                                        .form = j->form,
                                        .coldness = j->options.coldness,
-                                       .eps = as_probability ? 0 : j->options.eps};
+                                       .eps = as_probability ? 0 : j->options.eps,
+                                       .power = j->options.power};
         for (int k = 0; k < j->completions; k++, c++) {
             sequence[c] = j->sequence[k];
             sequence[c].job = i;
@@ -80,6 +88,17 @@ done:
 }
 
 /* ---- memory ---- */
+
+/* Room for those of all jobs. */
+static size_t directions_of(const osv_bin *b)
+{
+    size_t n = 0;
+    for (int i = 0; i < b->J; i++) {
+        const osv_job *job = &b->t->job[b->job[i]];
+        n += (size_t)(osv_orthogonal_most(job) * osv_job_vectors(job));
+    }
+    return n;
+}
 
 static int most_draws(const osv_bin *b)
 {
@@ -101,6 +120,7 @@ static void lay_out(osv_bin *b, osv_bump *memory)
     b->completion = osv_take(memory, C, sizeof *b->completion);
     b->norm = osv_take(memory, P, sizeof *b->norm);
     b->grad_norm = osv_take(memory, P, sizeof *b->grad_norm);
+    b->direction = osv_take(memory, directions_of(b) * D, sizeof *b->direction);
     osv_turn_place(&b->turn, memory, b->batch);
     osv_objective_place(&b->objective, memory, b->batch, b->t->job, b->job, b->J);
     b->objective.weight = b->turn.weight;
@@ -112,9 +132,8 @@ size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, const int *j
 {
     osv_switches on = t->on;
     on.recompute = recompute;
-    osv_batch counted = *batch; /* lay_out reads these alone */
-    int *jobs = (int *)job;
-    osv_bin b = {.J = J, .C = batch->C, .D = t->model->config.D, .batch = &counted, .t = t, .job = jobs};
+    osv_batch counted = *batch; /* lay_out only reads it and the jobs */
+    osv_bin b = {.J = J, .C = batch->C, .D = t->model->config.D, .batch = &counted, .t = t, .job = job};
     osv_bump own = {0};
     lay_out(&b, &own);
     return own.used + osv_plan_bytes(t->model, batch, &on, t->ops->error);
@@ -123,6 +142,8 @@ size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, const int *j
 static int alloc_host(osv_bin *b)
 {
     size_t P = (size_t)b->batch->P, C = (size_t)b->C;
+    b->directions = calloc(P, sizeof *b->directions);
+    if (!b->directions) return OSV_FAIL(b->t->ops->error, OSV_DEVICE, "out of memory");
     for (int k = 0; k < 2; k++) {
         osv_bump turn = {.memory = calloc(b->turn.bytes, 1)};
         osv_turn_place(&b->host_turn[k], &turn, b->batch);
@@ -135,6 +156,30 @@ static int alloc_host(osv_bin *b)
             return OSV_FAIL(b->t->ops->error, OSV_DEVICE, "out of memory");
     }
     return OSV_OK;
+}
+
+/* What vectors stay orthogonal to, to the device. */
+static int place_directions(osv_bin *b)
+{
+    osv_ops *o = b->t->ops;
+    size_t D = (size_t)b->D, room = directions_of(b);
+    int used = 0;
+    double *host = malloc((room * D + 1) * sizeof *host);
+    if (!host) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
+    for (int i = 0; i < b->J; i++) {
+        const osv_job *job = &b->t->job[b->job[i]];
+        int rows = osv_job_rows(job) / osv_job_vectors(job);
+        for (int k = 0; k < osv_job_vectors(job) && osv_orthogonal_most(job) > 0; k++) {
+            double *to = host + (size_t)used * D;
+            span *own = &b->directions[b->batch->job_param[i] + k * rows];
+            *own = (span){used, osv_orthogonal_make(to, job, k, b->t->kept, b->D)};
+            used += own->count;
+        }
+    }
+    OP(copy, b->direction, host, (size_t)used * D * sizeof *host, OSV_TO_DEVICE);
+    OP(sync, 0); /* it is read until here */
+    free(host);
+    return osv_ops_status(o);
 }
 
 /* The state of every job to the device, or back. */
@@ -174,10 +219,11 @@ static void release(osv_bin *b)
     osv_step_close(b->step);
     osv_batch_free(b->batch);
     if (b->memory) OP(free, b->memory);
-    free(b->job);
+    free((void *)b->job);
     free(b->state);
     free(b->first);
     free(b->rows);
+    free(b->directions);
     free(b);
 }
 
@@ -207,7 +253,7 @@ static void iterate(osv_bin *b, int parity)
     for (int h = OSV_HISTORY - 1; h > 0; h--)
         OP(copy, b->p + (size_t)h * all, b->p + (size_t)(h - 1) * all, all * sizeof(osv_real), OSV_ON_DEVICE);
     if (b->bounded) OP(multipliers, b->completion, &b->objective, b->turn.bound);
-    OP(adam, b->p, b->m, b->s, dp, b->turn.params, b->D, P);
+    OP(adam, b->p, b->m, b->s, dp, b->direction, b->turn.params, b->D, P);
 }
 
 void osv_bin_submit(osv_bin *b, bool op_by_op)
@@ -218,6 +264,11 @@ void osv_bin_submit(osv_bin *b, bool op_by_op)
         osv_turn_fill(&b->host_turn[parity], &b->t->job[b->job[i]], b->state[i], b->batch->job_param[i],
                       b->first[i]);
         b->state[i]->steps++;
+    }
+    for (int row = 0; row < b->batch->P; row++) {
+        osv_adam_params *params = &b->host_turn[parity].params[row];
+        params->direction = b->directions[row].first;
+        params->directions = b->directions[row].count;
     }
     b->recorded = !op_by_op && (b->graph[parity] || o->graph_begin(o));
     if (!b->graph[parity] || op_by_op) iterate(b, parity);
@@ -238,7 +289,8 @@ int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, in
     osv_bin *b = calloc(1, sizeof *b);
     if (!b) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
     *b = (osv_bin){.t = t, .J = J, .D = t->model->config.D};
-    b->job = malloc((size_t)J * sizeof *b->job + 1);
+    int *own = malloc((size_t)J * sizeof *own + 1);
+    b->job = own;
     b->state = malloc((size_t)J * sizeof *b->state + 1);
     b->first = malloc(((size_t)J + 1) * sizeof *b->first);
     b->rows = calloc((size_t)J + 1, sizeof *b->rows);
@@ -246,7 +298,7 @@ int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, in
                                                            : OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
     if (status) goto fail;
     for (int i = 0; i < J; i++) {
-        b->job[i] = job[i];
+        own[i] = job[i];
         b->state[i] = &state[job[i]];
         b->first[i] = b->C;
         b->C += t->job[job[i]].completions;
@@ -264,6 +316,7 @@ int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, in
     if ((status = osv_ops_status(o))) goto fail;
     lay_out(b, &(osv_bump){.memory = b->memory, .o = o});
     if ((status = alloc_host(b))) goto fail;
+    if ((status = place_directions(b))) goto fail;
     copy_states(b, OSV_TO_DEVICE);
     osv_prefix(b->step);
     if ((status = osv_ops_status(o))) goto fail;

@@ -73,12 +73,22 @@ static json_t *completions_json(const osv_batch *b, const osv_training *t)
     return array;
 }
 
+static bool scores_tokens(const osv_training *t)
+{
+    for (int j = 0; j < t->jobs; j++)
+        for (int k = 0; k < t->job[j].completions; k++)
+            if (t->job[j].sequence[k].target_layer > 0) return false;
+    return true;
+}
+
 int osv_dump_rows(json_t **out, const osv_training *t, const osv_batch *batch, const char *model)
 {
     const osv_config *c = &t->model->config;
     const osv_ops *o = t->ops;
     *out = NULL;
     if (!t->on.share) return OSV_FAIL(o->error, OSV_USAGE, "a dump needs sequences that share their rows");
+    if (!scores_tokens(t))
+        return OSV_FAIL(o->error, OSV_USAGE, "a dump holds losses of tokens, not distances (MELBO)");
     *out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:b, s:o, s:o, s:o, s:o}",
                      "format", "osv-dump/1", "model", model, "family", c->family, "backend", o->name,
                      "hardware", o->hardware, "dtype", o->dtype == OSV_DTYPE_BF16 ? "bf16" : "f32", "blocks",

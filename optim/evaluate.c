@@ -1,5 +1,6 @@
 #include "optim/evaluate.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "optim/bin.h"
@@ -44,12 +45,14 @@ static int evaluate_bin(void *context, const int *job, const osv_bin_size *size)
     o->copy(o, loss, step->buffer.loss, (size_t)scores * sizeof *loss, OSV_TO_HOST);
     o->sync(o, 0);
     if ((status = osv_ops_status(o))) goto done;
-    for (int c = 0; c < batch->C; c++) {
-        double *value = e->value++;
-        *value = 0;
-        for (int i = batch->completion_first[c]; i < batch->completion_first[c + 1]; i++)
-            *value += (double)loss[batch->completion_score[i]];
-    }
+    for (int i = 0, c = 0; i < J; i++)
+        for (int k = 0; k < t->job[job[i]].completions; k++, c++) {
+            bool none = e->as_probability && t->job[job[i]].sequence[k].target_layer > 0;
+            double *value = e->value++;
+            *value = none ? NAN : 0;
+            for (int s = batch->completion_first[c]; s < batch->completion_first[c + 1]; s++)
+                *value += (double)loss[batch->completion_score[s]];
+        }
 done:
     if (p) o->free(o, p);
     free(loss);

@@ -17,6 +17,7 @@ osv_job_options osv_job_defaults(void)
         .max_iters = 100,
         .coldness = 0.7,
         .eps = 1e-6,
+        .power = 1,
         .init_norm = 1,
         .max_norm = -1,
         .init_affine_norm = 1,
@@ -37,9 +38,14 @@ const char *osv_job_draws(const osv_job *job)
     return job->start ? job->start : job->name;
 }
 
+int osv_job_vectors(const osv_job *job)
+{
+    return job->apart ? 1 + job->laters : 1;
+}
+
 int osv_job_rows(const osv_job *job)
 {
-    return osv_form_params(job->form) * (job->apart ? 1 + job->laters : 1);
+    return osv_form_params(job->form) * osv_job_vectors(job);
 }
 
 osv_goal osv_job_goal(const osv_job *job, int completion)

@@ -26,22 +26,23 @@ typedef struct {
     int max_iters;   /* exactly this many steps at most */
     double coldness; /* P = softmax(coldness z) */
     double eps;      /* inside the logarithms; slack of satisficing */
+    double power;    /* of the distances of sequences with a target layer, at least 1 */
     unsigned long long seed;
     double init_norm;  /* of the random start vector */
     const float *init; /* [rows, D] start parameters, taken as they are; NULL: random */
     double max_norm;   /* of v; < 0: none */
     double init_affine_norm, max_affine_norm; /* of each row of left and right, likewise */
     const float *offset;                      /* [D] of a clamp with form.offset */
-    bool length_norm;                         /* a completion's loss is divided by its token count */
-    bool satisfice;                           /* optimize (loss - target)^2 */
-    double l1;                                /* times |v|_1 is optimized too, but is no part of the loss; */
-    double group_sparsity;                    /* times the sum of |v|_2 over the blocks of a job: apart */
-    bool adamax;                              /* Adamax instead of Adam */
-    double norm_weight;                       /* times |v| + |left^T right|_F is optimized too */
-    int min_norm_iters;                       /* of the second phase (optim/phase.h); 0: there is none */
-    double min_norm_lr;                       /* of it; < 0: lr */
-    double bound_lr;    /* learning rate of the multipliers and slacks of goals with a bound */
-    double target_loss; /* nats; NaN: no target stop */
+    bool length_norm;      /* a completion's loss is divided by its token count; not distances */
+    bool satisfice;        /* optimize (loss - target)^2 */
+    double l1;             /* times |v|_1 is optimized too, but is no part of the loss; */
+    double group_sparsity; /* times the sum of |v|_2 over the blocks of a job: apart */
+    bool adamax;           /* Adamax instead of Adam */
+    double norm_weight;    /* times |v| + |left^T right|_F is optimized too */
+    int min_norm_iters;    /* of the second phase (optim/phase.h); 0: there is none */
+    double min_norm_lr;    /* of it; < 0: lr */
+    double bound_lr;       /* learning rate of the multipliers and slacks of goals with a bound */
+    double target_loss;    /* nats; NaN: no target stop */
     osv_target_rule target_rule;
     int target_iters; /* consecutive iterations that must meet the target */
     double plateau_eps;
@@ -80,6 +81,10 @@ typedef struct {
     const int *later; /* [laters] rising: */
     bool apart;       /* one vector each; else the same one */
     osv_job_options options;
+    int befores;             /* jobs that end before this one begins, and to whose vectors its own */
+    const int *before;       /* [befores] stay orthogonal: indexes below its own; */
+    int given;               /* and to so many others, */
+    const float *orthogonal; /* [given, vectors of the job, D] */
     int completions;
     const osv_sequence *sequence; /* [completions]; the field `job` is ignored here */
     const osv_goal *goal;         /* [completions]; NULL: plain ones */
@@ -90,6 +95,9 @@ const char *osv_job_draws(const osv_job *job);
 
 /* Rows of parameters: for each block that has its own v, then what else the form has (kernels/ops.h). */
 int osv_job_rows(const osv_job *job);
+
+/* Its vectors: one, or one a block; each is the first row of its block's parameters. */
+int osv_job_vectors(const osv_job *job);
 
 osv_goal osv_job_goal(const osv_job *job, int completion);
 /* The target of a completion: its own, or that of the job. NaN: none. */

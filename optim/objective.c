@@ -10,8 +10,8 @@ osv_terms osv_terms_of(const osv_job *job, int c)
     const osv_job_options *o = &job->options;
     const osv_sequence *s = &job->sequence[c];
     osv_goal g = osv_job_goal(job, c);
-    bool mean = o->length_norm || g.mean;
-    return (osv_terms){.scale = mean ? 1.0 / (s->count - s->prompt) : 1,
+    bool mean = o->length_norm || g.mean || s->target_layer > 0;
+    return (osv_terms){.scale = mean ? 1.0 / osv_sequence_losses(s) : 1,
                        .weight = g.weight,
                        .target = o->satisfice && !g.aside ? osv_job_target(job, c) : NAN,
                        .partner = g.partner,

@@ -5,12 +5,24 @@
 
 #include "optim/bin.h"
 
+int osv_pack_ready(int *queue, const osv_job *job, const osv_job_stage *stage, int jobs)
+{
+    int count = 0;
+    for (int j = 0; j < jobs; j++) {
+        bool ready = stage[j] == OSV_JOB_WAITS;
+        for (int i = job[j].befores - 1; i >= 0 && ready; i--) /* the last one is the one to wait for */
+            ready = stage[job[j].before[i]] == OSV_JOB_ENDED;
+        if (ready) queue[count++] = j;
+    }
+    return count;
+}
+
 /* The least number of blocks to compute again so that the batch fits; -1: not even all are enough. Bytes
  * only fall with it. */
 static int least_recompute(const osv_training *t, const osv_batch *batch, const int *job, int J,
                            size_t memory, size_t *bytes)
 {
-    int low = 0, high = batch->N - batch->first_block;
+    int low = 0, high = batch->end_block - batch->first_block;
     *bytes = osv_bin_bytes(t, batch, job, J, low);
     if (memory == 0 || *bytes <= memory) return low;
     *bytes = osv_bin_bytes(t, batch, job, J, high);
@@ -35,7 +47,7 @@ int osv_pack_measure(osv_bin_size *size, bool *fits, const osv_training *t, cons
         .jobs = J, .rows = batch->live.T, .frozen = batch->frozen, .scored = batch->completion_tokens};
     int recompute = least_recompute(t, batch, job, J, memory, &size->bytes);
     *fits = recompute >= 0;
-    size->recompute = *fits ? recompute : batch->N - batch->first_block;
+    size->recompute = *fits ? recompute : batch->end_block - batch->first_block;
     osv_batch_free(batch);
     return osv_ops_status(t->ops);
 }
@@ -118,5 +130,23 @@ int osv_pack_each(const osv_training *t, int (*f)(void *context, const int *job,
         if (!status) status = f(context, job, &size);
     }
     free(all);
+    return status;
+}
+
+int osv_pack_each_ready(const osv_training *t,
+                        int (*f)(void *context, const int *job, const osv_bin_size *size), void *context)
+{
+    int *queue = calloc(2 * (size_t)t->jobs + 1, sizeof *queue), *job = queue + t->jobs;
+    osv_job_stage *stage = calloc((size_t)t->jobs + 1, sizeof *stage);
+    int status = queue && stage ? OSV_OK : OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
+    for (int ready; !status && (ready = osv_pack_ready(queue, t->job, stage, t->jobs)) > 0;) {
+        osv_bin_size size;
+        int J = 0;
+        status = osv_pack_fill(&size, t, job, &J, queue, ready);
+        if (!status) status = f(context, job, &size);
+        for (int i = 0; i < J; i++) stage[job[i]] = OSV_JOB_ENDED;
+    }
+    free(queue);
+    free(stage);
     return status;
 }

@@ -1,5 +1,5 @@
-/* Which jobs are trained together: a bin takes from the queue, in its order, what fits into the memory. Pure:
- * it looks at shapes alone, so bins can be planned without weights and without a device. */
+/* Which jobs are trained together: a bin takes from those that may begin, in order, what fits into the
+ * memory. Pure: it looks at shapes alone, so bins can be planned without weights and without a device. */
 #ifndef OSV_OPTIM_PACK_H
 #define OSV_OPTIM_PACK_H
 
@@ -21,6 +21,10 @@ typedef struct {
     size_t bytes;             /* of memory while the bin lives, beside the weights */
 } osv_bin_size;
 
+/* The jobs that wait and may begin, in order: all that come before them (osv_job.before) have ended. Returns
+ * how many. queue, stage [jobs] */
+int osv_pack_ready(int *queue, const osv_job *job, const osv_job_stage *stage, int jobs);
+
 /* What the jobs job[0 .. J) need together, recomputing no more than makes them fit into `memory` (0: as much
  * as there is). `fits` false: they do not; then size->bytes is the least they need. */
 int osv_pack_measure(osv_bin_size *size, bool *fits, const osv_training *t, const int *job, int J,
@@ -36,5 +40,8 @@ int osv_pack_fill(osv_bin_size *size, const osv_training *t, int *job, int *jobs
  * job[0 .. size->jobs), indexes of t->job. A status other than OSV_OK ends it and is returned. */
 int osv_pack_each(const osv_training *t, int (*f)(void *context, const int *job, const osv_bin_size *size),
                   void *context);
+/* The same, where jobs wait for those that come before them (osv_job.before): the bins of a training. */
+int osv_pack_each_ready(const osv_training *t,
+                        int (*f)(void *context, const int *job, const osv_bin_size *size), void *context);
 
 #endif

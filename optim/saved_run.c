@@ -41,7 +41,7 @@ static const field outcome_numbers[] = {{"job.loss_start", OF_OUTCOME(loss_start
                                         {"job.loss", OF_OUTCOME(loss)},
                                         {"job.norm", OF_OUTCOME(norm)}};
 
-_Static_assert(sizeof(osv_stop) == sizeof(int), "osv_stop is copied as an int");
+_Static_assert(sizeof(osv_stop) == sizeof(int) && sizeof(osv_job_stage) == sizeof(int), "copied as an int");
 _Static_assert(sizeof(int) == 4 && sizeof(osv_real) == 4, "tensors are I32 and F32");
 
 enum {
@@ -49,8 +49,8 @@ enum {
     STATE_NUMBERS = sizeof state_numbers / sizeof *state_numbers,
     OUTCOME_INTS = sizeof outcome_ints / sizeof *outcome_ints,
     OUTCOME_NUMBERS = sizeof outcome_numbers / sizeof *outcome_numbers,
-    /* bin.job, bin.losses, bin.bounds, bin.multipliers, job.losses */
-    TENSORS = STATE_INTS + STATE_NUMBERS + OUTCOME_INTS + OUTCOME_NUMBERS + 5,
+    /* bin.job, bin.losses, bin.bounds, bin.multipliers, job.stage, job.losses */
+    TENSORS = STATE_INTS + STATE_NUMBERS + OUTCOME_INTS + OUTCOME_NUMBERS + 6,
     MULTIPLIER = sizeof(osv_multiplier) / sizeof(osv_real), /* numbers */
     NAME_ROOM = 24,
     NUMBER_ROOM = 24,
@@ -58,9 +58,9 @@ enum {
 };
 
 /* Integers of the metadata. */
-enum { TRACE_BYTES, ITERATIONS, MEMORY, NEXT, RECOMPUTE, SUBMITTED, JOBS, METADATA };
+enum { TRACE_BYTES, ITERATIONS, MEMORY, RECOMPUTE, SUBMITTED, JOBS, METADATA };
 static const char *const metadata_key[METADATA] = {
-    [TRACE_BYTES] = "trace_bytes", [ITERATIONS] = "iterations",    [MEMORY] = "memory", [NEXT] = "begun",
+    [TRACE_BYTES] = "trace_bytes", [ITERATIONS] = "iterations",    [MEMORY] = "memory",
     [RECOMPUTE] = "recompute",     [SUBMITTED] = "bin_iterations", [JOBS] = "jobs"};
 
 /* Parameters of a job. */
@@ -75,17 +75,19 @@ static void name_tensor(char name[NAME_ROOM], int job)
     snprintf(name, NAME_ROOM, "state.%d", job);
 }
 
-static int completions_of_bin(const osv_training_state *s, const osv_saved_shape *shape)
+/* The jobs that have begun -> job [jobs]. Returns how many. */
+static int begun_jobs(int *job, const osv_training_state *s, const osv_saved_shape *shape)
 {
     int n = 0;
-    for (int i = 0; i < s->jobs; i++) n += shape->job[s->job[i]].completions;
+    for (int j = 0; j < shape->jobs; j++)
+        if (s->stage[j] != OSV_JOB_WAITS) job[n++] = j;
     return n;
 }
 
-static int completions_of_begun(const osv_training_state *s, const osv_saved_shape *shape)
+static int completions_of(const int *job, int jobs, const osv_saved_shape *shape)
 {
     int n = 0;
-    for (int j = 0; j < s->next; j++) n += shape->job[j].completions;
+    for (int i = 0; i < jobs; i++) n += shape->job[job[i]].completions;
     return n;
 }
 
@@ -127,7 +129,7 @@ static void add_bin(writer *w, const osv_training_state *s, const osv_saved_shap
     memcpy(add(w, "bin.job", "I32", sizeof *s->job, s->jobs), s->job, (size_t)s->jobs * sizeof *s->job);
     for (int k = 0; k < STATE_INTS; k++) add_int(w, &state_ints[k], s);
     for (int k = 0; k < STATE_NUMBERS; k++) add_number(w, &state_numbers[k], s);
-    int completions = completions_of_bin(s, shape);
+    int completions = completions_of(s->job, s->jobs, shape);
     double *losses = add(w, "bin.losses", "F64", sizeof *losses, completions);
     double *bounds = add(w, "bin.bounds", "F64", sizeof *bounds, completions);
     osv_multiplier *multipliers =
@@ -149,23 +151,27 @@ static void add_bin(writer *w, const osv_training_state *s, const osv_saved_shap
     }
 }
 
-static void add_outcomes(writer *w, const osv_saved_run *saved, const osv_saved_shape *shape)
+/* job [jobs]: those that have begun */
+static void add_outcomes(writer *w, const osv_saved_run *saved, const osv_saved_shape *shape, const int *job,
+                         int jobs)
 {
-    int begun = saved->state.next;
+    memcpy(add(w, "job.stage", "I32", sizeof(int), shape->jobs), saved->state.stage,
+           (size_t)shape->jobs * sizeof(int));
     for (int k = 0; k < OUTCOME_INTS; k++) {
-        int *out = add(w, outcome_ints[k].name, "I32", sizeof *out, begun);
-        for (int j = 0; j < begun; j++)
-            memcpy(&out[j], (const char *)&saved->outcome[j] + outcome_ints[k].at, sizeof *out);
+        int *out = add(w, outcome_ints[k].name, "I32", sizeof *out, jobs);
+        for (int i = 0; i < jobs; i++)
+            memcpy(&out[i], (const char *)&saved->outcome[job[i]] + outcome_ints[k].at, sizeof *out);
     }
     for (int k = 0; k < OUTCOME_NUMBERS; k++) {
-        double *out = add(w, outcome_numbers[k].name, "F64", sizeof *out, begun);
-        for (int j = 0; j < begun; j++)
-            memcpy(&out[j], (const char *)&saved->outcome[j] + outcome_numbers[k].at, sizeof *out);
+        double *out = add(w, outcome_numbers[k].name, "F64", sizeof *out, jobs);
+        for (int i = 0; i < jobs; i++)
+            memcpy(&out[i], (const char *)&saved->outcome[job[i]] + outcome_numbers[k].at, sizeof *out);
     }
-    double *losses = add(w, "job.losses", "F64", sizeof *losses, completions_of_begun(&saved->state, shape));
-    for (int j = 0; j < begun; j++) {
-        size_t n = (size_t)shape->job[j].completions;
-        if (saved->outcome[j].losses) memcpy(losses, saved->outcome[j].losses, n * sizeof *losses);
+    double *losses = add(w, "job.losses", "F64", sizeof *losses, completions_of(job, jobs, shape));
+    for (int i = 0; i < jobs; i++) {
+        size_t n = (size_t)shape->job[job[i]].completions;
+        const double *from = saved->outcome[job[i]].losses;
+        if (from) memcpy(losses, from, n * sizeof *losses);
         losses += n;
     }
 }
@@ -174,19 +180,18 @@ int osv_saved_run_write(const char *path, const osv_saved_run *saved, const osv_
                         osv_error *e)
 {
     const osv_training_state *s = &saved->state;
-    size_t bin = (size_t)s->jobs, begun = (size_t)s->next;
-    size_t numbers = bin * (STATE_INTS + STATE_NUMBERS + 1) + begun * (OUTCOME_INTS + OUTCOME_NUMBERS) +
-                     (2 + MULTIPLIER) * (size_t)completions_of_bin(s, shape) +
-                     (size_t)completions_of_begun(s, shape) + TENSORS;
+    int *job = calloc((size_t)shape->jobs + 1, sizeof *job);
+    if (!job) return OSV_FAIL(e, OSV_DEVICE, "%s: no memory for it", path);
+    int begun = begun_jobs(job, s, shape);
+    size_t bin = (size_t)s->jobs, numbers;
+    numbers = bin * (STATE_INTS + STATE_NUMBERS + 1) + (size_t)begun * (OUTCOME_INTS + OUTCOME_NUMBERS) +
+              (2 + MULTIPLIER) * (size_t)completions_of(s->job, s->jobs, shape) +
+              (size_t)completions_of(job, begun, shape) + (size_t)shape->jobs + TENSORS;
     writer w = {.tensor = calloc(TENSORS + bin, sizeof *w.tensor), .memory = calloc(numbers, sizeof(double))};
     char(*name)[NAME_ROOM] = calloc(bin + 1, sizeof *name);
-    const long long value[METADATA] = {[TRACE_BYTES] = saved->trace_bytes,
-                                       [ITERATIONS] = s->iterations,
-                                       [MEMORY] = (long long)s->memory,
-                                       [NEXT] = s->next,
-                                       [RECOMPUTE] = s->recompute,
-                                       [SUBMITTED] = s->submitted,
-                                       [JOBS] = shape->jobs};
+    const long long value[METADATA] = {
+        [TRACE_BYTES] = saved->trace_bytes, [ITERATIONS] = s->iterations, [MEMORY] = (long long)s->memory,
+        [RECOMPUTE] = s->recompute,         [SUBMITTED] = s->submitted,   [JOBS] = shape->jobs};
     char text[METADATA][NUMBER_ROOM];
     osv_metadata metadata[METADATA + 1] = {{"format", format}};
     for (int k = 0; k < METADATA; k++) {
@@ -197,9 +202,10 @@ int osv_saved_run_write(const char *path, const osv_saved_run *saved, const osv_
                                               : OSV_FAIL(e, OSV_DEVICE, "%s: no memory for it", path);
     if (!status) {
         add_bin(&w, s, shape, name);
-        add_outcomes(&w, saved, shape);
+        add_outcomes(&w, saved, shape, job, begun);
         status = osv_safetensors_write(path, w.tensor, w.tensors, metadata, METADATA + 1, e);
     }
+    free(job);
     free(w.tensor);
     free(w.memory);
     free(name);
@@ -270,13 +276,11 @@ static int get_numbers(const reader *r)
     long long value[METADATA];
     OSV_TRY(get_metadata(r, value));
     if (value[JOBS] != r->shape->jobs) return other_run(r, "has another number of jobs");
-    if (value[NEXT] > r->shape->jobs || value[RECOMPUTE] > r->shape->N || value[ITERATIONS] > MOST ||
-        value[SUBMITTED] > value[ITERATIONS])
+    if (value[RECOMPUTE] > r->shape->N || value[ITERATIONS] > MOST || value[SUBMITTED] > value[ITERATIONS])
         return broken(r, "its numbers do not fit together");
     r->saved->trace_bytes = value[TRACE_BYTES];
     s->iterations = (int)value[ITERATIONS];
     s->memory = (size_t)value[MEMORY];
-    s->next = (int)value[NEXT];
     s->recompute = (int)value[RECOMPUTE];
     s->submitted = (int)value[SUBMITTED];
     return OSV_OK;
@@ -295,17 +299,32 @@ static int scatter(const reader *r, const field *f, const char *dtype, size_t el
     return status;
 }
 
+/* How far each job has come; none has begun before those that it comes after have ended. */
+static int get_stages(const reader *r)
+{
+    osv_job_stage *stage = r->saved->state.stage;
+    OSV_TRY(get(r, "job.stage", "I32", sizeof *stage, r->shape->jobs, 0, stage));
+    for (int j = 0; j < r->shape->jobs; j++) {
+        const osv_job *job = &r->shape->job[j];
+        bool sane = (int)stage[j] >= 0 && stage[j] <= OSV_JOB_ENDED;
+        for (int i = 0; i < job->befores && stage[j] != OSV_JOB_WAITS; i++)
+            sane &= stage[job->before[i]] == OSV_JOB_ENDED;
+        if (!sane) return broken(r, "tensor \"job.stage\" is wrong");
+    }
+    return OSV_OK;
+}
+
 /* Numbers of jobs that have begun, none twice. */
 static int get_jobs(const reader *r)
 {
     osv_training_state *s = &r->saved->state;
     const osv_tensor *t = osv_safetensors_find(r->file, "bin.job");
-    if (!t || t->rank != 1 || t->shape[0] > s->next) return broken(r, "tensor \"bin.job\" is wrong");
+    if (!t || t->rank != 1 || t->shape[0] > r->shape->jobs) return broken(r, "tensor \"bin.job\" is wrong");
     int count = (int)t->shape[0];
     OSV_TRY(get(r, "bin.job", "I32", sizeof *s->job, count, 0, s->job));
     for (int i = 0; i < count; i++) {
         int job = s->job[i];
-        if (job < 0 || job >= s->next || s->state[job].vector)
+        if (job < 0 || job >= r->shape->jobs || s->stage[job] == OSV_JOB_WAITS || s->state[job].vector)
             return broken(r, "the jobs of its bin are wrong");
         OSV_TRY(osv_job_state_open(&s->state[job], (size_t)numbers_of(r->shape, job),
                                    r->shape->job[job].completions, r->e));
@@ -322,7 +341,7 @@ static int get_bin(const reader *r)
         OSV_TRY(scatter(r, &state_ints[k], "I32", 4, s->jobs, (char *)s->state, sizeof *s->state, s->job));
     for (int k = 0; k < STATE_NUMBERS; k++)
         OSV_TRY(scatter(r, &state_numbers[k], "F64", 8, s->jobs, (char *)s->state, sizeof *s->state, s->job));
-    int completions = completions_of_bin(s, r->shape);
+    int completions = completions_of(s->job, s->jobs, r->shape);
     double *losses = malloc(2 * (size_t)completions * sizeof *losses + 1), *bounds = losses + completions;
     osv_multiplier *multipliers = malloc((size_t)completions * sizeof *multipliers + 1);
     int status = losses && multipliers ? OSV_OK : OSV_FAIL(r->e, OSV_DEVICE, "%s: no memory for it", r->path);
@@ -346,29 +365,39 @@ static int get_bin(const reader *r)
     return status;
 }
 
-static int get_outcomes(const reader *r)
+/* Of the jobs that have begun, job [jobs]. */
+static int get_outcomes_of(const reader *r, const int *job, int jobs)
 {
     osv_outcome *out = r->saved->outcome;
-    int begun = r->saved->state.next, completions = completions_of_begun(&r->saved->state, r->shape);
+    int completions = completions_of(job, jobs, r->shape);
     for (int k = 0; k < OUTCOME_INTS; k++)
-        OSV_TRY(scatter(r, &outcome_ints[k], "I32", 4, begun, (char *)out, sizeof *out, NULL));
+        OSV_TRY(scatter(r, &outcome_ints[k], "I32", 4, jobs, (char *)out, sizeof *out, job));
     for (int k = 0; k < OUTCOME_NUMBERS; k++)
-        OSV_TRY(scatter(r, &outcome_numbers[k], "F64", 8, begun, (char *)out, sizeof *out, NULL));
+        OSV_TRY(scatter(r, &outcome_numbers[k], "F64", 8, jobs, (char *)out, sizeof *out, job));
     double *losses = malloc((size_t)completions * sizeof *losses + 1);
     if (!losses) return OSV_FAIL(r->e, OSV_DEVICE, "%s: no memory for it", r->path);
     int status = get(r, "job.losses", "F64", sizeof *losses, completions, 0, losses);
-    for (int j = 0, c = 0; j < begun && !status; j++) {
-        size_t n = (size_t)r->shape->job[j].completions;
-        if (out[j].stopped != OSV_RUNNING) {
-            out[j].losses = malloc(n * sizeof *losses + 1);
-            if (!out[j].losses)
+    for (int i = 0, c = 0; i < jobs && !status; i++) {
+        size_t n = (size_t)r->shape->job[job[i]].completions;
+        if (r->saved->state.stage[job[i]] == OSV_JOB_ENDED) {
+            double *own = out[job[i]].losses = malloc(n * sizeof *losses + 1);
+            if (!own)
                 status = OSV_FAIL(r->e, OSV_DEVICE, "%s: no memory for it", r->path);
             else
-                memcpy(out[j].losses, losses + c, n * sizeof *losses);
+                memcpy(own, losses + c, n * sizeof *losses);
         }
         c += (int)n;
     }
     free(losses);
+    return status;
+}
+
+static int get_outcomes(const reader *r)
+{
+    int *job = calloc((size_t)r->shape->jobs + 1, sizeof *job);
+    if (!job) return OSV_FAIL(r->e, OSV_DEVICE, "%s: no memory for it", r->path);
+    int status = get_outcomes_of(r, job, begun_jobs(job, &r->saved->state, r->shape));
+    free(job);
     return status;
 }
 
@@ -401,10 +430,11 @@ static int check(const reader *r)
             (ended && (j->stopped_at >= s->submitted || j->stopped_at < -MOST)))
             return broken(r, "what it says about the jobs of its bin does not fit together");
     }
-    for (int j = 0; j < s->next; j++) {
+    for (int j = 0; j < r->shape->jobs; j++) {
         const osv_outcome *out = &r->saved->outcome[j];
         bool in_bin = s->state[j].vector != NULL, ended = out->stopped != OSV_RUNNING;
-        if (!is_stop((int)out->stopped) || (!ended && !in_bin) || !count_is_sane(out->iterations) ||
+        if (!is_stop((int)out->stopped) || ended != (s->stage[j] == OSV_JOB_ENDED) ||
+            (s->stage[j] == OSV_JOB_BEGUN && !in_bin) || !count_is_sane(out->iterations) ||
             out->nan_iter < -1 || out->nan_iter > MOST)
             return broken(r, "what it says about the jobs does not fit together");
     }
@@ -420,11 +450,13 @@ int osv_saved_run_read(osv_saved_run *saved, const char *path, const osv_saved_s
     const reader r = {.file = file, .path = path, .saved = saved, .shape = shape, .e = e};
     saved->state.job = calloc(jobs + 1, sizeof *saved->state.job);
     saved->state.state = calloc(jobs + 1, sizeof *saved->state.state);
+    saved->state.stage = calloc(jobs + 1, sizeof *saved->state.stage);
     saved->outcome = calloc(jobs + 1, sizeof *saved->outcome);
-    int status = saved->state.job && saved->state.state && saved->outcome
+    int status = saved->state.job && saved->state.state && saved->state.stage && saved->outcome
                      ? OSV_OK
                      : OSV_FAIL(e, OSV_DEVICE, "%s: no memory for it", path);
     if (!status) status = get_numbers(&r);
+    if (!status) status = get_stages(&r);
     if (!status) status = get_bin(&r);
     if (!status) status = get_outcomes(&r);
     if (!status) status = check(&r);
@@ -439,6 +471,7 @@ void osv_saved_run_free(osv_saved_run *saved, const osv_saved_shape *shape)
     for (int j = 0; saved->outcome && j < shape->jobs; j++) free(saved->outcome[j].losses);
     free(saved->state.job);
     free(saved->state.state);
+    free(saved->state.stage);
     free(saved->outcome);
     *saved = (osv_saved_run){0};
 }

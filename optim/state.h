@@ -40,10 +40,13 @@ int osv_job_state_open(osv_job_state *s, size_t numbers, int completions, osv_er
 void osv_job_state_copy(osv_job_state *to, const osv_job_state *from, size_t numbers, int completions);
 void osv_job_state_close(osv_job_state *s);
 
+/* How far a job has come. */
+typedef enum { OSV_JOB_WAITS, OSV_JOB_BEGUN, OSV_JOB_ENDED } osv_job_stage;
+
 typedef struct {
-    int iterations; /* of all bins so far */
-    size_t memory;  /* what the bins were packed with: osv_training.memory */
-    int next;       /* the jobs 0 .. next have begun */
+    int iterations;       /* of all bins so far */
+    size_t memory;        /* what the bins were packed with: osv_training.memory */
+    osv_job_stage *stage; /* [jobs of the training] */
     /* The bin. Jobs of it that have ended rest in it and are computed all the same: without them the products
      * would have other shapes, and with them other last bits. */
     int jobs;

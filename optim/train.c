@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "optim/bin.h"
+#include "optim/orthogonal.h"
 #include "optim/pack.h"
 #include "optim/phase.h"
 #include "optim/profile.h"
@@ -22,8 +23,8 @@ typedef struct {
     int *in_bin; /* [bin_jobs] indexes of jobs; room for all */
     int bin_jobs;
     int recompute;            /* of the bin */
-    int *queue;               /* [jobs] */
-    int next;                 /* queue[next] is the first that has not begun */
+    osv_job_stage *stage;     /* [jobs] */
+    int *queue;               /* [jobs] those that may begin; of use while a bin is packed */
     int submitted, processed; /* iterations of this bin */
     int iterations;           /* of all bins */
     int saved_at;             /* iterations when it was saved last */
@@ -58,6 +59,7 @@ static int finish(training *r, int job, osv_stop stop, int nan_iter)
 {
     const osv_job *j = &r->t->job[job];
     const osv_job_state *state = &r->state[job];
+    r->stage[job] = OSV_JOB_ENDED;
     return report(r, &(osv_report){.job = job,
                                    .iter = state->iter,
                                    .loss = state->loss,
@@ -188,7 +190,8 @@ static int begin(training *r, int j)
     size_t numbers = (size_t)osv_job_rows(job) * (size_t)D;
     OSV_TRY(osv_job_state_open(s, numbers, job->completions, r->t->ops->error));
     osv_job_start(s->vector, job, D);
-    return OSV_OK;
+    r->stage[j] = OSV_JOB_BEGUN;
+    return osv_orthogonal_start(s->vector, job, r->t->kept, D, r->t->ops->error);
 }
 
 /* The job is trained as its second phase has it, from the next bin on. */
@@ -208,7 +211,7 @@ static int pack(training *r)
     osv_bin_size size;
     osv_bin_close(r->bin);
     r->bin = NULL;
-    int jobs = r->bin_jobs, waiting = r->ending ? 0 : t->jobs - r->next;
+    int jobs = r->bin_jobs, waiting = r->ending ? 0 : osv_pack_ready(r->queue, t->job, r->stage, t->jobs);
     r->bin_jobs = 0;
     for (int i = 0; i < jobs; i++) {
         int job = r->in_bin[i];
@@ -223,8 +226,7 @@ static int pack(training *r)
     }
     if (r->bin_jobs + waiting == 0) return OSV_OK;
     jobs = r->bin_jobs;
-    OSV_TRY(osv_pack_fill(&size, t, r->in_bin, &r->bin_jobs, r->queue + r->next, waiting));
-    r->next += r->bin_jobs - jobs;
+    OSV_TRY(osv_pack_fill(&size, t, r->in_bin, &r->bin_jobs, r->queue, waiting));
     for (; jobs < r->bin_jobs; jobs++) OSV_TRY(begin(r, r->in_bin[jobs]));
     r->submitted = r->processed = 0;
     r->recompute = size.recompute;
@@ -267,7 +269,7 @@ static int save(training *r)
     OSV_TRY(osv_ops_status(r->t->ops));
     const osv_training_state state = {.iterations = r->iterations,
                                       .memory = r->t->memory,
-                                      .next = r->next,
+                                      .stage = r->stage,
                                       .jobs = r->bin_jobs,
                                       .job = r->in_bin,
                                       .state = r->state,
@@ -296,8 +298,8 @@ static int resume(training *r)
     const osv_training *t = r->t;
     const osv_training_state *from = t->resume;
     r->iterations = r->saved_at = from->iterations;
-    r->next = from->next;
     r->recompute = from->recompute;
+    memcpy(r->stage, from->stage, (size_t)t->jobs * sizeof *r->stage);
     for (int i = 0; i < from->jobs; i++) {
         int job = from->job[i], completions = t->job[job].completions;
         size_t numbers = (size_t)osv_job_rows(&t->job[job]) * (size_t)t->model->config.D;
@@ -334,12 +336,12 @@ static int start(training *r)
     int most = 0;
     r->state = calloc((size_t)t->jobs + 1, sizeof *r->state);
     r->in_bin = malloc((size_t)t->jobs * sizeof *r->in_bin + 1);
+    r->stage = calloc((size_t)t->jobs + 1, sizeof *r->stage);
     r->queue = malloc((size_t)t->jobs * sizeof *r->queue + 1);
     r->goal = calloc((size_t)t->jobs + 1, sizeof *r->goal);
-    if (!r->state || !r->in_bin || !r->queue || !r->goal)
+    if (!r->state || !r->in_bin || !r->stage || !r->queue || !r->goal)
         return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
     for (int j = 0; j < t->jobs; j++) {
-        r->queue[j] = j;
         if (t->job[j].completions > most) most = t->job[j].completions;
     }
     r->losses = calloc((size_t)most + 1, sizeof *r->losses);
@@ -366,6 +368,7 @@ int osv_train(const osv_training *training_of)
     free(job);
     free(r.state);
     free(r.in_bin);
+    free(r.stage);
     free(r.queue);
     free(r.losses);
     return status ? status : osv_ops_status(t->ops);

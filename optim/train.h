@@ -48,6 +48,9 @@ typedef struct {
     int jobs;
     size_t memory; /* bytes that a bin may take, beside the weights; 0: no limit */
     osv_observer observer;
+    const osv_real *const
+        *kept; /* [jobs] where jobs come before others (osv_job.before): the vectors of those
+                  that have ended, from their final reports, kept by whoever observes */
     const volatile sig_atomic_t
         *interrupted; /* nonzero: save, then end after one more iteration, keep the vectors; may be NULL */
     int profile;      /* > 0: for an attached profiler, see optim/profile.h */
@@ -56,8 +59,8 @@ typedef struct {
 } osv_training;
 
 /* Trains all jobs, in the order given: as many together as the memory holds; where some have ended, the next
- * ones take their place (optim/pack.h). Interrupted, those that have not begun get no report; else the end is
- * saved too, as a state without jobs. The ops' sticky error says what went wrong. */
+ * ones that may begin take their place (optim/pack.h). Interrupted, those that have not begun get no report;
+ * else the end is saved too, as a state without jobs. The ops' sticky error says what went wrong. */
 int osv_train(const osv_training *t);
 
 #endif

@@ -177,6 +177,59 @@ Test(batch, a_completion_listed_twice_counts_twice)
     osv_batch_free(x);
 }
 
+/* A prompt alone, and the same with two tokens behind it. */
+Test(batch, distances_are_taken_once_and_end_the_pass)
+{
+    const int ids[] = {9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 20, 21};
+    osv_sequence s[] = {{.count = 10, .prompt = 10, .ids = ids, .steer = late, .target_layer = 4},
+                        {.count = 12, .prompt = 10, .ids = ids, .steer = late, .target_layer = 4}};
+    osv_batch *x = build(s, 2, &at_2, 1, &osv_all_on);
+    cr_assert(x->frozen == 8 && x->live.T == 4 && x->live.R == 0, "the last token counts too");
+    cr_assert(x->live.distances.M == 3 && osv_losses_of(&x->live) == 3);
+    cr_assert(x->live.distance_first[4] == 0 && x->live.distance_first[5] == 3);
+    for (int m = 0; m < 3; m++) {
+        cr_expect_eq(x->live.distances.row[m], 1 + m);
+        cr_expect_eq(x->base.pos[x->distance_base_row[m]], 9 + m);
+    }
+    cr_assert(x->completion_first[1] == 1 && x->completion_first[2] == 4);
+    cr_assert(x->completion_score[0] == 0 && x->completion_score[1] == 0 && x->completion_score[3] == 2);
+    cr_assert(x->end_block == 4 && x->live.active[3] == 4 && x->live.active[4] == 0);
+    cr_assert(x->base.active[3] == 12 && x->base.active[4] == 0, "where it is unsteered has to be known");
+    osv_batch_free(x);
+    s[1].target_layer = 0; /* its tokens are scored: all blocks are needed */
+    x = build(s, 2, &at_2, 1, &osv_all_on);
+    cr_assert(x->end_block == 6 && x->live.distances.M == 1 && x->live.scores.S == 2);
+    cr_assert(x->completion_score[0] == 2 && x->completion_score[1] == 0);
+    osv_batch_free(x);
+}
+
+Test(batch, distances_of_frozen_rows_are_none)
+{
+    const int ids[] = {9, 8, 7, 6, 5, 4};
+    const signed char completion[] = {0, 0, 0, 1, 1, 1};
+    const osv_sequence s[] = {{.count = 6, .prompt = 3, .ids = ids, .steer = completion, .target_layer = 5}};
+    osv_batch *x = build(s, 1, &at_2, 1, &osv_all_on);
+    cr_assert_eq(osv_sequence_losses(&s[0]), 4);
+    cr_assert(x->live.distances.M == 3 && x->completion_tokens == 3, "the prompt's last token has not moved");
+    osv_batch_free(x);
+}
+
+Test(batch, a_distance_is_taken_above_the_vector)
+{
+    const int ids[] = {9, 8, 7}, later[] = {4};
+    osv_batch_job job = {.layer = 2, .laters = 1, .later = later};
+    for (int target = 1; target < 8; target++) {
+        const osv_sequence s = {
+            .count = 3, .prompt = 3, .ids = ids, .steer = steered, .target_layer = target};
+        osv_batch *x;
+        int bad;
+        error = (osv_error){0};
+        int status = osv_batch_build(&x, &s, 1, &job, 1, 6, &osv_all_on, &bad, &error);
+        cr_expect_eq(status, target == 5 ? OSV_OK : OSV_BAD_INPUT, "at block %d", target);
+        osv_batch_free(x);
+    }
+}
+
 /* ---- random forests ---- */
 
 static unsigned next(unsigned *s)

@@ -28,7 +28,7 @@ init 1 offset.safetensors
 init-norm 2 0.5 2 0,1
 init-affine-norm 1 0.5
 seed 2 7
-seeds 1 0-1
+seeds 3 0-1
 lr 6 0.01 0.1 0.05,0.5
 lr-schedule 2 linear cosine
 warmup 1 2
@@ -41,6 +41,9 @@ coldness 3 1 0.3
 eps 1 1e-3
 suppress-loss 3 one-minus negated
 length-norm 3
+melbo 1 2 2 5
+orthogonal 1
+orthogonal-to 1 offset.safetensors
 satisfice 2
 min-norm 2 3
 min-norm-lr 1 0.2

@@ -706,6 +706,29 @@ Test(datapoints, boundaries, .init = temp_open, .fini = temp_close)
     osv_tokenizer_close(t);
 }
 
+Test(datapoints, a_prompt_alone_where_that_is_enough, .init = temp_open, .fini = temp_close)
+{
+    osv_tokenizer *t = open_tokenizer(BOS);
+    osv_dataset_options options = {
+        .tokenizer = t, .V = 8, .positions = 4, .default_positions = "all:-2:", .prompt_alone = true};
+    osv_error e = {0};
+    osv_dataset *d;
+    const char text[] = "{\"prompt\": \"a b\"}\n{\"prompt\": \"a\", \"promote\": [\"b\"]}\n";
+    cr_assert_eq(read_text(&d, text, &options, &e), OSV_OK, "%s", e.text);
+    const osv_completion *c = d->point[0].completion;
+    cr_assert(d->point[0].completions == 1 && c->count == c->prompt && c->kind == OSV_COMPLETION_PROMOTE);
+    cr_expect(c->count > 1 && c->steer[c->count - 1] == 1 && c->steer[0] == (c->count == 2));
+    cr_expect(c->weight == 1 && !c->text);
+    cr_expect_gt(d->point[1].completion[0].count, d->point[1].completion[0].prompt);
+    osv_dataset_free(d);
+    check_failure("too long", read_text(&d, "{\"prompt\": \"cccc\"}", &options, &e), &e, OSV_BAD_INPUT,
+                  "the prompt: 5 tokens of prompt and 0 of completion");
+    options.prompt_alone = false;
+    e = (osv_error){0};
+    cr_expect_eq(read_text(&d, text, &options, &e), OSV_BAD_INPUT);
+    osv_tokenizer_close(t);
+}
+
 Test(datapoints, texts_are_kept_or_decoded, .init = temp_open, .fini = temp_close)
 {
     osv_tokenizer *t = open_tokenizer(BOS);

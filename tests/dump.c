@@ -35,9 +35,9 @@ static const osv_sequence sequences[SEQUENCES] = {
     {.count = 4, .prompt = 3, .ids = ids[5], .steer = steer[5], .kind = OSV_ONE_MINUS},
     {.count = 6, .prompt = 5, .ids = ids[6], .steer = steer[6], .kind = OSV_PROMOTE},
 };
-#define TARGET(x)                                 \
-    {                                             \
-        .target = (x), .weight = 1, .partner = -1 \
+#define TARGET(x)                                               \
+    {                                                           \
+        .target = (x), .weight = 1, .bound = NAN, .partner = -1 \
     }
 static const osv_goal goals[SEQUENCES] = {TARGET(0.5), TARGET(NAN), TARGET(1), TARGET(2),
                                           TARGET(NAN), TARGET(NAN), TARGET(3)};

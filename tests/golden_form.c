@@ -72,9 +72,9 @@ static void read_distributions(golden_form *f, const golden_model *g, const json
 
 static void read_completion(golden_form *f, const golden_model *g, const json_t *golden_case, int c)
 {
-    enum { MATCH = OSV_NEGATED + 1, MATCH_REVERSE, ANCHOR };
+    enum { MATCH = OSV_NEGATED + 1, MATCH_REVERSE, ANCHOR, MELBO };
     static const char *const kinds[] = {"promote",       "one-minus", "negated", "match",
-                                        "match-reverse", "anchor",    NULL};
+                                        "match-reverse", "anchor",    "melbo",   NULL};
     const json_t *from = json_array_get(json_object_get(golden_case, "completions"), (size_t)c);
     osv_sequence *s = &f->sequence[c];
     int kind = index_of(text(from, "kind"), kinds);
@@ -87,12 +87,13 @@ static void read_completion(golden_form *f, const golden_model *g, const json_t 
         f->steer[c][t] = (signed char)json_integer_value(json_array_get(steer, (size_t)t));
     if (kind <= OSV_NEGATED) s->kind = (osv_score_kind)kind;
     if (kind == MATCH || kind == MATCH_REVERSE) read_distributions(f, g, golden_case, c);
+    if (kind == MELBO) s->target_layer = (int)golden_number(from, "target_layer");
     s->reverse = kind == MATCH_REVERSE;
     f->goal[c] = (osv_goal){.target = golden_number(from, "target"),
                             .weight = number_or(from, "weight", 1),
                             .mean = kind == ANCHOR,
                             .aside = kind == ANCHOR,
-                            .bound = NAN,
+                            .bound = golden_number(from, "bound"),
                             .partner = (int)number_or(from, "partner", -1),
                             .beta = number_or(from, "beta", 0),
                             .reference = number_or(from, "reference", 0),
@@ -129,11 +130,13 @@ static void read_options(osv_job_options *o, const golden_model *g, const json_t
     o->max_iters = (int)golden_number(golden_case, "max_iters");
     o->coldness = golden_number(golden_case, "coldness");
     o->eps = golden_number(golden_case, "eps");
+    o->power = number_or(golden_case, "power", o->power);
     o->max_norm = number_or(golden_case, "max_norm", -1);
     o->max_affine_norm = number_or(golden_case, "max_affine_norm", -1);
     o->length_norm = flag(golden_case, "length_norm");
     o->satisfice = flag(golden_case, "satisfice");
     o->l1 = number_or(golden_case, "l1", 0);
+    o->bound_lr = number_or(golden_case, "bound_lr", 0);
     o->group_sparsity = number_or(golden_case, "group", 0);
     o->target_loss = golden_number(golden_case, "target_loss");
     o->target_iters = o->max_iters + 2;
@@ -158,6 +161,8 @@ void golden_form_open(golden_form *f, golden_model *g, const json_t *golden_case
     job->later = f->layer + 1;
     job->laters = (int)json_array_size(layers) - 1;
     job->apart = flag(golden_case, "apart");
+    job->given = (int)number_or(golden_case, "orthogonal", 0);
+    if (job->given > 0) job->orthogonal = golden_tensor(g, job->name, "orthogonal");
     job->completions = (int)json_array_size(json_object_get(golden_case, "completions"));
     cr_assert_leq(job->completions, FORM_COMPLETIONS);
     job->sequence = f->sequence;

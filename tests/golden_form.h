@@ -1,4 +1,4 @@
-/* The cases of tests/golden/forms, which say all of a job themselves. */
+/* The cases of tests/golden/forms and melbo, which say all of a job themselves. */
 #ifndef OSV_TESTS_GOLDEN_FORM_H
 #define OSV_TESTS_GOLDEN_FORM_H
 

@@ -527,6 +527,41 @@ Test(gradient, kl)
     each_case(op_kl_cases, &op_kl_dx, kl_test);
 }
 
+/* ---- distances ---- */
+
+/* Sum of w times the losses, of an op_distance_dx call. */
+static double distance_value(void *context)
+{
+    forward *f = context;
+    const distance_shape *s = f->c->shape;
+    osv_distances distances = op_distances(f->c);
+    f->c->o->distance(f->c->o, f->out[0], initial(f->c, DISTANCE_X), initial(f->c, DISTANCE_X0), &distances,
+                      s->D);
+    return dot(f->out[0], initial(f->c, DISTANCE_W), (size_t)s->M);
+}
+
+/* Rows that have not moved have no gradient, whatever the difference says: they are not moved. */
+static void distance_test(op_call *c, const char *text)
+{
+    const distance_shape *s = c->shape;
+    const osv_real *dx = op_at(c, DISTANCE_OUT);
+    osv_distances distances = op_distances(c);
+    size_t D = (size_t)s->D;
+    forward f = {.c = c, .out = {malloc(((size_t)s->M + 1) * sizeof(osv_real))}};
+    for (int m = 0; m < s->M; m++) {
+        osv_real *x = initial(c, DISTANCE_X) + (size_t)distances.row[m] * D;
+        function g = {distance_value, &f, {{x, dx + (size_t)m * D, D}}, 1, "distance, distance_dx", text};
+        if (m % 3 != 2) check(&g);
+        for (size_t d = 0; m % 3 == 2 && d < D; d++) cr_assert_eq(dx[(size_t)m * D + d], 0);
+    }
+    free(f.out[0]);
+}
+
+Test(gradient, distance)
+{
+    each_case(op_distance_cases, &op_distance_dx, distance_test);
+}
+
 /* ---- apply ---- */
 
 /* <g, form(x0; p)> at the site's rows, of an op_apply_dp call. */

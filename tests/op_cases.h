@@ -18,7 +18,7 @@ typedef struct {
     }
 
 extern const op_case op_block_cases[], op_attention_cases[], op_head_cases[], op_kl_cases[],
-    op_vector_cases[];
+    op_distance_cases[], op_vector_cases[];
 extern const op_case *const op_case_lists[]; /* all of them, NULL at the end */
 
 /* ---- block ---- */
@@ -135,6 +135,16 @@ enum { KL_DZ, KL_SUM, KL_LAST, KL_Z, KL_MAX };
 osv_distributions op_distributions(const op_call *c);
 
 typedef struct {
+    int M, D;        /* of 2 M rows of x */
+    double apart;    /* x0 from x, in each number */
+    double power[3]; /* in turn */
+} distance_shape;
+extern const op_kind op_distance, op_distance_dx;
+/* Buffers of both; DISTANCE_OUT is loss or dx. */
+enum { DISTANCE_OUT, DISTANCE_X, DISTANCE_X0, DISTANCE_W };
+osv_distances op_distances(const op_call *c);
+
+typedef struct {
     int C, S, constant; /* losses: S live ones, then constant ones */
     bool satisfice;     /* every other completion has a target */
     bool weights;
@@ -169,6 +179,7 @@ osv_site op_site(const op_call *c);
 typedef struct {
     int D, J, step; /* steps taken before */
     double max_norm;
+    int directions; /* that the last job is kept orthogonal to; the one before it to one less, and so on */
 } adam_shape;
 extern const op_kind op_adam, op_norm;
 

@@ -5,8 +5,8 @@
 #include "kernels/penalty.h"
 #include "tests/op_cases.h"
 
-const op_case *const op_case_lists[] = {op_block_cases, op_attention_cases, op_head_cases,
-                                        op_kl_cases,    op_vector_cases,    NULL};
+const op_case *const op_case_lists[] = {op_block_cases,    op_attention_cases, op_head_cases, op_kl_cases,
+                                        op_distance_cases, op_vector_cases,    NULL};
 
 static size_t area(int rows, int cols)
 {
@@ -140,7 +140,31 @@ const op_kind op_apply_dx = {"apply_dx", apply_make, apply_dx_run}; /* x is dx *
 /* ---- adam, norm ---- */
 
 enum { MAX_JOBS = 64 };
-enum { ADAM_V, ADAM_M, ADAM_S, ADAM_DV, ADAM_PARAMS };
+enum { ADAM_V, ADAM_M, ADAM_S, ADAM_DV, ADAM_PARAMS, ADAM_DIRECTION };
+
+/* `rows` orthonormal rows (Gram & Schmidt, twice). */
+static void make_directions(op_call *c, int rows, int D)
+{
+    double *direction = malloc((area(rows, D) + 1) * sizeof *direction);
+    if (!direction) {
+        OSV_FAIL(c->o->error, OSV_DEVICE, "out of memory for a test");
+        return;
+    }
+    for (int k = 0; k < rows; k++) {
+        double *row = direction + area(k, D), square = 0;
+        for (int d = 0; d < D; d++) row[d] = op_uniform(&c->random);
+        for (int i = 0; i < 2 * k; i++) {
+            const double *other = direction + area(i % k, D);
+            double part = 0;
+            for (int d = 0; d < D; d++) part += row[d] * other[d];
+            for (int d = 0; d < D; d++) row[d] -= part * other[d];
+        }
+        for (int d = 0; d < D; d++) square += row[d] * row[d];
+        for (int d = 0; d < D; d++) row[d] /= sqrt(square);
+    }
+    op_bytes(c, "direction", direction, area(rows, D) * sizeof *direction);
+    free(direction);
+}
 
 static void adam_make(op_call *c)
 {
@@ -154,6 +178,8 @@ static void adam_make(op_call *c)
                                .eps = (osv_real)1e-8,
                                .max_norm = (osv_real)(j == 3 ? -1 : s->max_norm),
                                .adamax = j % 3 == 2};
+        p->directions = s->directions + 1 + j - s->J > 0 ? s->directions + 1 + j - s->J : 0;
+        p->direction = s->directions - p->directions;
         p->correction1 = (osv_real)(1 - pow(p->beta1, s->step + 1));
         p->correction2 = (osv_real)(1 - pow(p->beta2, s->step + 1));
     }
@@ -169,13 +195,14 @@ static void adam_make(op_call *c)
     free(second);
     op_random(c, "dv", OP_INPUT, n, 1);
     op_bytes(c, "params", params, (size_t)s->J * sizeof *params);
+    make_directions(c, s->directions, s->D);
 }
 
 static void adam_run(op_call *c)
 {
     const adam_shape *s = c->shape;
     c->o->adam(c->o, op_at(c, ADAM_V), op_at(c, ADAM_M), op_at(c, ADAM_S), op_at(c, ADAM_DV),
-               (const void *)op_at(c, ADAM_PARAMS), s->D, s->J);
+               (const void *)op_at(c, ADAM_DIRECTION), (const void *)op_at(c, ADAM_PARAMS), s->D, s->J);
 }
 
 static void norm_make(op_call *c)
@@ -391,6 +418,9 @@ const op_case op_vector_cases[] = {
     ADAM(.D = 317, .J = 4, .step = 1000, .max_norm = 0),
     ADAM(.D = 1, .J = 8, .step = 1, .max_norm = 0.5),
     ADAM(.D = 48, .J = 0, .max_norm = -1),
+    ADAM(.D = 48, .J = 5, .step = 3, .max_norm = 2, .directions = 4),
+    ADAM(.D = 2304, .J = 1, .step = 0, .max_norm = -1, .directions = 9),
+    ADAM(.D = 5, .J = 4, .step = 2, .max_norm = 0.5, .directions = 2),
 
     NORM(.D = 48, .J = 1),
     NORM(.D = 2304, .J = 5),

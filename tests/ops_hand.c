@@ -401,6 +401,8 @@ static const osv_adam_params adam_first = {.lr = (osv_real)0.01,
                                            .correction2 = 1 - (osv_real)0.999,
                                            .max_norm = -1};
 
+static const double directions[] = {0, 1, 0.6, -0.8};
+
 static op_call adam(osv_ops *o, const osv_real v[2], const osv_real dv[2], const osv_adam_params *params)
 {
     op_call c = {.o = o};
@@ -409,7 +411,9 @@ static op_call adam(osv_ops *o, const osv_real v[2], const osv_real dv[2], const
     REALS(&c, 0, 0);
     op_given(&c, "dv", OP_INPUT, dv, 2);
     op_bytes(&c, "params", params, sizeof *params);
-    o->adam(o, op_at(&c, 0), op_at(&c, 1), op_at(&c, 2), op_at(&c, 3), (const void *)op_at(&c, 4), 2, 1);
+    op_bytes(&c, "direction", directions, sizeof directions);
+    o->adam(o, op_at(&c, 0), op_at(&c, 1), op_at(&c, 2), op_at(&c, 3), (const void *)op_at(&c, 5),
+            (const void *)op_at(&c, 4), 2, 1);
     return c;
 }
 
@@ -446,6 +450,27 @@ TEST_EACH(ops_hand, projection)
     c = adam(o, v, broken, &p);
     EXPECT(&c, 0, 0, 3, 4);
     EXPECT(&c, 1, 0, 0, 0);
+    op_call_free(&c);
+}
+
+/* Off a direction first, onto the ball then: the other way round leaves (0.6, 0). */
+TEST_EACH(ops_hand, off_directions)
+{
+    const osv_real v[] = {3, 4}, still[] = {0, 0};
+    osv_adam_params p = adam_first;
+    p.directions = 1;
+    p.max_norm = 1;
+    op_call c = adam(o, v, still, &p);
+    EXPECT(&c, 0, 0, 1, 0);
+    op_call_free(&c);
+    p.direction = 1;
+    p.max_norm = -1;
+    c = adam(o, v, still, &p); /* (3, 4).(0.6, -0.8) = -1.4 */
+    EXPECT(&c, 0, 1e-6, 3.84, 2.88);
+    op_call_free(&c);
+    p.lr = 0;
+    c = adam(o, v, still, &p);
+    EXPECT(&c, 0, 0, 3, 4);
     op_call_free(&c);
 }
 

@@ -8,6 +8,7 @@
 #include "kernels/philox.h"
 #include "optim/adam.h"
 #include "optim/evaluate.h"
+#include "optim/orthogonal.h"
 #include "optim/random.h"
 #include "optim/stop.h"
 #include "optim/train.h"
@@ -120,9 +121,11 @@ Test(optim, the_loss_of_preferences)
 {
     osv_goal goals[4];
     for (int c = 0; c < 4; c++) goals[c] = osv_goal_plain;
-    goals[1] = (osv_goal){.target = NAN, .weight = 1, .partner = 3, .beta = -0.5, .reference = 2};
+    goals[1] =
+        (osv_goal){.target = NAN, .weight = 1, .bound = NAN, .partner = 3, .beta = -0.5, .reference = 2};
     goals[2].aside = true;
-    goals[3] = (osv_goal){.target = 0.25, .weight = 1, .partner = 1, .beta = 0.5, .reference = 4};
+    goals[3] =
+        (osv_goal){.target = 0.25, .weight = 1, .bound = NAN, .partner = 1, .beta = 0.5, .reference = 4};
     osv_job job = {.options = osv_job_defaults(), .completions = 4, .goal = goals};
     const double same[] = {1, 2, 9, 4}, better[] = {1, 5, 9, 1}, far[] = {1, 2000, 9, 0},
                  wrong[] = {1, 0, 9, 3000};
@@ -191,7 +194,8 @@ typedef struct {
     double final_loss[JOBS];
     osv_stop stopped[JOBS];
     osv_real vector[JOBS][D];
-    int only; /* the job's number where one is trained alone; else -1 */
+    const osv_real *kept[JOBS]; /* the vectors */
+    int only;                   /* the job's number where one is trained alone; else -1 */
     volatile sig_atomic_t interrupted;
     int interrupt_at;
 } record;
@@ -257,8 +261,10 @@ static int train(const toy *t, const osv_job *job, int n, record *r, osv_error *
     osv_comm *comm;
     cr_assert_eq(osv_ref_open(&ops, OSV_DTYPE_F32, e), 0);
     cr_assert_eq(osv_comm_self_open(&comm, e), 0);
+    for (int j = 0; j < JOBS; j++) r->kept[j] = r->vector[j];
     osv_training training = {.ops = ops,
                              .comm = comm,
+                             .kept = r->kept,
                              .model = &t->model,
                              .on = osv_all_on,
                              .job = job,
@@ -509,5 +515,93 @@ Test(optim, preferences_are_trained)
     cr_expect(fabs(osv_job_loss(&x.job[2], after) - r.final_loss[0]) <= 1e-12);
     comm->close(comm);
     ops->close(ops);
+    toy_free(&t);
+}
+
+/* ---- vectors that stay orthogonal ---- */
+
+static double cosine(const osv_real *a, const osv_real *b)
+{
+    double ab = 0, aa = 0, bb = 0;
+    for (int d = 0; d < D; d++) ab += a[d] * b[d], aa += a[d] * a[d], bb += b[d] * b[d];
+    return ab / sqrt(aa * bb);
+}
+
+Test(optim, directions_are_orthonormal_and_none_twice)
+{
+    float given[5][D] = {{3}, {4, 5}, {0}, {7, -1}, {0, 0, NAN}};
+    osv_real ended[2][D] = {{0}, {0}}, start[D];
+    double direction[7][D];
+    ended[0][1] = 2;
+    ended[0][2] = 1;
+    const osv_real *kept[] = {ended[0], ended[1]};
+    static const int before[] = {0, 1};
+    osv_job job = {.name = "j",
+                   .options = osv_job_defaults(),
+                   .befores = 2,
+                   .before = before,
+                   .given = 5,
+                   .orthogonal = *given};
+    osv_error e = {0};
+    cr_assert_eq(osv_orthogonal_most(&job), 7);
+    cr_assert_eq(osv_orthogonal_make(*direction, &job, 0, kept, D), 3); /* (7, -1), 0 and NaN add nothing */
+    for (int k = 0; k < 3; k++)
+        for (int d = 0; d < D; d++) cr_expect(fabs(direction[k][d] - (k == d)) <= 1e-15, "%d, %d", k, d);
+
+    job.options.init_norm = 2.5;
+    osv_job_start(start, &job, D);
+    cr_assert_eq(osv_orthogonal_start(start, &job, kept, D, &e), OSV_OK);
+    double square = 0;
+    for (int d = 0; d < D; d++) square += start[d] * start[d];
+    cr_expect(fabs(start[0]) + fabs(start[1]) + fabs(start[2]) <= 1e-15 && fabs(sqrt(square) - 2.5) <= 1e-14);
+    job.options.init_norm = 0;
+    osv_job_start(start, &job, D);
+    cr_expect_eq(osv_orthogonal_start(start, &job, kept, D, &e), OSV_OK);
+
+    float init[D] = {1, 1, 1, 0.5};
+    job.options.init = init; /* is not made longer */
+    osv_job_start(start, &job, D);
+    cr_assert_eq(osv_orthogonal_start(start, &job, kept, D, &e), OSV_OK);
+    for (int d = 0; d < D; d++) cr_expect(fabs(start[d] - (d == 3 ? 0.5 : 0)) <= 1e-15);
+    init[3] = 0;
+    osv_job_start(start, &job, D);
+    cr_assert_eq(osv_orthogonal_start(start, &job, kept, D, &e), OSV_BAD_INPUT);
+    cr_assert(strstr(e.text, "job \"j\": nothing of its start vector"), "%s", e.text);
+}
+
+/* Jobs 0, 2 and 4 one after the other, 1 and 3 beside them. */
+Test(optim, a_chain_is_orthogonal_and_as_if_alone)
+{
+    static const int before[] = {0, 2}, before_alone[] = {0, 1};
+    toy t = toy_make(TOY_GEMMA2, 3, 5);
+    static jobs x;
+    static record together, alone;
+    osv_job chain[3];
+    osv_error e = {0};
+    make_jobs(&x);
+    x.job[2].before = x.job[4].before = before;
+    x.job[2].befores = 1;
+    x.job[4].befores = 2;
+    for (int i = 0; i < 3; i++) chain[i] = x.job[2 * i];
+    chain[1].before = chain[2].before = before_alone;
+    together = (record){.only = -1, .interrupt_at = -1};
+    alone = (record){.only = -1, .interrupt_at = -1};
+    cr_assert_eq(train(&t, x.job, JOBS, &together, &e), 0, "%s", e.text);
+    cr_assert_eq(train(&t, chain, 3, &alone, &e), 0, "%s", e.text);
+    for (int i = 0; i < 3; i++) {
+        int j = 2 * i;
+        cr_assert_eq(together.lines[j], alone.lines[i]);
+        for (int k = 0; k < alone.lines[i]; k++)
+            cr_assert(fabs(together.loss[j][k] - alone.loss[i][k]) <= 1e-12 * fabs(alone.loss[i][k]));
+        for (int d = 0; d < D; d++) cr_assert(fabs(together.vector[j][d] - alone.vector[i][d]) <= 1e-11);
+        for (int k = 0; k < i; k++)
+            cr_assert(fabs(cosine(alone.vector[i], alone.vector[k])) <= 1e-14, "%d, %d: %g", i, k,
+                      cosine(alone.vector[i], alone.vector[k]));
+        cr_assert(together.final_loss[j] < together.loss[j][0]);
+    }
+    double square = 0; /* --max-norm holds behind the projection */
+    for (int d = 0; d < D; d++) square += alone.vector[1][d] * alone.vector[1][d];
+    cr_assert(fabs(sqrt(square) - 1.5) <= 1e-12);
+    for (int j = 1; j < 5; j += 2) cr_assert_eq(together.final_iter[j], STEPS - 2 * j);
     toy_free(&t);
 }

@@ -1,6 +1,7 @@
 /* A training that is ended after any iteration and goes on from what was saved makes the same reports and
- * vectors, byte for byte, as one that was left alone: with bins that are packed anew, jobs at rest, a loss
- * that stops being a number, blocks that are computed again, and measurements that come late. */
+ * vectors, byte for byte, as one that was left alone: with bins that are packed anew, jobs at rest, jobs that
+ * wait for others, a loss that stops being a number, blocks that are computed again, and measurements that
+ * come late. */
 #include <criterion/criterion.h>
 #include <math.h>
 
@@ -31,11 +32,12 @@ typedef struct {
     /* the run at hand */
     log_of_reports *log;
     osv_outcome outcome[JOBS];
+    osv_real *kept[JOBS];       /* vectors of those that have ended */
     int saves, interrupt_after; /* reports; < 0: never */
     bool keeps_all;             /* every save under its own name */
     volatile sig_atomic_t interrupted;
     /* of what was saved */
-    bool rested, waited, began_later, computed_again, was_nan, was_second;
+    bool rested, waited, began_later, computed_again, was_nan, chained, was_second;
 } subject;
 
 static void check(const subject *s, int status)
@@ -53,6 +55,12 @@ static void put(log_of_reports *log, const void *data, size_t bytes)
     cr_assert_leq(log->used + bytes, (size_t)LOG_ROOM);
     if (bytes) memcpy(log->bytes + log->used, data, bytes);
     log->used += bytes;
+}
+
+static void keep(subject *s, int job, const osv_real *vector)
+{
+    size_t bytes = (size_t)s->model.config.D * sizeof *vector;
+    s->kept[job] = memcpy(malloc(bytes), vector, bytes);
 }
 
 static int on_report(void *context, const osv_report *r, osv_error *e)
@@ -77,6 +85,7 @@ static int on_report(void *context, const osv_report *r, osv_error *e)
     out->norm = r->norm;
     out->losses = malloc((size_t)r->completions * sizeof *out->losses);
     memcpy(out->losses, r->losses, (size_t)r->completions * sizeof *out->losses);
+    keep(s, r->job, r->vector);
     return OSV_OK;
 }
 
@@ -93,9 +102,10 @@ static int on_save(void *context, const osv_training_state *state, osv_error *e)
     const osv_saved_run saved = {
         .state = *state, .outcome = s->outcome, .trace_bytes = (long long)s->log->used};
     const osv_saved_shape shape = shape_of(s);
-    s->waited |= state->next < JOBS;
+    for (int j = 0; j < JOBS; j++) s->waited |= state->stage[j] == OSV_JOB_WAITS;
     s->began_later |= state->iterations > state->submitted && state->jobs > 0;
     s->computed_again |= state->recompute > 0;
+    s->chained |= state->stage[3] == OSV_JOB_ENDED && state->stage[10] == OSV_JOB_BEGUN;
     for (int i = 0; i < state->jobs; i++) {
         s->rested |= state->state[state->job[i]].stopped != OSV_RUNNING;
         s->was_second |= state->state[state->job[i]].second;
@@ -147,6 +157,12 @@ static void make_jobs(subject *s)
     s->job[11].goal = drawn;
     s->job[6].options.l1 = 0.02;
     s->job[8].options.max_norm = 1.2;
+    /* 1, then 3, then 10: orthogonal to each other, while others come and go */
+    static const int chain[] = {1, 3};
+    s->job[3].before = s->job[10].before = chain;
+    s->job[3].befores = 1;
+    s->job[10].befores = 2;
+    s->job[10].options.max_norm = 1.5;
     s->job[8].options.noise = 0.1;
     s->job[8].options.noise_draws = 2;
     s->job[8].options.noise_kind = OSV_NOISE_ANTI;
@@ -172,6 +188,7 @@ static void open_subject(subject *s, const char *backend)
                                  .job = s->job,
                                  .jobs = JOBS,
                                  .observer = {s, on_report, on_save},
+                                 .kept = (const osv_real *const *)s->kept,
                                  .interrupted = &s->interrupted};
     /* Room for five jobs, or for a few more if blocks are computed again. */
     static const int first[] = {0, 1, 2, 3, 4};
@@ -183,8 +200,12 @@ static void open_subject(subject *s, const char *backend)
 
 static void forget(subject *s)
 {
-    for (int j = 0; j < JOBS; j++) free(s->outcome[j].losses);
+    for (int j = 0; j < JOBS; j++) {
+        free(s->outcome[j].losses);
+        free(s->kept[j]);
+    }
     memset(s->outcome, 0, sizeof s->outcome);
+    memset(s->kept, 0, sizeof s->kept);
     s->saves = 0;
     s->interrupted = 0;
     s->interrupt_after = -1;
@@ -211,8 +232,9 @@ static void expect_same(const subject *s, const log_of_reports *whole, int at)
               s->log->used, whole->used);
 }
 
-/* Goes on from what was saved as number `save`; what was reported until then comes from `whole`. */
-static void go_on(subject *s, const log_of_reports *whole, int save)
+/* Goes on from what was saved as number `save`; what was reported and kept until then comes from `whole` and
+ * `kept`. */
+static void go_on(subject *s, const log_of_reports *whole, osv_real *const *kept, int save)
 {
     osv_saved_run saved;
     const osv_saved_shape shape = shape_of(s);
@@ -222,6 +244,7 @@ static void go_on(subject *s, const log_of_reports *whole, int save)
     for (int j = 0; j < JOBS; j++) {
         s->outcome[j] = saved.outcome[j];
         saved.outcome[j].losses = NULL; /* now forget() frees them */
+        if (saved.state.stage[j] == OSV_JOB_ENDED) keep(s, j, kept[j]);
     }
     osv_training training = s->training;
     training.resume = &saved.state;
@@ -234,10 +257,13 @@ static void check_backend(const char *backend, int stride)
 {
     static subject s;
     static log_of_reports whole;
+    osv_real *kept[JOBS];
     open_subject(&s, backend);
     forget(&s);
     check(&s, osv_train(&s.training));
     whole = *s.log;
+    memcpy(kept, s.kept, sizeof kept);
+    memset(s.kept, 0, sizeof s.kept);
     cr_assert_gt(whole.used, 1000u);
 
     /* Saving changes nothing. */
@@ -249,14 +275,14 @@ static void check_backend(const char *backend, int stride)
     int saves = s.saves;
     s.training.save_every = 0;
     s.keeps_all = false;
-    cr_assert(s.rested && s.waited && s.began_later && s.was_nan, "the jobs are too simple");
+    cr_assert(s.rested && s.waited && s.began_later && s.was_nan && s.chained, "the jobs are too simple");
     cr_assert(s.was_second, "no second phase");
     cr_assert(s.computed_again, "no block was computed again");
     cr_assert(saves > 15 && saves <= MOST_SAVES, "%d saves", saves);
 
     /* Killed after any of them. */
     for (int save = 0; save < saves; save += stride) {
-        go_on(&s, &whole, save);
+        go_on(&s, &whole, kept, save);
         expect_same(&s, &whole, save);
     }
     for (int save = 0; save < saves; save++) unlink(file_of(save));
@@ -272,9 +298,10 @@ static void check_backend(const char *backend, int stride)
             running += s.outcome[j].stopped == OSV_RUNNING;
         }
         cr_assert(ended > 0, "interrupted at report %d: %d jobs ended, %d have not begun", n, ended, running);
-        go_on(&s, &whole, 0);
+        go_on(&s, &whole, kept, 0);
         expect_same(&s, &whole, n);
     }
+    for (int j = 0; j < JOBS; j++) free(kept[j]);
     close_subject(&s);
 }
 

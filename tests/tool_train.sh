@@ -501,6 +501,9 @@ run drawn --data prefer.jsonl --preference-signs random --lr 0.1 --max-iters 20
 first_loss() { head -n 1 "$1.run/trace.jsonl" | sed 's/.*"loss": \([^,]*\),.*/\1/'; }
 check 'signs that are drawn: the loss is that of both, and falls' awk -v first="$(first_loss drawn)" -v both="$(first_loss both)" \
     -v last="$(last_loss drawn)" 'BEGIN { exit !(first == both && last < first) }'
+check 'signs that are drawn: another vector than with both' sh -c '! cmp -s drawn.run/vectors/all.safetensors both.run/vectors/all.safetensors'
+run drawn-again --data prefer.jsonl --preference-signs random --lr 0.1 --max-iters 20
+check 'signs that are drawn: the same bytes again' cmp drawn.run/vectors/all.safetensors drawn-again.run/vectors/all.safetensors
 echo '{"prompt": {"ids": [5]}, "prefer": [{"chosen": {"ids": [7]}}]}' >broken.jsonl
 bad 'half a pair' 3 'broken.jsonl:1: "prefer"[0]: "rejected" is missing' --data broken.jsonl
 

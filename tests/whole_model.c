@@ -66,6 +66,29 @@ static void give_distributions(problem *p, int V, unsigned seed)
     }
 }
 
+/* Every third sequence, or all of them, has to go far from where it is without a vector, with or without its
+ * completion; where all have, the last blocks are of no use. */
+static void give_distances(problem *p, int N, unsigned seed)
+{
+    static const double power[] = {1, 2, 1.5, 3};
+    bool all = seed % 2 == 0;
+    if (N == 1) return; /* no block is above another */
+    for (int j = 0; j < p->J; j++) {
+        osv_batch_job *job = &p->job[j];
+        if (all && job->layer > N - 2) job->layer = N - 2;
+        while (all && job->laters > 0 && p->later[j][job->laters - 1] > N - 2) job->laters--;
+        job->power = power[(seed / 2 + (unsigned)j) % 4];
+    }
+    for (int c = all ? 0 : 2; c < p->C; c += all ? 1 : 3) {
+        osv_sequence *q = &p->sequence[c];
+        const osv_batch_job *job = &p->job[q->job];
+        int last = job->laters > 0 ? p->later[q->job][job->laters - 1] : job->layer;
+        if (last > N - 2) continue;
+        q->target_layer = last + 1 + (int)(seed / 2 + (unsigned)c) % (N - 1 - last);
+        if (c % 2) q->count = q->prompt;
+    }
+}
+
 /* Sequences with shared beginnings, different jobs, signs, start layers, positions, kinds. */
 static problem random_problem(int N, int V, unsigned seed)
 {
@@ -148,17 +171,20 @@ static void close_run(run *r)
     r->ops->close(r->ops);
 }
 
-/* Sum of all losses; per score in the order of completions where `each` is given. */
+/* Sum of all losses; of each completion's where `each` is given. */
 static double loss_at(run *r, const osv_real *v, double *each)
 {
     if (!r->step->on.cache_prefix) osv_prefix(r->step);
     osv_forward(r->step, v);
     cr_assert_eq(osv_ops_status(r->ops), 0, "%s", r->error.text);
+    const osv_batch *b = r->batch;
     double sum = 0;
-    for (int i = 0; i < r->batch->completion_tokens; i++) {
-        double loss = (double)r->step->buffer.loss[r->batch->completion_score[i]];
-        sum += loss;
-        if (each) each[i] = loss;
+    for (int c = 0; c < b->C; c++) {
+        double of_completion = 0;
+        for (int i = b->completion_first[c]; i < b->completion_first[c + 1]; i++)
+            of_completion += (double)r->step->buffer.loss[b->completion_score[i]];
+        sum += of_completion;
+        if (each) each[c] = of_completion;
     }
     return sum;
 }
@@ -175,7 +201,8 @@ static bool steers_something(const problem *p)
 {
     bool on[JOBS] = {0};
     for (int c = 0; c < p->C; c++)
-        for (int t = 0; t + 1 < p->sequence[c].count; t++) on[p->sequence[c].job] |= p->steer[c][t] != 0;
+        for (int t = 0; t < osv_sequence_tokens(&p->sequence[c]); t++)
+            on[p->sequence[c].job] |= p->steer[c][t] != 0;
     for (int j = 0; j < p->J; j++)
         if (!on[j]) return false;
     return true;
@@ -199,7 +226,17 @@ static bool is_offset(const run *r, const problem *p, int row)
     return p->job[j].form.offset && (row - r->batch->job_param[j]) % 2 == 1;
 }
 
-static void check_dv(bool forms)
+/* What a random problem is given besides. */
+enum { FORMS = 1, DISTANCES = 2 };
+
+static void give(problem *p, const toy *t, int what, unsigned seed)
+{
+    if (what & FORMS) give_forms(p, t->model.config.N, seed);
+    if (what & FORMS) give_distributions(p, t->model.config.V, seed);
+    if (what & DISTANCES) give_distances(p, t->model.config.N, seed);
+}
+
+static void check_dv(int what)
 {
     int tried = 0;
     for (unsigned seed = 1; seed <= 60; seed++) {
@@ -208,20 +245,19 @@ static void check_dv(bool forms)
         int D = t.model.config.D;
         static problem p;
         p = random_problem(N, t.model.config.V, seed);
+        give(&p, &t, what, seed);
         if (!steers_something(&p)) {
             toy_free(&t);
             continue;
         }
         tried++;
-        if (forms) give_forms(&p, N, seed);
-        if (forms) give_distributions(&p, t.model.config.V, seed);
         run r;
         open_run(&r, &t, &p, &osv_all_on);
         unsigned s = seed + 1000; /* not the toy's: a clamp would meet its own direction alone */
         static osv_real v[NUMBERS], dv[NUMBERS], u[NUMBERS], moved[NUMBERS];
         int numbers = r.batch->P * D;
         cr_assert_leq(r.batch->G, ROWS);
-        for (int i = 0; i < numbers; i++) v[i] = (osv_real)((forms ? 0.15 : 0.5) * toy_random(&s));
+        for (int i = 0; i < numbers; i++) v[i] = (osv_real)((what & FORMS ? 0.15 : 0.5) * toy_random(&s));
         for (int i = 0; i < numbers; i++) dv[i] = (osv_real)NAN;
         gradient_at(&r, v, dv);
         for (int k = 0; k < 3; k++) {
@@ -249,15 +285,25 @@ static void check_dv(bool forms)
 
 Test(whole_model, dv_against_finite_differences)
 {
-    check_dv(false);
+    check_dv(0);
 }
 
 Test(whole_model, dv_of_every_form_against_finite_differences)
 {
-    check_dv(true);
+    check_dv(FORMS);
 }
 
-static void check_switches(bool forms)
+Test(whole_model, dv_of_distances_against_finite_differences)
+{
+    check_dv(DISTANCES);
+}
+
+Test(whole_model, dv_of_distances_of_every_form_against_finite_differences)
+{
+    check_dv(FORMS | DISTANCES);
+}
+
+static void check_switches(int what)
 {
     const osv_switches without[] = {
         {false, true, true, true, true, 0},   {true, false, true, true, true, 0},
@@ -272,19 +318,17 @@ static void check_switches(bool forms)
         int D = t.model.config.D;
         static problem p;
         p = random_problem(N, t.model.config.V, seed + 100);
+        give(&p, &t, what, seed);
         if (!steers_something(&p)) {
             toy_free(&t);
             continue;
         }
         unsigned s = seed + 1000; /* not the toy's: a clamp would meet its own direction alone */
         static osv_real v[NUMBERS], dv[NUMBERS], other[NUMBERS];
-        if (forms) give_forms(&p, N, seed);
-        if (forms) give_distributions(&p, t.model.config.V, seed);
         run r;
         open_run(&r, &t, &p, &osv_all_on);
         for (int i = 0; i < r.batch->P * D; i++) v[i] = (osv_real)(0.5 * toy_random(&s));
-        double *each = calloc((size_t)r.batch->completion_tokens * 2, sizeof *each);
-        double *each_other = each + r.batch->completion_tokens;
+        double each[MAX_SEQUENCES], each_other[MAX_SEQUENCES];
         loss_at(&r, v, each);
         gradient_at(&r, v, dv);
         for (size_t i = 0; i < sizeof without / sizeof *without; i++) {
@@ -292,15 +336,15 @@ static void check_switches(bool forms)
             open_run(&q, &t, &p, &without[i]);
             loss_at(&q, v, each_other);
             gradient_at(&q, v, other);
-            for (int k = 0; k < r.batch->completion_tokens; k++)
+            for (int k = 0; k < r.batch->C; k++)
                 cr_assert(fabs(each[k] - each_other[k]) <= 1e-12 * (1 + fabs(each[k])),
-                          "seed %u, switch %zu, score %d: %.15g, %.15g", seed, i, k, each[k], each_other[k]);
+                          "seed %u, switch %zu, completion %d: %.15g, %.15g", seed, i, k, each[k],
+                          each_other[k]);
             double error = relative(other, dv, r.batch->P * D);
             cr_assert(error <= 1e-11, "seed %u, switch %zu: dv differs by %.3g", seed, i, error);
             cr_assert(r.batch->live.T <= q.batch->live.T);
             close_run(&q);
         }
-        free(each);
         close_run(&r);
         toy_free(&t);
     }
@@ -308,10 +352,16 @@ static void check_switches(bool forms)
 
 Test(whole_model, switches_change_nothing)
 {
-    check_switches(false);
+    check_switches(0);
 }
 
 Test(whole_model, switches_change_nothing_for_every_form)
 {
-    check_switches(true);
+    check_switches(FORMS);
+}
+
+Test(whole_model, switches_change_no_distance)
+{
+    check_switches(DISTANCES);
+    check_switches(FORMS | DISTANCES);
 }

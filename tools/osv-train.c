@@ -124,6 +124,7 @@ static int train_and_report(const train_setup *s, train_report *r, double *befor
     int status = open_run(&run, &saved, &resumed, s);
     if (resumed) training.resume = &saved.state;
     if (!status) status = train_report_open(r, s, &run, resumed ? &saved : NULL);
+    training.kept = (const osv_real *const *)r->vector;
     if (!status) status = osv_train(&training);
     osv_program_release();
     osv_progress_end(&r->progress);

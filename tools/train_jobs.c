@@ -56,6 +56,32 @@ static int check_targets(const osv_dataset *data, const train_line *line, osv_er
     return OSV_OK;
 }
 
+/* Without completions only --melbo has something to do, and it takes nothing but text to go on with. */
+static int check_completions(const osv_dataset *data, const train_line *line, osv_error *e)
+{
+    const train_options *o = &line->options;
+    bool scores = false;
+    for (int i = 0; i < data->count; i++) {
+        const osv_datapoint *p = &data->point[i];
+        if (line->job && strcmp(line->job, p->job) != 0) continue;
+        for (int c = 0; c < p->completions; c++) {
+            const osv_completion *one = &p->completion[c];
+            scores |= one->kind == OSV_COMPLETION_ANCHOR;
+            if (!o->melbo && one->count == one->prompt)
+                return OSV_FAIL(e, OSV_USAGE, "%s:%d: has no completion, which only --melbo can do without",
+                                o->data, p->line);
+            if (o->melbo && one->kind != OSV_COMPLETION_PROMOTE && one->kind != OSV_COMPLETION_ANCHOR)
+                return OSV_FAIL(e, OSV_USAGE,
+                                "%s:%d: \"%s\" has no meaning with --melbo, which takes prompts, and under "
+                                "\"promote\" what they go on with",
+                                o->data, p->line, osv_completion_lists[one->kind].name);
+        }
+    }
+    if (o->melbo && !scores && o->job.coldness != osv_job_defaults().coldness)
+        return OSV_FAIL(e, OSV_USAGE, "--coldness %g with --melbo: that scores no tokens", o->job.coldness);
+    return OSV_OK;
+}
+
 /* So is what only preferences would read. */
 static int check_preferences(const osv_dataset *data, const train_line *line, osv_error *e)
 {
@@ -184,7 +210,9 @@ static int allocate(train_jobs *t, const grouping *g, osv_error *e)
     t->sequence = calloc((size_t)completions + 1, sizeof *t->sequence);
     t->goal = calloc((size_t)completions + 1, sizeof *t->goal);
     t->source = calloc((size_t)completions + 1, sizeof *t->source);
-    if (!t->job || !t->origin || !t->from || !t->name || !t->start || !t->sequence || !t->goal || !t->source)
+    t->chain = calloc((size_t)jobs + 1, sizeof *t->chain);
+    if (!t->job || !t->origin || !t->from || !t->name || !t->start || !t->sequence || !t->goal ||
+        !t->source || !t->chain)
         return OSV_FAIL(e, OSV_DEVICE, "out of memory for %ld completions", completions);
     return OSV_OK;
 }
@@ -197,6 +225,7 @@ static osv_sequence make_sequence(const train_source *from, const train_options 
     s.steer = from->opposite ? c->opposite : c->steer;
     if (c->kind == OSV_COMPLETION_SUPPRESS) s.kind = o->negated ? OSV_NEGATED : OSV_ONE_MINUS;
     s.reverse = c->kind == OSV_COMPLETION_MATCH && o->reverse;
+    if (c->kind == OSV_COMPLETION_PROMOTE) s.target_layer = o->melbo;
     return s;
 }
 
@@ -284,6 +313,31 @@ static int add_job(train_jobs *t, const group *g, const train_line *line, int i,
                               .goal = t->goal + at};
     t->job[index].options.init = from->init;
     t->job[index].options.offset = from->offset;
+    t->job[index].given = from->given;
+    t->job[index].orthogonal = from->orthogonal;
+    return OSV_OK;
+}
+
+/* Job `first` + i goes behind those of the line that have another seed and nothing else. */
+static void put_in_chain(train_jobs *t, const train_options *o, int first, int i)
+{
+    int seed, other;
+    train_line_seed(o, i, &seed, &other);
+    int *chain = t->chain + first + other * o->seeds.count;
+    chain[seed] = first + i;
+    t->job[first + i].before = chain;
+    t->job[first + i].befores = seed;
+}
+
+/* All that the line makes of the group. */
+static int add_jobs(train_jobs *t, const group *g, const train_line *line, const train_start *from,
+                    osv_error *e)
+{
+    int first = t->jobs;
+    for (int i = 0; i < train_line_jobs(&line->options); i++) {
+        OSV_TRY(add_job(t, g, line, i, from, e));
+        if (line->options.orthogonal) put_in_chain(t, &line->options, first, i);
+    }
     return OSV_OK;
 }
 
@@ -292,7 +346,8 @@ static int make(train_jobs *t, const grouping *g, const train_start *start, osv_
     const train_sweep *sweep = t->sweep;
     for (int l = 0; l < sweep->lines; l++) {
         osv_error cause = {0};
-        if (check_targets(t->data, &sweep->line[l], &cause) ||
+        if (check_completions(t->data, &sweep->line[l], &cause) ||
+            check_targets(t->data, &sweep->line[l], &cause) ||
             check_preferences(t->data, &sweep->line[l], &cause))
             return train_line_fail(sweep, &sweep->line[l], &cause, e);
     }
@@ -300,9 +355,8 @@ static int make(train_jobs *t, const grouping *g, const train_start *start, osv_
     OSV_TRY(allocate(t, g, e));
     for (int k = 0; k < g->count; k++)
         for (int l = 0; l < sweep->lines; l++)
-            for (int i = 0;
-                 takes(&sweep->line[l], &g->group[k]) && i < train_line_jobs(&sweep->line[l].options); i++)
-                OSV_TRY(add_job(t, &g->group[k], &sweep->line[l], i, &start[l], e));
+            if (takes(&sweep->line[l], &g->group[k]))
+                OSV_TRY(add_jobs(t, &g->group[k], &sweep->line[l], &start[l], e));
     return train_names_make(t, e);
 }
 
@@ -333,6 +387,7 @@ void train_jobs_free(train_jobs *t)
     free(t->sequence);
     free(t->goal);
     free(t->source);
+    free(t->chain);
     *t = (train_jobs){0};
 }
 
@@ -341,11 +396,12 @@ void train_job_options_of(train_options *o, const train_jobs *t, int job)
     train_line_job(o, &t->origin[job].line->options, t->origin[job].index);
 }
 
-/* An option of another form than the job's. */
+/* An option of another form or loss than the job's. */
 static bool has_no_say(const train_options *o, const char *option)
 {
     if (strcmp(option, "noise-draws") == 0 || strcmp(option, "noise-kind") == 0) return o->job.noise == 0;
     if (strcmp(option, "rank") == 0) return o->form.kind != OSV_FORM_AFFINE;
+    if (strcmp(option, "melbo-power") == 0) return !o->melbo;
     return strcmp(option, "clamp") == 0 && strcmp(o->apply, "clamp") != 0;
 }
 
@@ -403,10 +459,13 @@ const char *train_job_objective(char text[TRAIN_OBJECTIVE_ROOM], const train_job
     const osv_job *j = &t->job[job];
     const osv_job_options *o = &j->options;
     const osv_sequence *of[OSV_COMPLETION_KINDS] = {NULL};
-    int used = 0;
-    for (int c = 0; c < j->completions; c++) of[t->from[job][c].completion->kind] = &j->sequence[c];
+    int used = 0, melbo = 0;
+    for (int c = 0; c < j->completions; c++) {
+        of[t->from[job][c].completion->kind] = &j->sequence[c];
+        if (j->sequence[c].target_layer) melbo = j->sequence[c].target_layer;
+    }
     for (int k = 0; k < OSV_COMPLETION_KINDS; k++) {
-        if (!of[k]) continue;
+        if (!of[k] || of[k]->target_layer) continue;
         const char *how = k == OSV_COMPLETION_SUPPRESS
                               ? of[k]->kind == OSV_NEGATED ? " negated" : " one-minus"
                           : of[k]->reverse ? " reverse"
@@ -414,8 +473,12 @@ const char *train_job_objective(char text[TRAIN_OBJECTIVE_ROOM], const train_job
         used += snprintf(text + used, (size_t)(TRAIN_OBJECTIVE_ROOM - used), "%s%s%s", used ? " + " : "",
                          osv_completion_lists[k].name, how);
     }
+    if (melbo)
+        used += snprintf(text + used, (size_t)(TRAIN_OBJECTIVE_ROOM - used), "%smelbo:%d", used ? " + " : "",
+                         melbo);
     used += snprintf(text + used, (size_t)(TRAIN_OBJECTIVE_ROOM - used), "%s%s",
                      o->satisfice ? ", satisfice" : "", o->length_norm ? ", length-norm" : "");
+    used = add_number(text, used, "power", melbo && o->power != 1 ? o->power : 0);
     used = add_number(text, used, "l1", o->l1);
     add_number(text, used, "group-sparsity", o->group_sparsity);
     return text;

@@ -34,6 +34,7 @@ typedef struct {
     bool varies[TRAIN_JOB_OPTIONS]; /* of train_job_options: has more than one value in this run */
     osv_sequence *sequence;         /* [completions] job by job; field `job` is the index in `job` */
     osv_goal *goal;                 /* [completions] */
+    int *chain;                     /* [jobs] of --orthogonal: jobs that differ in the seed alone, in order */
     train_source *source;           /* [completions] */
 } train_jobs;
 
@@ -42,6 +43,9 @@ typedef struct {
     float *init; /* [numbers] as osv_job_options.init */
     size_t numbers;
     float *offset; /* [D] */
+    int given;     /* vectors to stay orthogonal to, as osv_job.orthogonal */
+    float *orthogonal;
+    size_t orthogonal_numbers;
 } train_start;
 
 /* start: [lines of the sweep]. Combinations of options and data that make no sense are

@@ -17,10 +17,12 @@ json_t *train_job_json(const train_jobs *t, int job, bool all)
         if (all || t->varies[k])
             json_object_set_new(options, train_job_options[k].option, train_job_value(&o, k));
     train_job_objective(objective, t, job);
-    return json_pack("{s:s, s:s, s:i, s:o*, s:i, s:s, s:s, s:o}", "name", t->name[job], "job",
+    const osv_job *j = &t->job[job];
+    const char *after = j->befores > 0 ? t->name[j->before[j->befores - 1]] : NULL;
+    return json_pack("{s:s, s:s, s:i, s:o*, s:i, s:s, s:s, s:s*, s:o}", "name", t->name[job], "job",
                      t->origin[job].group, "layer", t->job[job].layer, "layers",
                      train_job_layers_json(&t->job[job]), "completions", t->job[job].completions, "positions",
-                     train_job_positions(t, job), "objective", objective, "options", options);
+                     train_job_positions(t, job), "objective", objective, "after", after, "options", options);
 }
 
 static int print_json(FILE *out, const train_jobs *t, osv_error *e)

@@ -46,6 +46,10 @@ const osv_option train_option_table[] = {
     {"seed", "N", "0", "of the random start vectors", OSV_OPTION_SEEDS, FIELD(seeds), .high = 1},
     {"seeds", "N-N,N", NULL, "in place of --seed: 0-23 | 0,3,7-9", OSV_OPTION_SEEDS, FIELD(seeds),
      .high = TRAIN_MOST_JOBS},
+    {"orthogonal", NULL, NULL, "vectors of --seeds one after the other, each orthogonal to those before",
+     OSV_OPTION_FLAG, FIELD(orthogonal)},
+    {"orthogonal-to", "FILE,..", NULL, "vectors that all are kept orthogonal to", OSV_OPTION_TEXT,
+     FIELD(orthogonal_to)},
     {"sweep", "FILE", NULL, "configurations, JSON Lines: see below", OSV_OPTION_TEXT, FIELD(sweep)},
 
     {"lr", "X", "0.01", "learning rate of Adam", OSV_OPTION_NUMBERS, FIELD(lr), ABOVE(0),
@@ -77,11 +81,15 @@ const osv_option train_option_table[] = {
      FIELD(job.eps), .low = 0, .high = 1, .above = true},
     {"suppress-loss", "one-minus|negated", "one-minus", "-ln(1 - P + eps) or +ln(P + eps)", OSV_OPTION_CHOICE,
      FIELD(suppress)},
+    {"melbo", "L", NULL, "score no tokens: go as far as possible from the unsteered stream at block L",
+     OSV_OPTION_INT, FIELD(melbo), .low = 1, .high = OSV_MAX_BLOCKS - 1},
+    {"melbo-power", "P", "1", "of the distance, before the mean over positions", OSV_OPTION_NUMBER,
+     FIELD(job.power), .low = 1, .high = 8},
     {"length-norm", NULL, NULL, "divide each completion's loss by its number of tokens", OSV_OPTION_FLAG,
      FIELD(job.length_norm)},
     {"satisfice", NULL, NULL, "bring each loss to its target instead of as low as it goes", OSV_OPTION_FLAG,
      FIELD(job.satisfice)},
-    {"l1", "W", "0", "optimize W |v|_1 as well, which makes components 0; not part of the loss",
+    {"l1", "W", "0", "optimize W |v|_1 as well, which makes components small; not in the loss",
      OSV_OPTION_NUMBER, FIELD(job.l1), AT_LEAST(0)},
     {"group-sparsity", "W", "0", "of --joint per-layer: W times the sum of the vectors' norms, likewise",
      OSV_OPTION_NUMBER, FIELD(job.group_sparsity), AT_LEAST(0)},
@@ -133,8 +141,7 @@ const osv_option train_option_table[] = {
      OSV_OPTION_CHOICE, FIELD(target_rule)},
     {"target-iters", "N", "1", "iterations in a row that have to meet the target", OSV_OPTION_INT,
      FIELD(job.target_iters), .low = 1, .high = INT_MAX},
-    {"min-norm", "N", "0",
-     "then N iterations that shorten the vector, no loss above its target or its own by then", OSV_OPTION_INT,
+    {"min-norm", "N", "0", "then N iterations that shorten the vector, with no loss higher", OSV_OPTION_INT,
      FIELD(job.min_norm_iters), .low = 0, .high = INT_MAX / 4},
     {"min-norm-lr", "X", NULL, "learning rate of these (default: --lr)", OSV_OPTION_NUMBER,
      FIELD(job.min_norm_lr), ABOVE(0)},
@@ -246,6 +253,55 @@ static int resolve_form(train_options *o, osv_error *e)
     return OSV_OK;
 }
 
+static bool starts_at_zero(const train_options *o)
+{
+    for (int i = 0; !o->init && i < o->init_norm.count; i++)
+        if (o->init_norm.value[i] == 0 && o->form.kind != OSV_FORM_AFFINE) return true;
+    return false;
+}
+
+/* No token is scored, and the loss is a mean. */
+static int check_melbo(const train_options *o, osv_error *e)
+{
+    const osv_job_options *j = &o->job;
+    const struct {
+        bool given;
+        const char *option, *why;
+    } useless[] = {
+        {o->negated, "suppress-loss negated", "scores no tokens"},
+        {j->length_norm, "length-norm", "is a mean over positions in any case"},
+        {o->scan, "scan", "has no gradient where nothing has moved, which is where a scan looks"},
+        {o->reentrant >= 0, "reentrant", "matches no distribution"},
+        {starts_at_zero(o), "init-norm 0",
+         "has no gradient where nothing has moved: the vector would stay 0"},
+    };
+    if (!o->melbo && j->power != 1)
+        return OSV_FAIL(e, OSV_USAGE, "--melbo-power %g: only --melbo has a use for it", j->power);
+    for (int i = 0; o->melbo && i < o->layers; i++)
+        if (o->layer[i] >= o->melbo)
+            return OSV_FAIL(
+                e, OSV_USAGE,
+                "--melbo %d: the distance is taken above the vector, and --layer %s enters block %d",
+                o->melbo, o->layer_text, o->layer[i]);
+    for (size_t i = 0; o->melbo && i < sizeof useless / sizeof *useless; i++)
+        if (useless[i].given)
+            return OSV_FAIL(e, OSV_USAGE, "--%s with --melbo: that %s", useless[i].option, useless[i].why);
+    return OSV_OK;
+}
+
+static int check_orthogonal(const train_options *o, osv_error *e)
+{
+    const char *option = o->orthogonal ? "orthogonal" : o->orthogonal_to ? "orthogonal-to" : NULL;
+    if (o->orthogonal && o->seeds.count < 2)
+        return OSV_FAIL(e, OSV_USAGE,
+                        "--orthogonal: one vector has nothing to be orthogonal to; give several --seeds");
+    if (option && o->form.kind == OSV_FORM_AFFINE)
+        return OSV_FAIL(e, OSV_USAGE, "--%s with --apply affine: a map has no direction", option);
+    if (option && o->dump)
+        return OSV_FAIL(e, OSV_USAGE, "--%s with --dump: it looks at the start vectors alone", option);
+    return OSV_OK;
+}
+
 static int by_number(const void *a, const void *b)
 {
     return *(const int *)a - *(const int *)b;
@@ -329,6 +385,8 @@ int train_options_resolve(train_options *o, osv_error *e)
     OSV_TRY(check_penalties(o, e));
     OSV_TRY(check_anchors(o, e));
     OSV_TRY(resolve_form(o, e));
+    OSV_TRY(check_melbo(o, e));
+    OSV_TRY(check_orthogonal(o, e));
     return train_parity_resolve(o, e);
 }
 
@@ -418,62 +476,4 @@ int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
         return OSV_FAIL(e, OSV_USAGE,
                         "--force replaces the run in --out, --resume goes on with it: give one");
     return OSV_OK;
-}
-
-void train_options_help(FILE *out)
-{
-    osv_options_help(
-        out, train_option_table,
-        "osv-train --model DIR --data FILE --layer L --out DIR [options]\n\n"
-        "Trains steering vectors: each is added to what enters one block of a frozen language model,\n"
-        "so that the completions in the data become more or less likely. --layer, --seeds, --max-norm, --lr\n"
-        "and --init-norm take several values with commas between: one vector for each combination, all in\n"
-        "one run.\n",
-        "\nA vector is named by its \"job\" in the data, followed by what has more than one value in the "
-        "run:\n"
-        "all.8.s3.n20.lr0.1.i2 is layer 8, seed 3, --max-norm 20, --lr 0.1, --init-norm 2. A line of "
-        "--sweep\n"
-        "is {\"layer\": 8, \"lr\": 0.1, \"coldness\": 1, \"satisfice\": true}: options of this list that may "
-        "differ\n"
-        "between vectors, the command line's standing in for those it leaves out; \"job\": only this one of\n"
-        "the data; \"name\": in place of the name above.\n"
-        "A start vector is drawn by seed and \"job\", and by layer where --layer names several: it is the\n"
-        "same whatever else is in the run.\n"
-        "\n--apply, x being the residual stream and v the vector (-v in datapoints with \"negative\"):\n"
-        "  add       x + v\n"
-        "  add-norm  x + v, scaled back to the length of x\n"
-        "  clamp     x - proj(x) + C v, proj(x) the component along v; with --offset also + proj(offset)\n"
-        "  ablate    x - proj(x)\n"
-        "  affine    x + left^T right x + v, of rank --rank; --max-norm 0: the map alone\n"
-        "\n--noise-kind, of a draw n where the loss has the gradient g:\n"
-        "  plain     n\n"
-        "  tangent   n without its part along g, which would change the loss\n"
-        "  no-gain   likewise, but only where that part would lower the loss\n"
-        "  anti      n less the draw before it\n"
-        "\n--parity, all of them or some with commas between (docs/parity.md):\n"
-        "  extra-step         --max-iters N takes N + 1 steps\n"
-        "  step-after-target  the vector goes on for a step after it met the target\n"
-        "  plateau            changes below --eps count in all, not in a row; --target-iters of them end it\n"
-        "  constant-norm      of --apply clamp: |v|^2 is a constant for the gradient\n"
-        "  cut                of --joint: no gradient goes on below where a row is steered again\n"
-        "  one-minus          --suppress-loss negated does nothing\n"
-        "\n--scan takes one forward and one reverse pass of the unsteered model, for each \"job\" of the "
-        "data; "
-        "it\nlooks at the blocks of --layer (default: all). With --out each is then trained at the layers "
-        "suggested\nfor it. It goes instead of --plan, --list, --dump and --sweep.\n"
-        "\n--reentrant EARLY trains twice on the same data: first a map alone, as they say, in OUT/early; "
-        "then the\n"
-        "vectors at --layer, on the first --match-tokens tokens that the model writes under the "
-        "map:\n"
-        "each predicts what the map does. The parts are --apply affine --max-norm 0 --init-norm 0, "
-        "osv-generate,\n"
-        "and --teacher OUT/early with \"match\": true in the data.\n"
-        "\n--dump goes instead of --out, --plan, --list and --profile; scripts/first_wrong_block.py "
-        "compares\n"
-        "what it writes with transformers.\n"
-        "\nExit status: 0 done, 2 usage, 3 bad input, 4 device or memory, 130 interrupted and 143\n"
-        "terminated (after saving). Ctrl-C saves the vectors and a checkpoint when the iteration has ended;\n"
-        "the second one does not wait for that, but neither does it cut off files that are being written.\n"
-        "With --resume and the same options the run then goes on to the same bytes as if it had not "
-        "ended.\n");
 }

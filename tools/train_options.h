@@ -25,14 +25,16 @@ typedef struct {
     int layers;
     osv_option_numbers lr, max_norm, init_norm; /* one job for each */
     osv_option_seeds seeds;
-    osv_job_options job; /* the first of each of those; the start vector comes from the file `init` */
-    osv_target target;   /* job.target_loss is NaN where it is relative */
-    osv_form form;       /* how vectors meet the residual stream */
-    bool joint;          /* one job steers at all of `layer`, */
-    bool apart;          /* with a vector for each */
-    const char *offset;  /* vector file; NULL: not given */
-    const char *parity;  /* NULL: not given */
-    int reentrant;       /* block of the map that is trained first; -1: not given */
+    bool orthogonal;           /* jobs that differ in the seed alone: one after the other */
+    const char *orthogonal_to; /* vector files with commas between; NULL: not given */
+    osv_job_options job;       /* the first of each of those; the start vector comes from the file `init` */
+    osv_target target;         /* job.target_loss is NaN where it is relative */
+    osv_form form;             /* how vectors meet the residual stream */
+    bool joint;                /* one job steers at all of `layer`, */
+    bool apart;                /* with a vector for each */
+    const char *offset;        /* vector file; NULL: not given */
+    const char *parity;        /* NULL: not given */
+    int reentrant;             /* block of the map that is trained first; -1: not given */
     double early_lr, early_target_loss; /* of it; NaN: not given */
     int early_max_iters;                /* likewise; -1: not given */
     osv_stage stage;
@@ -43,6 +45,7 @@ typedef struct {
     double anchor_weight;
     double anchor_bound; /* NaN: not given */
     bool negated;        /* suppress with +ln(P + eps) instead of -ln(1 - P + eps) */
+    int melbo;           /* block; 0: not given */
     double beta;         /* of preferences */
     train_signs signs;
     bool beam; /* datapoints promote what beam search finds */
@@ -72,6 +75,7 @@ int train_options_parse(train_options *o, int argc, char **argv, osv_error *e);
 /* Reads what is kept as given into `layer`, `job` and so on; called by train_options_parse, and again after
  * one of them has been changed. */
 int train_options_resolve(train_options *o, osv_error *e);
+/* tools/train_help.c */
 void train_options_help(FILE *out);
 
 #endif

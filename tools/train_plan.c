@@ -14,7 +14,7 @@
 /* A bin as it would be if no job ended before the others of it. */
 typedef struct {
     osv_bin_size size;
-    int first_block;
+    int first_block, end_block;
     osv_cost cost;
     double floor; /* seconds of an iteration */
 } bin_plan;
@@ -61,6 +61,7 @@ static int add_bin(void *context, const int *job, const osv_bin_size *size)
     OSV_TRY(osv_bin_batch(&batch, &p->training, job, size->jobs, false));
     *b = (bin_plan){.size = *size,
                     .first_block = batch->first_block,
+                    .end_block = batch->end_block,
                     .cost = osv_iteration_cost(&p->shapes, batch),
                     .floor = osv_floor(&p->shapes, batch, p->rates.flops, p->rates.bandwidth)};
     osv_batch_free(batch);
@@ -91,10 +92,10 @@ static int make(work_plan *p, const train_setup *s)
                                  .job = s->jobs.job,
                                  .jobs = s->jobs.jobs,
                                  .memory = p->memory.bin};
-    for (int c = 0; c < s->jobs.completions; c++) p->asked += s->jobs.sequence[c].count - 1;
+    for (int c = 0; c < s->jobs.completions; c++) p->asked += osv_sequence_tokens(&s->jobs.sequence[c]);
     p->bin = calloc((size_t)s->jobs.jobs + 1, sizeof *p->bin);
     if (!p->bin) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
-    return osv_pack_each(&p->training, add_bin, p);
+    return osv_pack_each_ready(&p->training, add_bin, p);
 }
 
 static size_t peak(const work_plan *p)
@@ -138,7 +139,7 @@ static void print_text(const work_plan *p)
     for (int i = 0; i < p->bins; i++) {
         const bin_plan *b = &p->bin[i];
         printf("%5d  %5d  %5d  %6d  %6d  %3d to %-4d  %10d  %10zu  %9.4g  %7.4g  %9.4g\n", i, b->size.jobs,
-               b->size.rows, b->size.frozen, b->size.scored, b->first_block, s->m.config.N - 1,
+               b->size.rows, b->size.frozen, b->size.scored, b->first_block, b->end_block - 1,
                b->size.recompute, b->size.bytes, b->cost.flops * 1e-9,
                (b->cost.weight_bytes + b->cost.kv_bytes) * 1e-9, b->floor);
     }
@@ -148,11 +149,12 @@ static void print_text(const work_plan *p)
 
 static json_t *bin_json(const bin_plan *b)
 {
-    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f}", "jobs", b->size.jobs,
+    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f}", "jobs", b->size.jobs,
                      "live_tokens", b->size.rows, "frozen_tokens", b->size.frozen, "scored_tokens",
-                     b->size.scored, "first_block", b->first_block, "recomputed_blocks", b->size.recompute,
-                     "bytes", (json_int_t)b->size.bytes, "flops", b->cost.flops, "weight_bytes_read",
-                     b->cost.weight_bytes, "kv_bytes_read", b->cost.kv_bytes, "floor_seconds", b->floor);
+                     b->size.scored, "first_block", b->first_block, "last_block", b->end_block - 1,
+                     "recomputed_blocks", b->size.recompute, "bytes", (json_int_t)b->size.bytes, "flops",
+                     b->cost.flops, "weight_bytes_read", b->cost.weight_bytes, "kv_bytes_read",
+                     b->cost.kv_bytes, "floor_seconds", b->floor);
 }
 
 static int print_json(const work_plan *p)

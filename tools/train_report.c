@@ -217,7 +217,8 @@ int train_report_open(train_report *r, const train_setup *s, osv_run_directory *
     *r = (train_report){.setup = s, .run = run};
     OSV_TRY(allocate(r, (size_t)s->jobs.jobs));
     osv_progress_start(&r->progress, s->options->quiet);
-    for (int j = 0; from && j < from->state.next; j++) OSV_TRY(restore(r, from, j));
+    for (int j = 0; from && j < s->jobs.jobs; j++)
+        if (from->state.stage[j] != OSV_JOB_WAITS) OSV_TRY(restore(r, from, j));
     r->progress.from = fraction_done(r);
     return OSV_OK;
 }

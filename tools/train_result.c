@@ -8,9 +8,16 @@
 
 enum { PROMPT_CHARACTERS = 72, COMPLETION_CHARACTERS = 40, IDS_SHOWN = 12, SHOWN_ROOM = 512 };
 
-static const char *kind_of(const train_source *from)
+static const char *kind_of(const train_source *from, const osv_sequence *s)
 {
-    return osv_completion_lists[from->kind].name;
+    return s->target_layer > 0 ? "melbo" : osv_completion_lists[from->kind].name;
+}
+
+static bool scores_tokens(const osv_job *job)
+{
+    for (int c = 0; c < job->completions; c++)
+        if (job->sequence[c].target_layer == 0) return true;
+    return false;
 }
 
 /* NaN: the jobs have several. */
@@ -41,28 +48,32 @@ static double divergence(const osv_completion *c, double logprob)
     return c->kind == OSV_COMPLETION_ANCHOR ? -logprob / (c->count - c->scored) : -logprob;
 }
 
-static void print_completion(const train_source *from, double before, double after, double loss)
+static void print_completion(const train_source *from, const osv_sequence *s, double before, double after,
+                             double loss)
 {
     const osv_completion *k = from->completion;
     char shown[SHOWN_ROOM];
     if (k->scored < k->prompt)
         snprintf(shown, sizeof shown, "(every token of it)");
+    else if (k->count == k->prompt)
+        snprintf(shown, sizeof shown, "(the prompt alone)");
     else if (k->text)
         osv_show_text(shown, sizeof shown, k->text, COMPLETION_CHARACTERS, OSV_KEEP_HEAD);
     else
         osv_show_ids(shown, sizeof shown, k->ids + k->prompt, k->count - k->prompt, IDS_SHOWN);
-    printf("    %-9s%s  ", kind_of(from), shown);
+    printf("    %-9s%s  ", kind_of(from, s), shown);
     if (osv_completion_lists[k->kind].whole)
-        printf("KL %.3g -> %.3g", divergence(k, before), divergence(k, after));
-    else
-        printf("P %.3g -> %.3g", exp(before), exp(after));
-    printf("  loss %.4g%s\n", loss, from->opposite ? "  (the other sign)" : "");
+        printf("KL %.3g -> %.3g  ", divergence(k, before), divergence(k, after));
+    else if (s->target_layer == 0)
+        printf("P %.3g -> %.3g  ", exp(before), exp(after));
+    printf("loss %.4g%s\n", loss, from->opposite ? "  (the other sign)" : "");
 }
 
 void train_result_print(const train_report *r, const double *before, const double *after)
 {
     const train_setup *s = r->setup;
     int c = 0;
+    bool tokens = false;
     for (int j = 0; j < s->jobs.jobs; j++) {
         const osv_job *job = &s->jobs.job[j];
         const osv_outcome *out = &r->outcome[j];
@@ -73,35 +84,39 @@ void train_result_print(const train_report *r, const double *before, const doubl
             c += job->completions;
             continue;
         }
-        printf("stopped after %d iterations (%s), loss %.4g -> %.4g nats, norm %.4g\n", out->iterations,
-               osv_stop_name(out->stopped), out->loss_start, out->loss, out->norm);
+        printf("stopped after %d iterations (%s), loss %.4g -> %.4g%s, norm %.4g\n", out->iterations,
+               osv_stop_name(out->stopped), out->loss_start, out->loss, scores_tokens(job) ? " nats" : "",
+               out->norm);
         const osv_datapoint *shown = NULL;
+        tokens |= scores_tokens(job);
         for (int i = 0; i < job->completions; i++, c++) {
             const train_source *from = &s->jobs.from[j][i];
             if (from->point != shown) print_datapoint(from->point, from->completion);
             shown = from->point;
-            print_completion(from, before[c], after[c], out->losses[i]);
+            print_completion(from, &job->sequence[i], before[c], after[c], out->losses[i]);
         }
         printf("  vector: %s\n", r->file[j]);
     }
     char coldness[32] = "its job's coldness";
     if (!isnan(common_coldness(s))) snprintf(coldness, sizeof coldness, "coldness %g", common_coldness(s));
-    printf("P: probability of the whole completion at %s, KL: divergence in nats; without the vector -> with "
-           "it\n"
-           "also written: %s/trace.jsonl, %s/run.json\n",
-           coldness, r->run->path, r->run->path);
+    if (tokens)
+        printf("P: probability of the whole completion at %s, KL: divergence in nats; without the vector -> "
+               "with it\n",
+               coldness);
+    printf("also written: %s/trace.jsonl, %s/run.json\n", r->run->path, r->run->path);
 }
 
 /* ---- JSON ---- */
 
-static json_t *completion_json(const train_source *from, double before, double after, double loss)
+static json_t *completion_json(const train_source *from, const osv_sequence *s, double before, double after,
+                               double loss)
 {
     const osv_completion *k = from->completion;
     json_t *ids = json_array();
     for (int t = k->prompt; t < k->count; t++) json_array_append_new(ids, json_integer(k->ids[t]));
     bool whole = osv_completion_lists[k->kind].whole;
     return json_pack(
-        "{s:s, s:s, s:o*, s:o, s:o, s:o, s:o, s:o}", "datapoint", from->point->id, "kind", kind_of(from),
+        "{s:s, s:s, s:o*, s:o, s:o, s:o, s:o, s:o}", "datapoint", from->point->id, "kind", kind_of(from, s),
         "opposite", from->opposite ? json_true() : NULL, "text", osv_text_json(k->text), "ids", ids, "loss",
         osv_number_json(loss), whole ? "kl_before" : "probability_before",
         osv_number_json(whole ? divergence(k, before) : exp(before)),
@@ -115,8 +130,9 @@ static json_t *job_json(const train_report *r, int j, const double *before, cons
     bool begun = out->stopped != OSV_RUNNING;
     json_t *completions = json_array();
     for (int i = 0; i < job->completions; i++)
-        json_array_append_new(completions, completion_json(&r->setup->jobs.from[j][i], before[i], after[i],
-                                                           begun ? out->losses[i] : NAN));
+        json_array_append_new(completions,
+                              completion_json(&r->setup->jobs.from[j][i], &job->sequence[i], before[i],
+                                              after[i], begun ? out->losses[i] : NAN));
     return json_pack("{s:s, s:i, s:o*, s:s, s:i, s:o, s:o, s:o, s:o, s:o}", "name", job->name, "layer",
                      job->layer, "layers", train_job_layers_json(job), "stopped",
                      begun ? osv_stop_name(out->stopped) : "not-begun", "iterations", out->iterations,

@@ -11,27 +11,9 @@
 
 /* Options that have no say in the result, and paths, whose contents are compared instead. */
 static const char *const free_options[] = {
-    "model",
-    "data",
-    "init",
-    "offset",
-    "sweep",
-    "teacher",
-    "out",
-    "force",
-    "resume",
-    "plan",
-    "checkpoint-every",
-    "device",
-    "threads",
-    "profile",
-    "list",
-    "json",
-    "quiet",
-    "help",
-    "version",
-    "scan-norm",
-    "scan-positions",
+    "model", "data",   "init", "offset",           "orthogonal-to", "sweep",          "teacher", "out",
+    "force", "resume", "plan", "checkpoint-every", "device",        "threads",        "profile", "list",
+    "json",  "quiet",  "help", "version",          "scan-norm",     "scan-positions",
 };
 
 static bool is_free(const char *option)
@@ -128,13 +110,19 @@ static int compare_hash(const train_setup *s, const json_t *was, const json_t *i
                     what, s->options->out, show(then, a, sizeof a), show(now, b, sizeof b));
 }
 
+/* Which vector files there are, for a message; %s: that of --init. */
+static const char *vectors_format(const train_options *o)
+{
+    return o->offset || o->orthogonal_to ? "--init %s, --offset or --orthogonal-to" : "--init %s";
+}
+
 static int compare(const train_setup *s, const json_t *was, const json_t *is)
 {
     const train_options *o = s->options;
     OSV_TRY(compare_options(s, json_object_get(was, "arguments"), json_object_get(is, "arguments")));
     OSV_TRY(compare_hash(s, was, is, "data_sha256", "--data %s", o->data));
     OSV_TRY(compare_hash(s, was, is, "sweep_sha256", "--sweep %s", o->sweep));
-    OSV_TRY(compare_hash(s, was, is, "init_sha256", "--init %s", o->init));
+    OSV_TRY(compare_hash(s, was, is, "init_sha256", vectors_format(o), o->init));
     OSV_TRY(compare_hash(s, was, is, "tokenizer_sha256", "--model %s: its tokenizer", o->model));
     OSV_TRY(compare_hash(s, was, is, "teacher_sha256", "--teacher %s",
                          o->teacher.vector.count ? o->teacher.vector.item[0] : NULL));
@@ -212,7 +200,7 @@ static void print_notes(const json_t *was, const json_t *is)
 static void print_place(const train_setup *s, const osv_saved_run *saved, bool from_start)
 {
     int ended = 0, jobs = s->jobs.jobs;
-    for (int j = 0; j < saved->state.next; j++) ended += saved->outcome[j].stopped != OSV_RUNNING;
+    for (int j = 0; j < jobs && !from_start; j++) ended += saved->state.stage[j] == OSV_JOB_ENDED;
     if (from_start)
         fprintf(stderr, "osv-train: no checkpoint was saved yet: the run begins anew\n");
     else if (ended == jobs)

@@ -90,11 +90,12 @@ static json_t *file_sha256(const char *path)
     return hex_digest(digest, good);
 }
 
-/* Of the start vectors that come from files; null where none does. */
+/* Of the vectors that come from files; null where none does. */
 static json_t *inits_sha256(const train_setup *s)
 {
     bool any = false;
-    for (int k = 0; k < s->sweep.lines; k++) any |= s->start[k].init || s->start[k].offset;
+    for (int k = 0; k < s->sweep.lines; k++)
+        any |= s->start[k].init || s->start[k].offset || s->start[k].given;
     if (!any) return json_null();
     EVP_MD_CTX *digest = begin_digest();
     bool good = digest != NULL;
@@ -102,9 +103,11 @@ static json_t *inits_sha256(const train_setup *s)
         const train_start *from = &s->start[k];
         size_t init = from->numbers * sizeof *from->init;
         size_t offset = from->offset ? (size_t)s->m.config.D * sizeof *from->offset : 0;
+        size_t others = from->orthogonal_numbers * sizeof *from->orthogonal;
         good = EVP_DigestUpdate(digest, &init, sizeof init) == 1 &&
                (init == 0 || EVP_DigestUpdate(digest, from->init, init) == 1) &&
-               (offset == 0 || EVP_DigestUpdate(digest, from->offset, offset) == 1);
+               (offset == 0 || EVP_DigestUpdate(digest, from->offset, offset) == 1) &&
+               (others == 0 || EVP_DigestUpdate(digest, from->orthogonal, others) == 1);
     }
     return hex_digest(digest, good);
 }
@@ -188,7 +191,7 @@ static json_t *bins_json(const train_setup *s)
     const osv_training t = train_setup_training(s);
     if (s->memory.bin == 0) return json_null();
     names n = {&t, json_array()};
-    if (!osv_pack_each(&t, add_names, &n)) return n.bins;
+    if (!osv_pack_each_ready(&t, add_names, &n)) return n.bins;
     json_decref(n.bins);
     return NULL;
 }
@@ -219,8 +222,9 @@ int train_run_json(json_t **out, const train_setup *s)
         {"memory", train_memory_json(&s->memory)},
         {"bins", bins_json(s)},
         {"hardware", hardware_json(s)},
-        {"units", json_pack("{s:s, s:s, s:s}", "loss", "nats, natural logarithm", "norm",
-                            "euclidean, in units of the residual stream", "site",
+        {"units", json_pack("{s:s, s:s, s:s}", "loss",
+                            "nats, natural logarithm; of --melbo minus a distance in the residual stream",
+                            "norm", "euclidean, in units of the residual stream", "site",
                             "block_input:L, the input of block L counted from 0")},
     };
     free(tokenizer);

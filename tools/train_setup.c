@@ -18,9 +18,20 @@ static int check_layers(const train_setup *s)
             if (o->layer[i] >= s->m.config.N)
                 OSV_FAIL(&cause, OSV_USAGE, "--layer %s: %s has blocks 0 to %d, no block %d", o->layer_text,
                          o->model, s->m.config.N - 1, o->layer[i]);
+        if (o->melbo >= s->m.config.N)
+            OSV_FAIL(&cause, OSV_USAGE, "--melbo %d: %s has blocks 0 to %d, no block %d", o->melbo, o->model,
+                     s->m.config.N - 1, o->melbo);
         if (cause.status) return train_line_fail(&s->sweep, &s->sweep.line[k], &cause, s->error);
     }
     return OSV_OK;
+}
+
+/* Does a configuration need no completions? */
+static bool any_melbo(const train_sweep *s)
+{
+    for (int k = 0; k < s->lines; k++)
+        if (s->line[k].options.melbo) return true;
+    return false;
 }
 
 static int read_data(train_setup *s)
@@ -37,6 +48,7 @@ static int read_data(train_setup *s)
                                          .match_tokens = o->match_tokens,
                                          .beam_tokens = o->beam_tokens,
                                          .beam = o->beam,
+                                         .prompt_alone = any_melbo(&s->sweep),
                                          .stage = o->stage};
     return osv_dataset_read(&s->data, o->data, &options, s->error);
 }
@@ -60,6 +72,41 @@ static int read_init(float **init, const train_setup *s, const train_options *o,
     return *init ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory");
 }
 
+/* --orthogonal-to: a file's vector, or those of its blocks, behind those of the files before. */
+static int append_orthogonal(train_start *start, const char *path, const train_setup *s,
+                             const train_options *o, osv_error *e)
+{
+    static const osv_form add = {.kind = OSV_FORM_ADD};
+    size_t numbers = (o->apart ? (size_t)o->layers : 1) * (size_t)s->m.config.D, all;
+    float *read, *wider;
+    OSV_TRY(osv_vector_read(path, &read, s->m.config.D, add, o->apart ? o->layer : NULL,
+                            o->apart ? o->layers : 1, e));
+    all = start->orthogonal_numbers + numbers;
+    wider = realloc(start->orthogonal, all * sizeof *wider);
+    if (wider) {
+        memcpy(wider + start->orthogonal_numbers, read, numbers * sizeof *read);
+        start->orthogonal = wider;
+        start->orthogonal_numbers = all;
+        start->given++;
+    }
+    free(read);
+    return wider ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory");
+}
+
+static int read_orthogonal(train_start *start, const train_setup *s, const train_options *o, osv_error *e)
+{
+    int status = OSV_OK;
+    for (const char *at = o->orthogonal_to; at && !status;) {
+        size_t length = strcspn(at, ",");
+        char *path = strndup(at, length);
+        if (!path) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
+        status = append_orthogonal(start, path, s, o, e);
+        free(path);
+        at = at[length] ? at + length + 1 : NULL;
+    }
+    return status;
+}
+
 static int read_start(train_start *start, const train_setup *s, const train_options *o, osv_error *e)
 {
     static const osv_form add = {.kind = OSV_FORM_ADD};
@@ -67,7 +114,7 @@ static int read_start(train_start *start, const train_setup *s, const train_opti
     if (o->init) OSV_TRY(read_init(&start->init, s, o, e));
     if (o->init) start->numbers = blocks * (size_t)osv_form_params(o->form) * D;
     if (o->offset) OSV_TRY(osv_vector_read(o->offset, &start->offset, s->m.config.D, add, NULL, 1, e));
-    return OSV_OK;
+    return o->orthogonal_to ? read_orthogonal(start, s, o, e) : OSV_OK;
 }
 
 static bool same_text(const char *a, const char *b)
@@ -77,7 +124,8 @@ static bool same_text(const char *a, const char *b)
 
 static bool same_start(const train_options *a, const train_options *b)
 {
-    return same_text(a->init, b->init) && same_text(a->offset, b->offset) && a->apart == b->apart &&
+    return same_text(a->init, b->init) && same_text(a->offset, b->offset) &&
+           same_text(a->orthogonal_to, b->orthogonal_to) && a->apart == b->apart &&
            same_text(a->apply, b->apply) && a->rank == b->rank &&
            (!a->apart || a->layer_text == b->layer_text);
 }
@@ -118,6 +166,7 @@ static void free_jobs(train_setup *s)
     for (int k = 0; s->start && k < s->sweep.lines; k++) {
         if (k == 0 || s->start[k].init != s->start[k - 1].init) free(s->start[k].init);
         if (k == 0 || s->start[k].offset != s->start[k - 1].offset) free(s->start[k].offset);
+        if (k == 0 || s->start[k].orthogonal != s->start[k - 1].orthogonal) free(s->start[k].orthogonal);
     }
     free(s->start);
     s->start = NULL;
@@ -129,7 +178,8 @@ static void keep_one(train_options *line)
 {
     train_options o = *line;
     o.joint = o.apart = false;
-    o.init = o.offset = NULL;
+    o.init = o.offset = o.orthogonal_to = NULL;
+    o.orthogonal = false;
     train_line_job(line, &o, 0);
 }
 

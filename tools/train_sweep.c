@@ -32,6 +32,8 @@ const train_job_option train_job_options[] = {
     {"suppress-loss", ""},
     {"beta", "beta"},
     {"preference-signs", "signs-"},
+    {"melbo", "melbo"},
+    {"melbo-power", "power"},
     {"length-norm", "length-norm"},
     {"kl", ""},
     {"anchor-weight", "anchor"},
@@ -50,6 +52,8 @@ const train_job_option train_job_options[] = {
     {"noise", "noise"},
     {"noise-draws", "noise-draws"},
     {"noise-kind", ""},
+    {"orthogonal", "orthogonal"},
+    {"orthogonal-to", "orthogonal-"},
     {NULL, NULL},
 };
 _Static_assert(sizeof train_job_options / sizeof *train_job_options == TRAIN_JOB_OPTIONS + 1,
@@ -239,6 +243,15 @@ static int innermost(int *i, int count)
     int at = *i % at_least_one(count);
     *i /= at_least_one(count);
     return at;
+}
+
+void train_line_seed(const train_options *o, int i, int *seed, int *other)
+{
+    int within = at_least_one(o->max_norm.count) * at_least_one(o->lr.count) *
+                 at_least_one(o->init_norm.count);
+    int seeds = at_least_one(o->seeds.count);
+    *seed = i / within % seeds;
+    *other = i / (within * seeds) * within + i % within;
 }
 
 void train_line_job(train_options *job, const train_options *o, int i)

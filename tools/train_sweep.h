@@ -15,7 +15,7 @@ typedef struct {
     const char *option, *prefix;
 } train_job_option;
 extern const train_job_option train_job_options[];
-enum { TRAIN_JOB_OPTIONS = 41 };
+enum { TRAIN_JOB_OPTIONS = 45 };
 
 /* One configuration. */
 typedef struct {
@@ -47,5 +47,7 @@ int train_line_fail(const train_sweep *s, const train_line *line, const osv_erro
  * one value: layers in the outermost loop, then seeds, --max-norm, --lr, --init-norm. */
 int train_line_jobs(const train_options *o);
 void train_line_job(train_options *job, const train_options *o, int i);
+/* Which of the seeds the i-th has, and which it is of the jobs that have this seed. */
+void train_line_seed(const train_options *o, int i, int *seed, int *other);
 
 #endif

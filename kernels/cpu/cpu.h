@@ -177,6 +177,10 @@ void osv_cpu_kl_sum(osv_ops *o, float *sum, const float *z, const float *max, co
 void osv_cpu_kl(osv_ops *o, float *loss, const float *sum, const osv_distributions *d);
 void osv_cpu_kl_dx(osv_ops *o, float *dz, const float *z, const float *max, const float *sum, const float *w,
                    const osv_distributions *d, int V);
+void osv_cpu_distance(osv_ops *o, float *loss, const float *x, const float *x0,
+                      const osv_distances *distances, int D);
+void osv_cpu_distance_dx(osv_ops *o, float *dx, const float *x, const float *x0, const float *w,
+                         const osv_distances *distances, int D);
 void osv_cpu_objective(osv_ops *o, float *w, float *completion, const float *loss,
                        const osv_objective *objective, int S);
 void osv_cpu_multipliers(osv_ops *o, const float *L, const osv_objective *objective,
@@ -190,8 +194,8 @@ void osv_cpu_apply_dp(osv_ops *o, float *dp, const float *dx, const float *x0, c
                       const osv_site *site, float *coef, int D);
 void osv_cpu_apply_dx(osv_ops *o, float *dx, const float *x0, const float *p, const osv_site *site,
                       float *coef, int D);
-void osv_cpu_adam(osv_ops *o, float *v, float *m, float *s, const float *dv, const osv_adam_params *params,
-                  int D, int J);
+void osv_cpu_adam(osv_ops *o, float *v, float *m, float *s, const float *dv, const double *direction,
+                  const osv_adam_params *params, int D, int J);
 void osv_cpu_norm(osv_ops *o, float *out, const float *v, int D, int J);
 void osv_cpu_noise(osv_ops *o, float *q, const float *p, const float *dp, const osv_noise *noise, int k,
                    int D, int J);

@@ -110,6 +110,10 @@ void osv_cuda_kl_sum(osv_ops *o, float *sum, const float *z, const float *max, c
 void osv_cuda_kl(osv_ops *o, float *loss, const float *sum, const osv_distributions *d);
 void osv_cuda_kl_dx(osv_ops *o, float *dz, const float *z, const float *max, const float *sum, const float *w,
                     const osv_distributions *d, int V);
+void osv_cuda_distance(osv_ops *o, float *loss, const float *x, const float *x0,
+                       const osv_distances *distances, int D);
+void osv_cuda_distance_dx(osv_ops *o, float *dx, const float *x, const float *x0, const float *w,
+                          const osv_distances *distances, int D);
 void osv_cuda_objective(osv_ops *o, float *w, float *completion, const float *loss,
                         const osv_objective *objective, int S);
 void osv_cuda_multipliers(osv_ops *o, const float *L, const osv_objective *objective,
@@ -123,8 +127,8 @@ void osv_cuda_apply_dp(osv_ops *o, float *dp, const float *dx, const float *x0, 
                        const osv_site *site, float *coef, int D);
 void osv_cuda_apply_dx(osv_ops *o, float *dx, const float *x0, const float *p, const osv_site *site,
                        float *coef, int D);
-void osv_cuda_adam(osv_ops *o, float *v, float *m, float *s, const float *dv, const osv_adam_params *params,
-                   int D, int J);
+void osv_cuda_adam(osv_ops *o, float *v, float *m, float *s, const float *dv, const double *direction,
+                   const osv_adam_params *params, int D, int J);
 void osv_cuda_norm(osv_ops *o, float *out, const float *v, int D, int J);
 void osv_cuda_noise(osv_ops *o, float *q, const float *p, const float *dp, const osv_noise *noise, int k,
                     int D, int J);

@@ -10,14 +10,24 @@ static double length(const osv_real *v, int D)
     return sqrt(sum);
 }
 
-/* Adam (Kingma & Ba 2015, algorithm 1), then the projection onto the ball of radius max_norm:
+/* v without its part along a direction of length 1. */
+static void leave(osv_real *v, const double *direction, int D)
+{
+    double part = 0;
+    for (int d = 0; d < D; d++) part += direction[d] * v[d];
+    for (int d = 0; d < D; d++) v[d] = (osv_real)(v[d] - part * direction[d]);
+}
+
+/* Adam (Kingma & Ba 2015, algorithm 1), then the projections off the directions and onto the ball of radius
+ * max_norm:
  *     m = beta1 m + (1 - beta1) g        s = beta2 s + (1 - beta2) g^2
  *     v = v - lr (m / correction1) / (sqrt(s / correction2) + eps)
+ *     v = v - (e.v) e for each direction e
  *     v = v max_norm / |v| if |v| > max_norm
  * Adamax (7.1) has s = max(beta2 s, |g| + eps) and v - lr (m / correction1) / s.
  * A job with lr = 0 is left as it is, its moments too, whatever its gradient. */
 void osv_ref_adam(osv_ops *o, osv_real *v, osv_real *m, osv_real *s, const osv_real *dv,
-                  const osv_adam_params *params, int D, int J)
+                  const double *direction, const osv_adam_params *params, int D, int J)
 {
     if (osv_ops_status(o)) return;
     for (int j = 0; j < J; j++, v += D, m += D, s += D, dv += D) {
@@ -36,6 +46,7 @@ void osv_ref_adam(osv_ops *o, osv_real *v, osv_real *m, osv_real *s, const osv_r
             v[d] = (osv_real)(v[d] - p->lr * (first / p->correction1) /
                                          (sqrt(second / p->correction2) + (double)p->eps));
         }
+        for (int k = 0; k < p->directions; k++) leave(v, direction + (size_t)(p->direction + k) * D, D);
         double norm = length(v, D);
         if (p->max_norm >= 0 && norm > p->max_norm)
             for (int d = 0; d < D; d++) v[d] = (osv_real)(v[d] * (p->max_norm / norm));

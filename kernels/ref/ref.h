@@ -76,6 +76,10 @@ void osv_ref_kl_sum(osv_ops *o, osv_real *sum, const osv_real *z, const osv_real
 void osv_ref_kl(osv_ops *o, osv_real *loss, const osv_real *sum, const osv_distributions *d);
 void osv_ref_kl_dx(osv_ops *o, osv_real *dz, const osv_real *z, const osv_real *max, const osv_real *sum,
                    const osv_real *w, const osv_distributions *d, int V);
+void osv_ref_distance(osv_ops *o, osv_real *loss, const osv_real *x, const osv_real *x0,
+                      const osv_distances *distances, int D);
+void osv_ref_distance_dx(osv_ops *o, osv_real *dx, const osv_real *x, const osv_real *x0, const osv_real *w,
+                         const osv_distances *distances, int D);
 void osv_ref_objective(osv_ops *o, osv_real *w, osv_real *completion, const osv_real *loss,
                        const osv_objective *objective, int S);
 void osv_ref_multipliers(osv_ops *o, const osv_real *L, const osv_objective *objective,
@@ -90,7 +94,7 @@ void osv_ref_apply_dp(osv_ops *o, osv_real *dp, const osv_real *dx, const osv_re
 void osv_ref_apply_dx(osv_ops *o, osv_real *dx, const osv_real *x0, const osv_real *p, const osv_site *site,
                       osv_real *coef, int D);
 void osv_ref_adam(osv_ops *o, osv_real *v, osv_real *m, osv_real *s, const osv_real *dv,
-                  const osv_adam_params *params, int D, int J);
+                  const double *direction, const osv_adam_params *params, int D, int J);
 void osv_ref_norm(osv_ops *o, osv_real *out, const osv_real *v, int D, int J);
 void osv_ref_noise(osv_ops *o, osv_real *q, const osv_real *p, const osv_real *dp, const osv_noise *noise,
                    int k, int D, int J);

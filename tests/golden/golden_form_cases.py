@@ -7,6 +7,7 @@ from golden_train import positions
 
 PLAIN = {"apply": "add", "rank": 0, "offset": False, "layers": None, "apart": False, "coldness": 1.0, "eps": 1e-6,
          "length_norm": False, "satisfice": False, "target_loss": None, "l1": 0.0, "group": 0.0,
+         "bound_lr": 0.1,
          "lr": 0.1, "adam_eps": 1e-8,
          "schedule": "constant", "warmup": 0, "max_iters": 20, "max_norm": None, "max_affine_norm": None}
 
@@ -88,9 +89,15 @@ class Maker:
             out.append({**c, "target_logits": rows.float()})
         return out + [self.make(p, self.ids(2), where=where, weight=0.1)]
 
-    def anchor(self, weight):
+    def anchor(self, weight, **goal):
         """Neutral text on which the distributions are to stay what they are without a vector."""
-        return self.make(self.ids(1), self.ids(5), "anchor", weight=weight)
+        return self.make(self.ids(1), self.ids(5), "anchor", weight=weight, **goal)
+
+    def anchored_bound(self, where="all"):
+        """One divergence is held from above, one loss that is below its bound stays there."""
+        p = self.ids(7)
+        return [self.make(p, self.ids(3), where=where), self.make(p, self.ids(2), where=where, bound=13.0),
+                self.anchor(2.0, bound=0.05)]
 
     def anchored(self, where="all"):
         return self.promote(where) + [self.anchor(8.0)]
@@ -160,6 +167,8 @@ def table(N):
         ("add-anchored", "anchored", "all", {"layers": one, "coldness": 0.8}),
         ("clamp-anchored-shared", "anchored_targets", "prompt", {"layers": [0, 1], "apply": "clamp:0.8",
                                                                 "satisfice": True, "lr": 0.03}),
+        ("add-bounded", "anchored_bound", "all", {"layers": one, "coldness": 0.8}),
+        ("affine1-bounded-shared", "anchored_bound", "prompt", {"layers": [1, 2], **affine1, "bound_lr": 0.2, "lr": 0.03}),
         ("add-drawn-pairs", "drawn_pairs", "all", {"layers": one}),
         ("clamp-drawn-pairs-shared", "drawn_pairs", "prompt", {"layers": two, "apply": "clamp"}),
         ("add-sparse-apart", "promote", "all", {"layers": all_blocks, **apart, "l1": 0.05, "group": 0.1}),

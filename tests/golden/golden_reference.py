@@ -13,7 +13,7 @@ import functools
 
 import torch
 
-from golden_train import Adam
+from golden_train import Adam, Adamax
 
 QUIRKS = ("extra-step", "step-after-target", "plateau-total", "constant-norm", "cut", "mixed-pair")
 
@@ -106,19 +106,6 @@ def first_phase(model, case, start, quirks):
 
 
 # ---- the second phase ----
-
-class Adamax:
-    """Kingma & Ba 2015, algorithm 2. A negative learning rate ascends."""
-
-    def __init__(self, x, lr):
-        self.lr, self.t, self.m, self.u = lr, 0, torch.zeros_like(x), torch.zeros_like(x)
-
-    def step(self, x, d):
-        self.t += 1
-        self.m = 0.9 * self.m + 0.1 * d
-        self.u = torch.maximum(0.999 * self.u, d.abs() + 1e-8)
-        return x - self.lr / (1 - 0.9**self.t) * self.m / self.u
-
 
 def length(case, rows):
     """What the second phase makes small: |v|, with a matrix its Frobenius norm too."""

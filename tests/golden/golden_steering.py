@@ -6,7 +6,8 @@ import math
 import torch
 
 from golden_draws import sign as drawn_sign
-from golden_train import Adam, token_losses
+from golden_melbo import distance_loss, orthogonal
+from golden_train import Adam, Adamax, token_losses
 
 
 def rows_of_site(case):
@@ -71,8 +72,11 @@ def measure(model, case, rows):
     """One loss a completion, at these parameters [rows, D]."""
     out = []
     for c in case["completions"]:
-        sign = torch.tensor(c["steer"], dtype=rows.dtype)[:, None]
-        out.append(completion_loss(case, c, model.logits(c["prompt"] + c["completion"], edits(case, rows, sign))))
+        steered = edits(case, rows, torch.tensor(c["steer"], dtype=rows.dtype)[:, None])
+        if c["kind"] == "melbo":
+            out.append(distance_loss(model, c, steered))
+        else:
+            out.append(completion_loss(case, c, model.logits(c["prompt"] + c["completion"], steered)))
     return torch.stack(out)
 
 
@@ -89,9 +93,33 @@ def weight_of(case, c, steps):
     return 2 * c.get("weight", 1.0) if c["sign"] == drawn_sign(case["name"], steps) else 0.0
 
 
-def objective(case, losses, rows, steps=None):
+def violations(case, losses, slack):
+    """How far losses are above their bounds, the slack counted; 0 where there is no bound."""
+    return torch.stack([loss - c["bound"] + s * s if "bound" in c else 0 * loss
+                        for c, loss, s in zip(case["completions"], losses, slack)])
+
+
+class Multipliers:
+    """Of the bounds (Platt & Barr 1988): those go up, slacks go down what is optimized, by Adamax."""
+
+    def __init__(self, case, losses):
+        self.case, self.multiplier = case, torch.zeros_like(losses)
+        self.slack = torch.clamp(-violations(case, losses, self.multiplier), min=0.0).sqrt()
+        self.weight = torch.tensor([c.get("weight", 1.0) for c in case["completions"]], dtype=losses.dtype)
+        self.steps = Adamax(losses, -case["bound_lr"]), Adamax(losses, case["bound_lr"])
+
+    def step(self, losses):
+        g = violations(self.case, losses, self.slack)
+        up, down = self.weight * g, self.weight * (self.multiplier + g) * 2 * self.slack
+        self.multiplier = self.steps[0].step(self.multiplier, up).clamp(min=0.0)
+        self.slack = self.steps[1].step(self.slack, down)
+
+
+def objective(case, losses, rows, steps=None, multipliers=None):
     """What is minimized. A pair's margin is how much more likely the chosen one has become than the other."""
     total = penalty(case, rows)
+    multipliers = multipliers or Multipliers(case, losses.detach())
+    g = violations(case, losses, multipliers.slack)
     for i, (c, loss) in enumerate(zip(case["completions"], losses)):
         weight = weight_of(case, c, steps)
         if "partner" in c:
@@ -100,6 +128,8 @@ def objective(case, losses, rows, steps=None):
             margin = margin + other["beta"] * (other["reference"] - losses[c["partner"]])
             if i < c["partner"]:  # once for both
                 total = total + weight * torch.nn.functional.softplus(-margin)
+        elif "bound" in c:
+            total = total + weight * (multipliers.multiplier[i] * g[i] + g[i] ** 2 / 2)
         elif case["satisfice"] and c["kind"] != "anchor":
             total = total + weight * (loss - c.get("target", case["target_loss"])) ** 2
         else:
@@ -107,11 +137,11 @@ def objective(case, losses, rows, steps=None):
     return total
 
 
-def gradient(model, case, rows, steps=0):
+def gradient(model, case, rows, steps=0, multipliers=None):
     """(losses, d objective / d rows) of the step after so many. Offsets are given, not trained."""
     rows = rows.detach().clone().requires_grad_(True)
     losses = measure(model, case, rows)
-    d, = torch.autograd.grad(objective(case, losses, rows, steps), rows)
+    d, = torch.autograd.grad(objective(case, losses, rows, steps, multipliers), rows)
     trained = torch.tensor([role != "offset" for role in roles(case)])
     return losses.detach(), torch.where(trained[:, None], d, torch.zeros_like(d))
 
@@ -125,11 +155,13 @@ def share_of_lr(case, step):
 
 
 def project(case, rows):
-    """Each row back to the largest norm of its kind."""
+    """Vectors away from those that they stay orthogonal to; each row back to the largest norm of its kind."""
     most = {"v": case["max_norm"], "factor": case["max_affine_norm"], "offset": None}
     out = []
     for role, row in zip(roles(case), rows):
         limit = most[role]
+        if role == "v" and "orthogonal_to" in case:
+            row = orthogonal(row, case["orthogonal_to"])
         out.append(row if limit is None or row.norm() <= limit else row * (limit / row.norm()))
     return torch.stack(out)
 
@@ -138,14 +170,17 @@ def train(model, case, start):
     """`max_iters` steps; the lists have one more entry for the parameters that are kept."""
     rows = start.to(model.dtype)
     adam = Adam(rows, case["lr"], (0.9, 0.999), case["adam_eps"])
+    multipliers = None  # begin where the first losses are
     out = {"losses": [], "objective": [], "norm": [], "grad_norm": []}
     for step in range(1, case["max_iters"] + 2):
-        losses, d = gradient(model, case, rows, step - 1)
+        losses, d = gradient(model, case, rows, step - 1, multipliers)
+        multipliers = multipliers or Multipliers(case, losses)
         out["losses"].append(losses.tolist())
-        out["objective"].append(float(objective(case, losses, rows)))
+        out["objective"].append(float(objective(case, losses, rows, None, multipliers)))
         out["norm"].append(vectors(case, rows).norm().item())
         if step > case["max_iters"]:
             return {**out, "final": rows}
         out["grad_norm"].append(vectors(case, d).norm().item())
         adam.lr = case["lr"] * share_of_lr(case, step)
         rows = project(case, adam.step(rows, d))
+        multipliers.step(losses)

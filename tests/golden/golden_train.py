@@ -70,6 +70,19 @@ class Adam:
         return v - self.lr * (self.m / (1 - b1**self.t)) / ((self.s / (1 - b2**self.t)).sqrt() + self.eps)
 
 
+class Adamax:
+    """Kingma & Ba 2015, algorithm 2, with the usual constants. A negative learning rate ascends."""
+
+    def __init__(self, x, lr):
+        self.lr, self.t, self.m, self.u = lr, 0, torch.zeros_like(x), torch.zeros_like(x)
+
+    def step(self, x, d):
+        self.t += 1
+        self.m = 0.9 * self.m + 0.1 * d
+        self.u = torch.maximum(0.999 * self.u, d.abs() + 1e-8)
+        return x - self.lr / (1 - 0.9**self.t) * self.m / self.u
+
+
 def train(model, case, data, start, run):
     """One run as the trace describes it. The loss measured at iteration i decides whether step i is taken."""
     v = start.to(model.dtype)

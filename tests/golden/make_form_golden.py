@@ -9,7 +9,7 @@ from golden_form_cases import make_cases
 from golden_hf import Transformers, TransformersDouble
 from golden_models import write_tensors
 from golden_oracle import Oracle
-from golden_steering import gradient, measure, objective, roles, rows_of_site, train
+from golden_steering import Multipliers, gradient, measure, objective, roles, rows_of_site, train
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 MODELS = ("llama-tiny", "gemma2-tiny")
@@ -74,6 +74,8 @@ def forgotten(case, start):
     for key, other in (("weight", 1.0), ("target", 8.0), ("beta", 0.3), ("reference", 9.0)):
         if any(key in c for c in all_of):
             yield each(key, lambda c: {**c, key: other} if key in c else c)
+    if any("bound" in c for c in all_of):
+        yield each("bounds", lambda c: {k: x for k, x in c.items() if k != "bound"})
     if any("sign" in c for c in all_of):
         yield each("drawn signs", lambda c: {**c, "sign": -c["sign"]})
     for kind, other in (("one-minus", "negated"), ("negated", "promote"), ("match-reverse", "match")):
@@ -96,8 +98,10 @@ def check_trace(where, case, start, trace, oracle):
     begin, end = trace["objective"][0], trace["objective"][-1]
     if not end < begin - 0.02 * abs(begin):
         sys.exit(f"{where}: the objective goes from {begin:.4g} to {end:.4g}")
-    for key, other in (("max_norm", None), ("max_affine_norm", None), ("schedule", "constant"), ("warmup", 0)):
-        if case[key] in (None, other):
+    bounded = any("bound" in c for c in case["completions"])
+    for key, other in (("max_norm", None), ("max_affine_norm", None), ("schedule", "constant"), ("warmup", 0),
+                       ("bound_lr", 0.0)):
+        if case[key] in (None, other) or (key == "bound_lr" and not bounded):
             continue
         if not relative(train(oracle, {**case, key: other}, start)["final"], trace["final"]) > 1e-3:
             sys.exit(f"{where}: forgetting {key} would not be seen")
@@ -117,7 +121,8 @@ def make_case(name, case, models, tensors, limits):
     limits.check("gradient, transformers in fp32 - oracle", relative(d32, d), 1e-4, where)
 
     u, h = d / d.norm(), 1e-5
-    up, down = (objective(case, measure(oracle, case, rows), rows, 0) for rows in (start + h * u, start - h * u))
+    at_start = Multipliers(case, losses)
+    up, down = (objective(case, measure(oracle, case, rows), rows, 0, at_start) for rows in (start + h * u, start - h * u))
     limits.check("gradient, oracle - difference quotient", relative((up - down) / (2 * h), d.norm()), 1e-6, where)
     for row, role in zip(d, roles(case)):
         if role != "offset" and not row.norm() > 1e-3 * d.norm():
