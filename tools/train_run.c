@@ -122,8 +122,8 @@ static json_t *teachers_sha256(const train_setup *s)
         const tool_steering *t = &s->teachers.steering[i];
         for (int k = 0; good && k < t->vectors; k++) {
             const steering_vector *v = &t->vector[k];
-            char form[OSV_FORM_ROOM];
-            osv_form_show(form, v->form);
+            char room[OSV_FORM_ROOM];
+            const char *form = osv_form_show(room, v->form);
             good = EVP_DigestUpdate(digest, form, strlen(form) + 1) == 1 &&
                    EVP_DigestUpdate(digest, v->positions, strlen(v->positions) + 1) == 1;
             for (int j = v->first; good && j < v->first + v->count; j++) {
