@@ -14,7 +14,6 @@
 #include "bench/open.h"
 #include "bench/report.h"
 #include "bench/timing.h"
-#include "kernels/host.h"
 #include "optim/generate.h"
 #include "tools/options.h"
 #include "tools/tool_model.h"
@@ -73,6 +72,8 @@ static double sum(const osv_model *m, double (*of)(const osv_weight *))
 
 /* Seconds of each step, from the times at which the first text's tokens come. */
 typedef struct {
+    const osv_ops *ops;
+    int threads;
     double at[MOST_TOKENS];
     int count;
 } stopwatch;
@@ -81,7 +82,7 @@ static int on_token(void *context, int prompt, int sample, int id, double logpro
 {
     stopwatch *w = context;
     (void)sample, (void)id, (void)logprob, (void)e;
-    if (prompt == 0) w->at[w->count++] = osv_host_seconds();
+    if (prompt == 0) w->at[w->count++] = bench_seconds(w->ops, w->threads);
     return OSV_OK;
 }
 
@@ -143,6 +144,8 @@ static int measure(const bench *b, int batch, osv_error *e)
         for (int k = 0; k < PROMPT; k++) t.ids[i][k] = (i * 7919 + k * 104729 + 13) % b->m->model.config.V;
         t.prompt[i] = (osv_generation_prompt){PROMPT, t.ids[i], t.unsteered};
     }
+    watch.ops = b->m->ops;
+    watch.threads = b->options->machine.threads;
     watch.count = 0;
     const osv_generation g = {.ops = b->m->ops,
                               .comm = b->m->comm,

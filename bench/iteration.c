@@ -3,12 +3,12 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "bench/rates.h"
 #include "bench/timing.h"
-#include "kernels/host.h"
 
 /* When the reports of the first job came. */
 typedef struct {
+    const osv_ops *ops;
+    int threads;
     double *at;
     int count, room;
 } stopwatch;
@@ -17,7 +17,7 @@ static int on_report(void *context, const osv_report *r, osv_error *e)
 {
     stopwatch *w = context;
     (void)e;
-    if (r->job == 0 && w->count < w->room) w->at[w->count++] = osv_host_seconds();
+    if (r->job == 0 && w->count < w->room) w->at[w->count++] = bench_seconds(w->ops, w->threads);
     return OSV_OK;
 }
 
@@ -33,9 +33,10 @@ static double least(const stopwatch *w, int window)
     return best;
 }
 
-int bench_iteration(double *seconds, osv_training *t, int iterations)
+int bench_iteration(double *seconds, osv_training *t, int threads, int iterations)
 {
-    stopwatch w = {.at = calloc((size_t)iterations + 2, sizeof *w.at), .room = iterations + 2};
+    stopwatch w = {.ops = t->ops, .threads = threads, .room = iterations + 2};
+    w.at = calloc((size_t)w.room, sizeof *w.at);
     *seconds = NAN;
     if (!w.at) return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
     t->observer = (osv_observer){.context = &w, .report = on_report};

@@ -5,7 +5,7 @@
 #include "optim/train.h"
 
 /* Trains, with an observer of its own. *seconds: the fastest iteration, or with graphs the fastest mean of 8
- * in a row; NaN where there were too few. */
-int bench_iteration(double *seconds, osv_training *t, int iterations);
+ * in a row, by the clock of bench_seconds; NaN where there were too few. */
+int bench_iteration(double *seconds, osv_training *t, int threads, int iterations);
 
 #endif

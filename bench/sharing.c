@@ -81,13 +81,13 @@ typedef struct {
 } measurement;
 
 static int measure(measurement *m, const bench_open *b, const datapoint *p, osv_switches on, osv_rates rates,
-                   int iterations)
+                   const sharing_options *o)
 {
     osv_batch *batch;
     int first = 0;
     osv_training t = {
         .ops = b->ops, .comm = b->comm, .model = &b->model, .on = on, .job = &p->job, .jobs = 1};
-    OSV_TRY(bench_iteration(&m->seconds, &t, iterations));
+    OSV_TRY(bench_iteration(&m->seconds, &t, o->machine.threads, o->iterations));
     OSV_TRY(osv_bin_batch(&batch, &t, &first, 1, false));
     m->floor = osv_floor(&b->model, batch, rates.flops, rates.bandwidth);
     m->live = batch->live.T;
@@ -130,11 +130,11 @@ static int run(sharing_options *o, osv_error *e)
         bench_report_rates(b.ops, rates);
         printf("model,case,live_against,live,frozen,seconds_against,floor_against,seconds,floor,promised,"
                "measured,percent_of_promise\n");
-        status = measure(&dear, &b, &frozen, thawed, rates, o->iterations);
-        if (!status) status = measure(&cheap, &b, &frozen, osv_all_on, rates, o->iterations);
+        status = measure(&dear, &b, &frozen, thawed, rates, o);
+        if (!status) status = measure(&cheap, &b, &frozen, osv_all_on, rates, o);
         if (!status) print("frozen", o, &dear, &cheap, true);
-        if (!status) status = measure(&dear, &b, &many, osv_all_on, rates, o->iterations);
-        if (!status) status = measure(&cheap, &b, &one, osv_all_on, rates, o->iterations);
+        if (!status) status = measure(&dear, &b, &many, osv_all_on, rates, o);
+        if (!status) status = measure(&cheap, &b, &one, osv_all_on, rates, o);
         if (!status) print("shared", o, &dear, &cheap, false);
     }
     bench_close(&b);

@@ -107,7 +107,7 @@ static int measure(bench *b, bench_open *m, bench_jobs *jobs, osv_error *e)
     osv_batch *batch = NULL;
     double seconds = NAN;
     osv_rates before = osv_measure_rates(m->ops, o->machine.threads, size);
-    OSV_TRY(bench_iteration(&seconds, &t, o->iterations));
+    OSV_TRY(bench_iteration(&seconds, &t, o->machine.threads, o->iterations));
     osv_rates after = osv_measure_rates(m->ops, o->machine.threads, size);
     osv_rates rates = {fmax(before.flops, after.flops), fmax(before.bandwidth, after.bandwidth)};
     OSV_TRY(osv_bin_batch(&batch, &t, jobs->index, jobs->jobs, false));

@@ -10,6 +10,11 @@ bool osv_on_device(const osv_ops *o)
     return strcmp(o->name, "cuda") == 0;
 }
 
+double bench_seconds(const osv_ops *o, int threads)
+{
+    return osv_on_device(o) || threads > 1 ? osv_host_seconds() : osv_host_cpu_seconds();
+}
+
 static double or_failed(const osv_ops *o, double seconds)
 {
     return osv_ops_status(o) ? NAN : seconds;

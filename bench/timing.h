@@ -13,6 +13,10 @@
 /* True where ops run on a device, with memory, a cache and a queue of its own. */
 bool osv_on_device(const osv_ops *o);
 
+/* The clock for what takes longer than a call: with one thread of a CPU the time that this process has had
+ * the processor, which other programs do not lengthen by theirs; else what passes. Seconds. */
+double bench_seconds(const osv_ops *o, int threads);
+
 typedef struct {
     void (*run)(osv_ops *o, void *state, int turn); /* the call on copy number turn */
     void *state;

@@ -9,11 +9,21 @@
 #include <sys/resource.h>
 #include <time.h>
 
-double osv_host_seconds(void)
+static double seconds_of(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double osv_host_seconds(void)
+{
+    return seconds_of(CLOCK_MONOTONIC);
+}
+
+double osv_host_cpu_seconds(void)
+{
+    return seconds_of(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 void osv_host_processor(char *name, size_t room)

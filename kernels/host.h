@@ -12,6 +12,10 @@ extern "C" {
 /* Seconds since some moment; never goes back. */
 double osv_host_seconds(void);
 
+/* Seconds that the threads of this process have had a processor, all together: what other programs do does
+ * not count. */
+double osv_host_cpu_seconds(void);
+
 /* Bytes of memory that this process could still take without anything being paged out, within the limit of
  * its control group; the most there can be where the system does not tell. */
 size_t osv_host_available(void);

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The benchmarks run and say what they should; how fast anything is, is not looked at.
-# Usage: bench.sh BENCH_OPS BENCH_STEP BENCH_GENERATE BENCH_TOKENIZER EMU_BENCH_OPS EMU_BENCH_STEP ROOT
+# Usage: bench.sh BENCH_OPS BENCH_STEP BENCH_GENERATE BENCH_TOKENIZER EMU_BENCH_OPS EMU_BENCH_STEP ROOT BUILD
 set -u
 ops=$(realpath "$1") step=$(realpath "$2") generate=$(realpath "$3") tokenizer=$(realpath "$4")
-emu_ops=$(realpath "$5") emu_step=$(realpath "$6") root=$7
+emu_ops=$(realpath "$5") emu_step=$(realpath "$6") root=$7 build=$8
 . "$root/tests/tap.sh"
 cd "$dir" || exit 1
 export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 # threads that spin take the processors from other suites
@@ -87,6 +87,30 @@ run bad5 "$tokenizer"
 check 'no directory' ended 2
 run bad6 "$tokenizer" nowhere
 check 'a directory without a tokenizer' ended 3
+
+# ---- peers ----
+
+peers() { run peers "$root/bench/peers.sh" --quick --rounds 1 --models llama-60m --csv peers.all.csv "$build"; }
+PYTHON=false peers
+check 'peers.sh without PyTorch runs' ended 0
+check 'peers.sh without PyTorch says so' says peers.err 'false has no torch and transformers'
+check 'peers.sh: its table' says peers.csv '# peer: none' 'iteration / floor ' '8 packed / floor ' '<= 1.25 ' \
+    'generate: of bandwidth ' '>= 0.85 ' 'two threads against one ' 'memory / (1.1 weights + 64 MB) '
+check 'peers.sh: as a file' says peers.all.csv 'model,line,value,beside,ratio,spread,load,target,result' \
+    'llama-60m,memory / (1.1 weights + 64 MB),' 'model,measured,round,value,beside,load,how' 'llama-60m,two threads,1,'
+PYTHON=${PYTHON:-python3}
+if "$PYTHON" -c 'import torch, transformers' 2>python.log; then
+    PYTHON=$PYTHON peers
+    check 'peers.sh with PyTorch runs' ended 0
+    check 'peers.sh with PyTorch: its table' says peers.csv '# peer: PyTorch ' 'against eager f32 ' 'against frozen bf16 ' \
+        'against best f32 ' '>= 1.6 '
+else
+    skip 'peers.sh with PyTorch' "$PYTHON has no torch and transformers (tests/golden/requirements.txt)"
+fi
+run bad7 "$root/bench/peers.sh" --rounds
+check 'peers.sh: an option without its value' ended 1
+run bad8 "$root/bench/peers.sh" nowhere
+check 'peers.sh: no build' ended 2
 
 # ---- compare ----
 
