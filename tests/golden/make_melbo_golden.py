@@ -122,7 +122,7 @@ def make_case(name, case, models, tensors, limits):
     limits.check("gradient, transformers in fp64 - oracle", relative(d_hf, d), 1e-11, where)
     limits.check("gradient, transformers in fp32 - oracle", relative(d32, d), 1e-4, where)
     u, h = d / d.norm(), 1e-5
-    up, down = (objective(case, measure(oracle, case, start.double() + s * h * u)) for s in (1, -1))
+    up, down = (objective(case, measure(oracle, case, rows), rows) for rows in (start.double() + s * h * u for s in (1, -1)))
     limits.check("gradient, oracle - difference quotient", relative((up - down) / (2 * h), d.norm()), 1e-6, where)
     if any(not row.norm() > 1e-3 * d.norm() for row in d):
         sys.exit(f"{where}: the objective hardly depends on a row of parameters")
