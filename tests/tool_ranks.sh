@@ -118,6 +118,9 @@ check 'mpirun: the bytes of --tp' same mpi.run tp2.run
 ranks 2 "$train" --model "$model" --data data.jsonl --layer 2 --out other.run --tp 3 >other.out 2>other.err
 status=$? last=other.err
 check 'other ranks than were asked for' fails other 2 '--tp 3: mpirun started 2 ranks'
+SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=1 SLURM_LOCALID=0 run shell --tp 2
+check 'in a shell that srun has started' ended 0
+check 'in a shell that srun has started: the same bytes' same shell.run tp2.run
 ranks 2 "$train" --oops >other.out 2>other.err
 status=$? last=other.err
 check 'an unknown option: said once' fails other 2 '--oops'

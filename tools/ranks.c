@@ -118,7 +118,9 @@ static int start_ranks(const osv_machine *m, char **argv, osv_error *e)
 int ranks_find(osv_machine *m, char **argv, bool *quiet, osv_error *e)
 {
     OSV_TRY(osv_launch_find(&m->launch, getenv, e));
-    if (!m->launch.by && m->tp > 1) return start_ranks(m, argv, e);
+    /* A shell that srun has started is one rank as well; but mpirun does not go into itself. */
+    bool by_mpirun = m->launch.by && strcmp(m->launch.by, "mpirun") == 0;
+    if (m->launch.size == 1 && m->tp > 1 && !by_mpirun) return start_ranks(m, argv, e);
     if (m->launch.rank == 0) return OSV_OK;
     *quiet = true;
     return freopen("/dev/null", "w", stdout) ? OSV_OK
