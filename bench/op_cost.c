@@ -80,12 +80,14 @@ double op_flops(const op_call *c)
         int buffer;
         double flops;
     } each[] = {
-        {&op_embed, 0, 1},        {&op_bias, 0, 1},      {&op_rmsnorm, 0, 4},   {&op_rmsnorm_dx, 0, 8},
-        {&op_residual_add, 0, 1}, {&op_scale, 0, 1},     {&op_rope, 0, 3},      {&op_glu, 0, 14},
-        {&op_glu_dx, 0, 20},      {&op_softcap, 0, 12},  {&op_score_max, 0, 1}, {&op_score_sum, 0, 13},
-        {&op_score, 8, 30},       {&op_score_dx, 0, 15}, {&op_distance, 2, 3},  {&op_distance_dx, 2, 5},
-        {&op_objective, 2, 4},    {&op_sample, 2, 30},   {&op_apply, 1, 2},     {&op_apply_dp, 1, 2},
-        {&op_adam, 0, 20},        {&op_norm, 1, 2},
+        {&op_embed, 0, 1},        {&op_bias, 0, 1},          {&op_rmsnorm, 0, 4},
+        {&op_rmsnorm_dx, 0, 8},   {&op_rmsnorm_split, 0, 4}, {&op_rmsnorm_split_dx, 0, 8},
+        {&op_residual_add, 0, 1}, {&op_scale, 0, 1},         {&op_rope, 0, 3},
+        {&op_glu, 0, 14},         {&op_glu_dx, 0, 20},       {&op_softcap, 0, 12},
+        {&op_score_max, 0, 1},    {&op_score_sum, 0, 13},    {&op_score, 8, 30},
+        {&op_score_dx, 0, 15},    {&op_distance, 2, 3},      {&op_distance_dx, 2, 5},
+        {&op_objective, 2, 4},    {&op_sample, 2, 30},       {&op_apply, 1, 2},
+        {&op_apply_dp, 1, 2},     {&op_adam, 0, 20},         {&op_norm, 1, 2},
     };
     if (c->kind == &op_matmul || c->kind == &op_matmul_dx) return of_products(c);
     if (c->kind == &op_attention) return 4 * pairs(c);

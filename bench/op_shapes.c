@@ -84,6 +84,11 @@ static void block(const maker *m)
          rows, "D%d", D);
     call(m, &op_rmsnorm, &norm, rows, "D%d", D);
     call(m, &op_rmsnorm_dx, &norm, rows, "D%d", D);
+    if (c->qk_norm == OSV_QK_NORM_WIDTH) {
+        split_norm_shape split = {.rows = rows, .D = q, .width = c->H * c->E, .scale = 1, .format = OSV_BF16};
+        call(m, &op_rmsnorm_split, &split, rows, "q %d", q);
+        call(m, &op_rmsnorm_split_dx, &split, rows, "q %d", q);
+    }
     call(m, &op_residual_add, &(residual_shape){.rows = rows, .D = D}, rows, "D%d", D);
     call(m, &op_bias, &(matmul_shape){.rows = rows, .cols = q, .format = OSV_BF16}, rows, "q %d", q);
     call(m, &op_rope, &(rope_shape){rows, s->H, c->E, c->rot, 1}, rows, "q H%d E%d", s->H, c->E);

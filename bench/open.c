@@ -18,15 +18,15 @@ int bench_open_model(bench_open *b, const char *name, const osv_machine *machine
     snprintf(dir, sizeof dir, "%s%s", is_shape(name) ? "random:" : "", name);
     *b = (bench_open){0};
     OSV_TRY(osv_backend_open(&b->ops, machine, e));
-    OSV_TRY(osv_comm_self_open(&b->comm, e));
-    OSV_TRY(osv_checkpoint_open(&b->checkpoint, &b->model, dir, 0, 1, e));
+    OSV_TRY(osv_backend_comm(&b->comm, b->ops, machine));
+    OSV_TRY(osv_checkpoint_open(&b->checkpoint, &b->model, dir, b->comm->rank, b->comm->size, e));
     return osv_model_place(&b->model, b->ops);
 }
 
 void bench_close(bench_open *b)
 {
+    if (b->comm) b->comm->close(b->comm);
     if (b->checkpoint) osv_model_free(&b->model);
     if (b->ops) b->ops->close(b->ops);
-    if (b->comm) b->comm->close(b->comm);
     if (b->checkpoint) osv_checkpoint_close(b->checkpoint);
 }

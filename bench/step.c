@@ -2,7 +2,6 @@
  * bench/README.md says what the columns mean. */
 #include <limits.h>
 #include <math.h>
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -16,6 +15,8 @@
 #include "engine/cost.h"
 #include "optim/bin.h"
 #include "tools/options.h"
+#include "tools/program.h"
+#include "tools/ranks.h"
 #include "tools/tool_model.h"
 
 static const char program[] = "bench-step";
@@ -46,6 +47,7 @@ static const osv_option option_table[] = {
      FIELD(ops)},
     {"quick", NULL, NULL, "small baselines: to try the program", OSV_OPTION_FLAG, FIELD(quick)},
     TOOL_MACHINE_OPTIONS,
+    TOOL_RANK_OPTIONS,
     {"help", NULL, NULL, "this text", OSV_OPTION_FLAG, FIELD(help)},
     {0},
 };
@@ -58,20 +60,25 @@ typedef struct {
     bool headed;
 } bench;
 
-static void print(bench *b, const osv_training *t, const osv_batch *batch, osv_rates rates, double seconds)
+static void print(bench *b, const osv_training *t, const osv_batch *batch, const int *index, osv_rates rates,
+                  double seconds)
 {
     const step_options *o = b->options;
     double floor = osv_floor(t->model, batch, rates.flops, rates.bandwidth);
     double flops = osv_iteration_cost(t->model, batch).flops / seconds;
+    osv_traffic sent = osv_bin_traffic(t, batch, index, t->jobs, 0);
+    if (t->comm->size == 1) sent = (osv_traffic){0};
     bench_report_rates(t->ops, rates);
     if (!b->headed)
         printf("model,backend,dtype,threads,jobs,live_tokens,scored,start_layer,seconds_min,floor_seconds,"
-               "ratio,gflops,percent_of_matmul,matmul_gflops,read_gbytes_per_s\n");
+               "ratio,gflops,percent_of_matmul,matmul_gflops,read_gbytes_per_s,ranks,collectives,"
+               "collective_mbytes\n");
     b->headed = true;
-    printf("%s,%s,%s,%d,%d,%d,%d,%d,%.6g,%.6g,%.3f,%.1f,%.1f,%.1f,%.2f\n", b->name, t->ops->name,
+    printf("%s,%s,%s,%d,%d,%d,%d,%d,%.6g,%.6g,%.3f,%.1f,%.1f,%.1f,%.2f,%d,%ld,%.3f\n", b->name, t->ops->name,
            t->ops->dtype == OSV_DTYPE_BF16 ? "bf16" : "f32", osv_on_device(t->ops) ? 0 : o->machine.threads,
            o->jobs, batch->live.T, batch->live.R, batch->first_block, seconds, floor, seconds / floor,
-           1e-9 * flops, 100 * flops / rates.flops, 1e-9 * rates.flops, 1e-9 * rates.bandwidth);
+           1e-9 * flops, 100 * flops / rates.flops, 1e-9 * rates.flops, 1e-9 * rates.bandwidth, t->comm->size,
+           sent.calls, 1e-6 * (double)sent.bytes);
     fflush(stdout);
 }
 
@@ -107,11 +114,11 @@ static int measure(bench *b, bench_open *m, bench_jobs *jobs, osv_error *e)
     osv_batch *batch = NULL;
     double seconds = NAN;
     osv_rates before = osv_measure_rates(m->ops, o->machine.threads, size);
-    OSV_TRY(bench_iteration(&seconds, &t, o->machine.threads, o->iterations));
+    OSV_TRY(bench_iteration(&seconds, &t, o->machine.threads * t.comm->size, o->iterations));
     osv_rates after = osv_measure_rates(m->ops, o->machine.threads, size);
     osv_rates rates = {fmax(before.flops, after.flops), fmax(before.bandwidth, after.bandwidth)};
     OSV_TRY(osv_bin_batch(&batch, &t, jobs->index, jobs->jobs, false));
-    print(b, &t, batch, rates, seconds);
+    print(b, &t, batch, jobs->index, rates, seconds);
     int status = o->ops ? print_parts(b, &t, jobs->index, rates, seconds) : e->status;
     osv_batch_free(batch);
     return status;
@@ -133,6 +140,7 @@ static int measure_model(bench *b, osv_error *e)
     if (!status) status = measure(b, &m, &jobs, e);
     if (!status) bench_report_end(m.ops, o->machine.device);
     bench_jobs_free(&jobs);
+    status = ranks_leave(m.comm, &o->machine, program, status, e);
     bench_close(&m);
     return status;
 }
@@ -141,7 +149,7 @@ static int run(step_options *o, osv_error *e)
 {
     char name[BENCH_NAME];
     bench b = {.options = o, .name = name};
-    if (o->machine.threads <= 0) o->machine.threads = omp_get_num_procs();
+    if (o->machine.threads <= 0) o->machine.threads = ranks_threads(&o->machine.launch);
     for (const char *list = o->models; bench_next(&list, name, sizeof name);) OSV_TRY(measure_model(&b, e));
     return OSV_OK;
 }
@@ -150,11 +158,11 @@ int main(int argc, char **argv)
 {
     osv_error e = {0};
     step_options options = {.machine = TOOL_MACHINE_DEFAULT, .layer = -1};
+    bool quiet = false; /* there are no notes */
     int status = osv_options_parse(option_table, argc, argv, &options, &e);
     if (!status && options.help)
         osv_options_help(stdout, option_table, "usage: bench-step [options]\n", "");
-    else if (!status)
+    else if (!status && !(status = ranks_find(&options.machine, argv, &quiet, &e)))
         status = run(&options, &e);
-    if (status) fprintf(stderr, "%s: %s\n", program, e.text);
-    return status;
+    return e.status ? osv_program_fail(program, &e) : status;
 }

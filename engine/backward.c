@@ -5,7 +5,8 @@
 
 static void sum_over_ranks_dx(const osv_engine *g, osv_real *dx, int rows)
 {
-    g->comm->all_reduce(g->comm, dx, (size_t)rows * (size_t)g->model->config.D, OSV_SUM);
+    osv_ops *o = g->ops;
+    ACROSS(all_reduce, dx, (size_t)rows * (size_t)g->model->config.D, OSV_SUM);
 }
 
 /* The gradient of a norm's input, from that of its output (the same where the model has no such norm), scaled
@@ -23,13 +24,31 @@ static void pre_norm_dx(const osv_engine *g, osv_real *dx, const osv_real *dy, c
     if (c->residual_scale != 1) OP(scale, dx, c->residual_scale, n);
 }
 
-/* The gradient of queries or keys before their norm, in place. */
-static void qk_norm_dx(const osv_engine *g, osv_real *dx, const osv_real *x, const osv_weight *w, int rows,
-                       int width)
+/* The gradients of queries and keys before their norms, in place. */
+static void qk_norms_dx(const osv_engine *g, const osv_scratch *t, const osv_activations *a,
+                        const osv_block *w, int T, int Q)
 {
     osv_ops *o = g->ops;
     const osv_config *c = &g->model->config;
-    if (w->data) OP(rmsnorm_dx, dx, dx, x, w, c->norm_offset, c->norm_eps, rows * (width / w->cols));
+    const osv_shard *sh = &g->model->shard;
+    const osv_real *k_sum = a->qk_sum, *q_sum = k_sum ? k_sum + T : NULL;
+    osv_real *k_dot = t->qk_dot, *q_dot = k_dot ? k_dot + T : NULL;
+    osv_split_norm q_norm, k_norm;
+    switch (c->qk_norm) {
+    case OSV_QK_NORM_NONE: break;
+    case OSV_QK_NORM_HEAD:
+        OP(rmsnorm_dx, t->dk, t->dk, a->raw_k, &w->k_norm, c->norm_offset, c->norm_eps, T * sh->K);
+        OP(rmsnorm_dx, t->dq, t->dq, a->raw_q, &w->q_norm, c->norm_offset, c->norm_eps, Q * sh->H);
+        break;
+    case OSV_QK_NORM_WIDTH:
+        osv_model_qk_norms(&q_norm, &k_norm, g->model);
+        OP(rmsnorm_dot, k_dot, t->dk, a->raw_k, &w->k_norm, &k_norm, T);
+        OP(rmsnorm_dot, q_dot, t->dq, a->raw_q, &w->q_norm, &q_norm, Q);
+        ACROSS(all_reduce, t->qk_dot, (size_t)T + (size_t)Q, OSV_SUM);
+        OP(rmsnorm_split_dx, t->dk, t->dk, a->raw_k, k_sum, k_dot, &w->k_norm, &k_norm, T);
+        OP(rmsnorm_split_dx, t->dq, t->dq, a->raw_q, q_sum, q_dot, &w->q_norm, &q_norm, Q);
+        break;
+    }
 }
 
 /* The gradient of y, from that of its post-norm (or of y itself where the model has none). */
@@ -74,8 +93,7 @@ void osv_block_dx(const osv_engine *g, const osv_device_pass *p, int l, const os
        &attention);
     OP(rope, t->dq, work.pos, rope, sh->H, E, c->rot, -1, Q);
     OP(rope, t->dk, p->work.pos, rope, sh->K, E, c->rot, -1, T);
-    qk_norm_dx(g, t->dq, a->raw_q, &w->q_norm, Q, sh->H * E);
-    qk_norm_dx(g, t->dk, a->raw_k, &w->k_norm, T, sh->K * E);
+    qk_norms_dx(g, t, a, w, T, Q);
     if (narrow) {
         OP(matmul_dx, t->dh, IN(t->dk, t->dv), W(&w->k, &w->v), 2, T);
         OP(matmul_dx, t->dy, IN(t->dq), W(&w->q), 1, Q);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/choose.h"
 #include "engine/forest.h"
 #include "engine/maths.h"
 #include "engine/rope.h"
@@ -53,6 +54,7 @@ struct osv_decoder {
     osv_sampling *how;
     int *chosen;
     osv_real *logprob;
+    osv_chooser chooser; /* of several ranks */
 };
 
 /* ---- the prompts as a forest ---- */
@@ -182,6 +184,7 @@ static void lay_out(osv_decoder *d, osv_bump *b, const osv_real *rope)
     d->how = osv_take(b, B, sizeof *d->how);
     d->chosen = osv_take(b, B, sizeof *d->chosen);
     d->logprob = reals(b, B, 1);
+    osv_chooser_lay_out(&d->chooser, b, B);
     d->params = reals(b, d->P, D);
     d->form_coef = reals(b, rows, d->coefs);
     d->sign = osv_take(b, (size_t)d->steerings * (size_t)rows, sizeof *d->sign);
@@ -319,6 +322,7 @@ int osv_decoder_open(osv_decoder **out, osv_ops *ops, osv_comm *comm, const osv_
     for (int i = 0; i < model->config.ropes; i++)
         osv_rope_table(rope + (size_t)i * table, &model->config, i, d->positions);
 
+    if ((status = osv_chooser_open(&d->chooser, model, streams, e))) goto done;
     osv_bump bytes = {0};
     lay_out(d, &bytes, rope);
     d->memory = ops->alloc(ops, bytes.used);
@@ -345,6 +349,7 @@ void osv_decoder_close(osv_decoder *d)
     osv_pass_free(&d->prompt_pass);
     osv_pass_free(&d->token_pass);
     if (d->memory) d->engine.ops->free(d->engine.ops, d->memory);
+    osv_chooser_close(&d->chooser);
     free(d->prompt_steer);
     free(d->steering);
     free(d->stream);
@@ -377,6 +382,18 @@ int osv_decoder_row(const osv_decoder *d, int i)
     return d->stream[d->running[i]].logits;
 }
 
+int osv_decoder_read(osv_decoder *d, int i, osv_real *logits)
+{
+    const osv_engine *g = &d->engine;
+    osv_ops *o = g->ops;
+    size_t V = (size_t)g->model->shard.V;
+    const osv_real *z = osv_decoder_logits(d) + (size_t)osv_decoder_row(d, i) * V;
+    if (g->comm->size > 1) return osv_whole_row(&d->chooser, g, z, logits);
+    OP(copy, logits, z, V * sizeof *z, OSV_TO_HOST);
+    OP(sync, 0);
+    return osv_ops_status(o);
+}
+
 void osv_decoder_counts(const osv_decoder *d, long *tokens, long *run)
 {
     *tokens = d->tokens;
@@ -391,22 +408,34 @@ void osv_decoder_keep(osv_decoder *d, const bool *keep)
     d->count = n;
 }
 
+/* The tokens of the streams at the places first .. first + n - 1, whose logits are rows of z from `row` on.
+ */
+static void sample_rows(osv_decoder *d, int row, int first, int n, const osv_sampling *how, int *id,
+                        osv_real *logprob)
+{
+    const osv_engine *g = &d->engine;
+    osv_ops *o = g->ops;
+    int V = g->model->shard.V;
+    const osv_real *z = osv_decoder_logits(d) + (size_t)row * (size_t)V;
+    if (g->comm->size > 1)
+        osv_choose(&d->chooser, g, z, d->how + first, how + first, n, id + first, logprob + first);
+    else
+        OP(sample, d->chosen + first, d->logprob + first, z, d->how + first, n, V);
+}
+
 int osv_decoder_sample(osv_decoder *d, const osv_sampling *how, int *id, osv_real *logprob)
 {
-    osv_ops *o = d->engine.ops;
-    size_t V = (size_t)d->engine.model->shard.V;
-    const osv_real *z = osv_decoder_logits(d);
+    const osv_engine *g = &d->engine;
+    osv_ops *o = g->ops;
     int n = d->count;
     bool in_order = true;
     for (int i = 0; i < n; i++) in_order = in_order && osv_decoder_row(d, i) == i;
     OP(copy, d->how, how, (size_t)n * sizeof *how, OSV_TO_DEVICE);
-    if (in_order) {
-        OP(sample, d->chosen, d->logprob, z, d->how, n, (int)V);
-    } else { /* samples of one prompt read the same row; streams that ended leave gaps */
-        for (int i = 0; i < n; i++)
-            OP(sample, d->chosen + i, d->logprob + i, z + (size_t)osv_decoder_row(d, i) * V, d->how + i, 1,
-               (int)V);
-    }
+    if (in_order)
+        sample_rows(d, 0, 0, n, how, id, logprob);
+    else /* samples of one prompt read the same row; streams that ended leave gaps */
+        for (int i = 0; i < n; i++) sample_rows(d, osv_decoder_row(d, i), i, 1, how, id, logprob);
+    if (g->comm->size > 1) return osv_ops_status(o);
     OP(copy, id, d->chosen, (size_t)n * sizeof *id, OSV_TO_HOST);
     OP(copy, logprob, d->logprob, (size_t)n * sizeof *logprob, OSV_TO_HOST);
     OP(sync, 0);

@@ -58,6 +58,8 @@ int osv_decoder_step(osv_decoder *d, const int *id, const uint32_t *steer);
 /* Logits of the running streams' next tokens: row osv_decoder_row(d, i) of z [*, V], device memory. */
 const osv_real *osv_decoder_logits(const osv_decoder *d);
 int osv_decoder_row(const osv_decoder *d, int i);
+/* The same of one stream, from all ranks: logits [V], host. Waits. */
+int osv_decoder_read(osv_decoder *d, int i, osv_real *logits);
 
 /* Tokens of all prompts, and how many of them were run (shared ones once). */
 void osv_decoder_counts(const osv_decoder *d, long *tokens, long *run);

@@ -13,7 +13,7 @@ static void add_bias(osv_ops *o, osv_real *y, const osv_weight *bias, int rows)
 static void sum_over_ranks(const osv_engine *g, osv_real *y, const osv_weight *bias, int rows)
 {
     osv_ops *o = g->ops;
-    g->comm->all_reduce(g->comm, y, (size_t)rows * (size_t)g->model->config.D, OSV_SUM);
+    ACROSS(all_reduce, y, (size_t)rows * (size_t)g->model->config.D, OSV_SUM);
     add_bias(o, y, bias, rows);
 }
 
@@ -44,13 +44,29 @@ static const osv_real *post_norm(const osv_engine *g, osv_real *normed, osv_real
     return y;
 }
 
-/* Queries or keys [rows, width] -> normed, head by head or all of a row together, as the weight is wide. */
-static void qk_norm(const osv_engine *g, osv_real *normed, const osv_real *x, const osv_weight *w, int rows,
-                    int width)
+/* Queries and keys -> normed, head by head or all of a row together. */
+static void qk_norms(const osv_engine *g, const osv_activations *a, osv_real *k, const osv_real *raw_q,
+                     const osv_real *raw_k, const osv_block *w, int T, int Q)
 {
     osv_ops *o = g->ops;
     const osv_config *c = &g->model->config;
-    if (w->data) OP(rmsnorm, normed, x, w, c->norm_offset, c->norm_eps, rows * (width / w->cols));
+    const osv_shard *sh = &g->model->shard;
+    osv_split_norm q_norm, k_norm;
+    switch (c->qk_norm) {
+    case OSV_QK_NORM_NONE: break;
+    case OSV_QK_NORM_HEAD:
+        OP(rmsnorm, k, raw_k, &w->k_norm, c->norm_offset, c->norm_eps, T * sh->K);
+        OP(rmsnorm, a->q, raw_q, &w->q_norm, c->norm_offset, c->norm_eps, Q * sh->H);
+        break;
+    case OSV_QK_NORM_WIDTH:
+        osv_model_qk_norms(&q_norm, &k_norm, g->model);
+        OP(rmsnorm_sum, a->qk_sum, raw_k, &k_norm, sh->K * c->E, T);
+        OP(rmsnorm_sum, a->qk_sum + T, raw_q, &q_norm, sh->H * c->E, Q);
+        ACROSS(all_reduce, a->qk_sum, (size_t)T + (size_t)Q, OSV_SUM);
+        OP(rmsnorm_split, k, raw_k, a->qk_sum, &w->k_norm, &k_norm, T);
+        OP(rmsnorm_split, a->q, raw_q, a->qk_sum + T, &w->q_norm, &q_norm, Q);
+        break;
+    }
 }
 
 void osv_embed(const osv_engine *g, const osv_device_pass *p, osv_real *x)
@@ -60,7 +76,7 @@ void osv_embed(const osv_engine *g, const osv_device_pass *p, osv_real *x)
     int T = p->host->T;
     double scale = c->embed_scale_dtype ? osv_dtype_round(o->dtype, c->embed_scale) : c->embed_scale;
     OP(embed, x, p->id, &g->model->embed, g->model->shard.vocab0, scale, T);
-    g->comm->all_reduce(g->comm, x, (size_t)T * (size_t)c->D, OSV_SUM);
+    ACROSS(all_reduce, x, (size_t)T * (size_t)c->D, OSV_SUM);
 }
 
 void osv_block_forward(const osv_engine *g, const osv_device_pass *p, int l, const osv_activations *a,
@@ -75,7 +91,7 @@ void osv_block_forward(const osv_engine *g, const osv_device_pass *p, int l, con
     osv_attention attention = osv_model_attention(g->model, l);
     int T = osv_rows(p, l), Q = osv_queries(p, l, c->N), D = c->D, E = c->E;
     bool narrow = l == c->N - 1 && p->narrow;
-    int HE = sh->H * E, KE = sh->K * E;
+    int KE = sh->K * E;
     osv_real *k = p->slots ? t->k : a->k + (size_t)p->slot * (size_t)KE;
     osv_real *v = p->slots ? t->v : a->v + (size_t)p->slot * (size_t)KE;
     osv_real *raw_k = w->k_norm.data ? a->raw_k : k, *raw_q = w->q_norm.data ? a->raw_q : a->q;
@@ -96,8 +112,7 @@ void osv_block_forward(const osv_engine *g, const osv_device_pass *p, int l, con
     add_bias(o, raw_k, &w->k_bias, T);
     add_bias(o, v, &w->v_bias, T);
     add_bias(o, raw_q, &w->q_bias, Q);
-    qk_norm(g, k, raw_k, &w->k_norm, T, KE);
-    qk_norm(g, a->q, raw_q, &w->q_norm, Q, HE);
+    qk_norms(g, a, k, raw_q, raw_k, w, T, Q);
     OP(rope, k, p->work.pos, rope, sh->K, E, c->rot, +1, T);
     OP(rope, a->q, work.pos, rope, sh->H, E, c->rot, +1, Q);
     if (p->slots) {
@@ -149,13 +164,13 @@ void osv_losses(const osv_engine *g, const osv_device_pass *p, osv_real *loss)
     BEGIN("losses", -1);
 
     OP(score_max, t->max, t->z, R, V);
-    g->comm->all_reduce(g->comm, t->max, (size_t)R, OSV_MAX);
+    ACROSS(all_reduce, t->max, (size_t)R, OSV_MAX);
     OP(score_sum, t->sum, t->z, t->max, &p->scores, V);
-    g->comm->all_reduce(g->comm, t->sum, 2 * (size_t)S, OSV_SUM);
+    ACROSS(all_reduce, t->sum, 2 * (size_t)S, OSV_SUM);
     OP(score, loss, t->sum, &p->scores);
     if (p->distributions.K > 0) {
         OP(kl_sum, t->kl_sum, t->z, t->max, &p->distributions, V);
-        g->comm->all_reduce(g->comm, t->kl_sum, 2 * (size_t)p->distributions.K, OSV_SUM);
+        ACROSS(all_reduce, t->kl_sum, 2 * (size_t)p->distributions.K, OSV_SUM);
         OP(kl, loss + S, t->kl_sum, &p->distributions);
     }
     END("losses", -1);

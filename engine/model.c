@@ -100,3 +100,12 @@ osv_attention osv_model_attention(const osv_model *m, int l)
         .window = c->window[l],
     };
 }
+
+void osv_model_qk_norms(osv_split_norm *q, osv_split_norm *k, const osv_model *m)
+{
+    const osv_config *c = &m->config;
+    *q = (osv_split_norm){.width = c->H * c->E, .offset = c->norm_offset, .eps = c->norm_eps};
+    *k = *q;
+    k->width = c->K * c->E;
+    k->first = m->shard.kv_twice * c->E;
+}

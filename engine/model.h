@@ -47,5 +47,7 @@ int osv_model_place(osv_model *m, osv_ops *o);
 
 /* Attention of block l, with this rank's heads. */
 osv_attention osv_model_attention(const osv_model *m, int l);
+/* The norms of queries and of keys, where whole rows of them are normed (OSV_QK_NORM_WIDTH). */
+void osv_model_qk_norms(osv_split_norm *q, osv_split_norm *k, const osv_model *m);
 
 #endif

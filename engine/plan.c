@@ -106,6 +106,7 @@ void osv_take_activations(osv_bump *b, osv_activations *a, const osv_model *m, i
     a->q = reals(b, Q, sh->H * c->E);
     a->raw_q = c->qk_norm ? reals(b, Q, sh->H * c->E) : NULL;
     a->raw_k = c->qk_norm ? reals(b, T, sh->K * c->E) : NULL;
+    a->qk_sum = c->qk_norm == OSV_QK_NORM_WIDTH ? reals(b, T + Q, 1) : NULL;
     a->attn = reals(b, Q, sh->H * c->E);
     a->lse = reals(b, Q, sh->H);
     a->attn_y = c->post_norms ? reals(b, Q, c->D) : y;
@@ -161,6 +162,7 @@ static void take_reverse_scratch(osv_bump *b, osv_scratch *t, const osv_model *m
     t->dk = reals(b, T, sh->K * c->E);
     t->dv = reals(b, T, sh->K * c->E);
     t->delta = reals(b, T, sh->H);
+    t->qk_dot = c->qk_norm == OSV_QK_NORM_WIDTH ? reals(b, T, 2) : NULL;
     t->ds = reals(b, T, sh->F);
 }
 

@@ -11,15 +11,16 @@
 /* What a block keeps for its reverse pass. T: active rows; Q: rows with queries, T except in a narrow last
  * block. */
 typedef struct {
-    osv_real *x;         /* [T, D] its input */
-    osv_real *k, *v;     /* [slots, K E] arena, frozen slots first; k rotated */
-    osv_real *q;         /* [Q, H E] rotated */
-    osv_real *raw_q;     /* [Q, H E] before its norm, where the model has one */
-    osv_real *raw_k;     /* [T, K E] */
-    osv_real *attn;      /* [Q, H E] attention's output */
-    osv_real *lse;       /* [Q, H] */
-    osv_real *attn_y;    /* [Q, D] before its post-norm */
-    osv_real *x_mid;     /* [Q, D] between attention and ffn */
+    osv_real *x;      /* [T, D] its input */
+    osv_real *k, *v;  /* [slots, K E] arena, frozen slots first; k rotated */
+    osv_real *q;      /* [Q, H E] rotated */
+    osv_real *raw_q;  /* [Q, H E] before its norm, where the model has one */
+    osv_real *raw_k;  /* [T, K E] */
+    osv_real *qk_sum; /* [T + Q] squares of whole rows of raw_k and raw_q, where these are normed as such */
+    osv_real *attn;   /* [Q, H E] attention's output */
+    osv_real *lse;    /* [Q, H] */
+    osv_real *attn_y; /* [Q, D] before its post-norm */
+    osv_real *x_mid;  /* [Q, D] between attention and ffn */
     osv_real *gate, *up; /* [Q, F]; the reverse pass overwrites them with their gradients */
     osv_real *ffn_y;     /* [Q, D] before its post-norm */
 } osv_activations;
@@ -44,6 +45,7 @@ typedef struct {
     osv_real *da, *dq; /* [T, H E] */
     osv_real *dk, *dv; /* [T, K E] */
     osv_real *delta;   /* [T, H] */
+    osv_real *qk_dot;  /* [2 T] of the reverse pass of norms of whole rows */
     osv_real *ds;      /* [T, F] */
 } osv_scratch;
 

@@ -26,12 +26,6 @@ int osv_shard_make(osv_shard *s, const osv_config *config, int rank, int size, o
     if (size > config->F || size > config->V)
         return OSV_FAIL(e, OSV_USAGE, "%d ranks cannot share %d ffn columns and %d vocabulary rows", size,
                         config->F, config->V);
-    if (size > 1 && config->qk_norm == OSV_QK_NORM_WIDTH)
-        return OSV_FAIL(
-            e, OSV_USAGE,
-            "%d ranks cannot share a model that norms the queries and keys of all heads together; "
-            "use --tp 1",
-            size);
     *s = (osv_shard){.rank = rank, .size = size};
     split(config->H, 1, rank, size, &s->head0, &s->H);
     split(config->F, unit_of(config->F, size), rank, size, &s->ffn0, &s->F);
@@ -39,5 +33,30 @@ int osv_shard_make(osv_shard *s, const osv_config *config, int rank, int size, o
     int group = config->H / config->K; /* query heads that read one kv head */
     s->kv0 = s->head0 / group;
     s->K = (s->head0 + s->H - 1) / group - s->kv0 + 1;
+    s->kv_twice = s->head0 % group != 0;
+    for (int r = 0; r < size; r++) {
+        int first, count;
+        split(config->V, unit_of(config->V, size), r, size, &first, &count);
+        if (count > s->V_most) s->V_most = count;
+    }
     return OSV_OK;
+}
+
+static int larger(int a, int b)
+{
+    return a > b ? a : b;
+}
+
+osv_shard osv_shard_widest(const osv_config *config, int size)
+{
+    osv_shard widest = {.size = size}, s;
+    osv_error ignored = {0};
+    for (int r = 0; r < size && !osv_shard_make(&s, config, r, size, &ignored); r++)
+        widest = (osv_shard){.size = size,
+                             .H = larger(widest.H, s.H),
+                             .K = larger(widest.K, s.K),
+                             .F = larger(widest.F, s.F),
+                             .V = s.V_most,
+                             .V_most = s.V_most};
+    return widest;
 }

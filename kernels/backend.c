@@ -1,8 +1,10 @@
 #include "kernels/backend.h"
 
 #include <cblas.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "kernels/comm_filling.h"
 #include "kernels/cuda_filling.h"
 
 int osv_backend_gpus(void)
@@ -41,7 +43,41 @@ int osv_backend_open(osv_ops **o, const osv_machine *m, osv_error *error)
     OSV_TRY(choose(&c, m, error));
     if (c.filling == REF) return osv_ref_open(o, c.dtype, error);
     if (c.filling == CPU) return osv_cpu_open(o, c.dtype, m->threads, error);
-    return osv_cuda_filling_open(o, c.dtype, m->device < 0 ? 0 : m->device, error);
+    int devices = osv_backend_gpus(), own = devices > 0 ? m->launch.local_rank % devices : 0;
+    return osv_cuda_filling_open(o, c.dtype, m->device < 0 ? own : m->device, error);
+}
+
+/* On GPUs, over the communicator of the same ranks that there is already: the id of rank 0's NCCL. */
+static int open_nccl(osv_comm **c, osv_ops *o, osv_comm *host)
+{
+    unsigned char id[OSV_NCCL_ID] = {0}, *ids = malloc((size_t)host->size * sizeof id);
+    if (!ids) OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
+    if (ids && host->rank == 0) osv_nccl_filling_id(id, o->error);
+    if (ids) host->exchange(host, ids, id, sizeof id);
+    if (ids) memcpy(id, ids, sizeof id);
+    free(ids);
+    return osv_nccl_filling_open(c, o, id, host);
+}
+
+int osv_backend_comm(osv_comm **c, osv_ops *o, const osv_machine *m)
+{
+    const osv_launch *l = &m->launch;
+    osv_comm *host;
+    int size = l->by ? l->size : 1, tp = m->tp > 0 ? m->tp : size;
+    bool gpus = strcmp(o->name, "cuda") == 0 && osv_backend_gpus() > 0;
+    bool nccl = m->comm != OSV_COMM_MPI && gpus && osv_nccl_filling_there();
+    *c = NULL;
+    if (tp != size)
+        return OSV_FAIL(o->error, OSV_USAGE, "--tp %d: %s started %d rank%s; this version wants as many", tp,
+                        l->by ? l->by : "nobody", size, size == 1 ? "" : "s");
+    if (size == 1) return osv_comm_self_open(c, o->error);
+    if (m->comm == OSV_COMM_NCCL && !nccl)
+        return OSV_FAIL(o->error, OSV_USAGE, "--comm nccl: %s",
+                        gpus ? "this build has no NCCL" : "it is between GPUs, with --backend cuda");
+    OSV_TRY(osv_mpi_filling_open(&host, o, l, tp));
+    if (nccl) return open_nccl(c, o, host);
+    *c = host;
+    return OSV_OK;
 }
 
 /* The program, its libraries, and the buffers of OpenBLAS: measured at 11.3 to 12.0 MB from 2M to 0.5B. */
@@ -77,4 +113,14 @@ const char *osv_backend_blas(void)
 const char *osv_backend_cuda(void)
 {
     return osv_cuda_filling_text();
+}
+
+const char *osv_backend_mpi(void)
+{
+    return osv_mpi_filling_text();
+}
+
+const char *osv_backend_nccl(void)
+{
+    return osv_nccl_filling_text();
 }

@@ -2,7 +2,7 @@
 #ifndef OSV_KERNELS_BACKEND_H
 #define OSV_KERNELS_BACKEND_H
 
-#include "kernels/ops.h"
+#include "kernels/comm.h"
 
 enum { OSV_DTYPE_AUTO = OSV_DTYPE_BF16 + 1 };
 
@@ -11,12 +11,22 @@ typedef struct {
     const char *backend; /* "auto" (cuda where there is a GPU, else cpu), "cpu", "ref", "cuda" */
     int dtype;           /* osv_dtype; OSV_DTYPE_AUTO: bf16 on cuda, f32 elsewhere */
     int threads;         /* of cpu; <= 0: one a processor */
-    int device;          /* of cuda, counted from 0; < 0: the first */
+    int device;          /* of cuda, counted from 0; < 0: the first, or on each rank of a host another one */
+    int tp;              /* ranks that share a model; 0: all that were launched */
+    int comm;            /* osv_comm_choice */
+    osv_launch launch;
 } osv_machine;
+
+/* How ranks talk to each other. Auto: NCCL between GPUs, where this build has it, else MPI. */
+typedef enum { OSV_COMM_AUTO, OSV_COMM_MPI, OSV_COMM_NCCL } osv_comm_choice;
 
 /* An unknown name, and a device for a filling that has none, are OSV_USAGE; what this build or machine lacks
  * is OSV_DEVICE. `error` becomes the ops' sticky error. */
 int osv_backend_open(osv_ops **o, const osv_machine *machine, osv_error *error);
+
+/* The communicator of the ranks that share a model with this one; `self` where it is alone. Ranks that were
+ * launched and asked for in different numbers are OSV_USAGE. */
+int osv_backend_comm(osv_comm **c, osv_ops *o, const osv_machine *machine);
 
 /* What a filling takes of the memory that it computes in, known without opening it: for plans. */
 typedef struct {
@@ -35,5 +45,7 @@ int osv_backend_gpus(void);
 /* For --version: what the fillings stand on, a line each. */
 const char *osv_backend_blas(void);
 const char *osv_backend_cuda(void);
+const char *osv_backend_mpi(void);
+const char *osv_backend_nccl(void);
 
 #endif

@@ -18,6 +18,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "kernels/error.h"
 #include "kernels/real.h"
@@ -45,6 +46,13 @@ typedef struct {
     double softcap; /* c > 0: scores are c tanh(s / c); 0: none */
     int window;     /* w > 0: a query at position p sees keys at p - w + 1 .. p; 0: all up to p */
 } osv_attention;
+
+/* RMSNorm of rows whose columns are split over ranks. */
+typedef struct {
+    int width; /* of a whole row */
+    int first; /* columns before this one are another rank's too, and counted there */
+    double offset, eps;
+} osv_split_norm;
 
 /* Attention's work list: who looks at whom, made once per batch (engine/worklist). A key at position pk is
  * visible to a query at position pq of the same path iff pk <= pq and (no window or pq - pk < window), so one
@@ -195,6 +203,20 @@ typedef struct {
     unsigned place;       /* which token of it; so a draw is the same in any batch */
 } osv_sampling;
 
+/* A token of a row. */
+typedef struct {
+    osv_real z;
+    int id; /* in the whole vocabulary; -1: none */
+} osv_token;
+
+/* What a rank has to tell of its slice of a row, when a token is chosen from all of them. */
+typedef struct {
+    osv_real first;  /* its largest logit */
+    osv_real others; /* sum of exp(z - max) of its tokens but that one, `max` being that of the whole row */
+    uint64_t weight; /* of its tokens, where top_p asks for it (kernels/sampling.h); else 0 */
+    int more;        /* are there tokens in it that were not listed? */
+} osv_slice;
+
 /* One Adam step of one job; on the device, so that a recorded graph reads new values each time. */
 typedef struct {
     osv_real lr; /* 0: the job rests, its vector stays */
@@ -231,6 +253,8 @@ typedef struct {
     int gram;         /* where its 2 rank^2 numbers a block begin in the op's scratch */
     osv_real l1, group, norm;
 } osv_penalty;
+
+typedef void osv_host_call(void *context, void *x, size_t bytes);
 
 typedef enum { OSV_TO_DEVICE, OSV_TO_HOST, OSV_ON_DEVICE } osv_direction;
 
@@ -287,6 +311,20 @@ struct osv_ops {
     /* x is the norm's input. dx may be dy. */
     void (*rmsnorm_dx)(osv_ops *o, osv_real *dx, const osv_real *dy, const osv_real *x, const osv_weight *w,
                        double offset, double eps, int rows);
+
+    /* The same for rows of which a rank has some columns only, x, y [rows, w.cols], in stages between which
+     * `sum` and `dot` [rows] are summed over ranks: sum of x^2; y from it (y may be x); ... */
+    void (*rmsnorm_sum)(osv_ops *o, osv_real *sum, const osv_real *x, const osv_split_norm *n, int cols,
+                        int rows);
+    void (*rmsnorm_split)(osv_ops *o, osv_real *y, const osv_real *x, const osv_real *sum,
+                          const osv_weight *w, const osv_split_norm *n, int rows);
+    /* ... sum of x (offset + w) dy; dx from both (dx may be dy). Of columns that two ranks have, dy is a part
+     * on each, and dx a part that is summed. */
+    void (*rmsnorm_dot)(osv_ops *o, osv_real *dot, const osv_real *dy, const osv_real *x, const osv_weight *w,
+                        const osv_split_norm *n, int rows);
+    void (*rmsnorm_split_dx)(osv_ops *o, osv_real *dx, const osv_real *dy, const osv_real *x,
+                             const osv_real *sum, const osv_real *dot, const osv_weight *w,
+                             const osv_split_norm *n, int rows);
 
     /* out[i] = x[i] + y[r], i = index ? index[r] : r. The only `+=`. out may be x, and must be where index is
      * given (distinct rows). y [rows, D] */
@@ -377,6 +415,13 @@ struct osv_ops {
     void (*sample)(osv_ops *o, int *id, osv_real *logprob, const osv_real *z, const osv_sampling *how, int R,
                    int V);
 
+    /* The part of `sample` that a rank can do which has first_id .. first_id + V - 1 of a row: token [R, k]
+     * is what may be chosen. Greedy: its first token; with a temperature alone: its largest x + noise; with
+     * top_k or top_p: its first k tokens, in any order. The rest of a row's k are none. z [R, V], max [R] of
+     * the whole rows, slice [R]; kernels/choice.h has the other part. */
+    void (*candidates)(osv_ops *o, osv_slice *slice, osv_token *token, const osv_real *z, const osv_real *max,
+                       const osv_sampling *how, int first_id, int k, int R, int V);
+
     /* ---- vector ---- */
 
     /* x[row + r] = the site's form of x0[r], x0[r] itself where sign is 0. x [T, D], x0 [site.rows, D] (may
@@ -425,6 +470,10 @@ struct osv_ops {
      * written until then. In a graph that holds for each of its runs. */
     void (*copy)(osv_ops *o, void *dst, const void *src, size_t bytes, osv_direction direction);
     void (*zero)(osv_ops *o, void *p, size_t bytes);
+    /* f(context, ...) changes x [bytes] on the host: where it lies, or in copies of parts of it, one after
+     * the other, each a multiple of 256 bytes but the last. Ordered with the ops; in a graph f runs with each
+     * of its runs. f calls no op. */
+    void (*on_host)(osv_ops *o, void *x, size_t bytes, osv_host_call *f, void *context);
     /* out[r] = in[index[r]] and out[index[r]] = in[r]. Rows of D. */
     void (*gather_rows)(osv_ops *o, osv_real *out, const osv_real *in, const int *index, int D, int rows);
     void (*scatter_rows)(osv_ops *o, osv_real *out, const osv_real *in, const int *index, int D, int rows);

@@ -45,6 +45,12 @@ OSV_DEVICE_INLINE uint64_t osv_sampling_share(double top_p, uint64_t total)
     return share < (double)total ? (uint64_t)share : total;
 }
 
+/* Is it not enough for a choice to know each slice's best token? */
+OSV_DEVICE_INLINE bool osv_sampling_lists(const osv_sampling *how)
+{
+    return how->temperature > 0 && (how->top_k > 0 || how->top_p < 1);
+}
+
 /* The words of tokens 4 block .. 4 block + 3. */
 OSV_DEVICE_INLINE void osv_sampling_words(const osv_sampling *how, uint32_t block, uint32_t word[4])
 {

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "loader/file.h"
 #include "loader/random_model.h"
@@ -90,6 +92,29 @@ static void *keep(osv_checkpoint *c, size_t bytes)
     return memory;
 }
 
+/* The pages that hold a piece of a mapped file. */
+static void advise(const char *piece, size_t bytes, int advice)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)piece / page * page;
+    madvise((void *)first, (uintptr_t)piece + bytes - first, advice);
+}
+
+/* Copies `row` bytes out of every `stride`. Where that leaves whole pages out, only the others are read: the
+ * kernel is told not to read ahead by itself, and which pages come next. */
+static void copy_columns(char *out, const char *data, size_t row, size_t stride, int rows)
+{
+    enum { AHEAD = 256 };
+    bool sparse = row + (size_t)sysconf(_SC_PAGESIZE) < stride;
+    size_t all = (size_t)(rows - 1) * stride + row;
+    if (sparse) advise(data, all, MADV_RANDOM);
+    for (int r = 0; r < rows; r++) {
+        for (int k = r; sparse && r % AHEAD == 0 && k < rows && k < r + AHEAD; k++)
+            advise(data + (size_t)k * stride, row, MADV_WILLNEED);
+        memcpy(out + (size_t)r * row, data + (size_t)r * stride, row);
+    }
+    if (sparse) advise(data, all, MADV_NORMAL);
+}
+
 /* Rows of a slice lie together in the file and are used there; columns are copied, and so is a tensor that
  * the file does not align to its elements. */
 static int take(osv_checkpoint *c, osv_weight *w, osv_stored *s, const slice *want, osv_error *e)
@@ -109,7 +134,7 @@ static int take(osv_checkpoint *c, osv_weight *w, osv_stored *s, const slice *wa
     if (!copy)
         return OSV_FAIL(e, OSV_DEVICE, "%s: no memory for this rank's %zu bytes of tensor %s", s->path,
                         (size_t)want->row_count * row, s->tensor->name);
-    for (int r = 0; r < want->row_count; r++) memcpy(copy + (size_t)r * row, data + (size_t)r * stride, row);
+    copy_columns(copy, data, row, stride, want->row_count);
     w->data = copy;
     return OSV_OK;
 }
@@ -197,11 +222,16 @@ static int fill_qk_norms(osv_checkpoint *c, const osv_model *m, int l, osv_error
 {
     const osv_config *g = &m->config;
     osv_block *b = &m->block[l];
-    bool by_head = g->qk_norm == OSV_QK_NORM_HEAD;
-    int q = by_head ? g->E : g->H * g->E, k = by_head ? g->E : g->K * g->E;
+    const osv_shard *s = &m->shard;
+    int E = g->E;
+    slice q = vector(E, 0, E), k = q;
+    if (g->qk_norm == OSV_QK_NORM_WIDTH) {
+        q = vector(g->H * E, s->head0 * E, s->H * E);
+        k = vector(g->K * E, s->kv0 * E, s->K * E);
+    }
     if (!g->qk_norm) return OSV_OK;
-    OSV_TRY(fetch(c, &b->q_norm, l, "self_attn.q_norm.weight", vector(q, 0, q), e));
-    return fetch(c, &b->k_norm, l, "self_attn.k_norm.weight", vector(k, 0, k), e);
+    OSV_TRY(fetch(c, &b->q_norm, l, "self_attn.q_norm.weight", q, e));
+    return fetch(c, &b->k_norm, l, "self_attn.k_norm.weight", k, e);
 }
 
 static int fill_attention(osv_checkpoint *c, const osv_model *m, int l, osv_error *e)

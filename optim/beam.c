@@ -44,12 +44,8 @@ typedef struct {
 /* ln P of every id at the stream. */
 static int read_row(pass *p, int stream, double *ln)
 {
-    osv_ops *o = p->b->ops;
     size_t V = (size_t)p->V;
-    const osv_real *row = osv_decoder_logits(p->decoder) + (size_t)osv_decoder_row(p->decoder, stream) * V;
-    o->copy(o, p->z, row, V * sizeof *p->z, OSV_TO_HOST);
-    o->sync(o, 0);
-    OSV_TRY(osv_ops_status(o));
+    OSV_TRY(osv_decoder_read(p->decoder, stream, p->z));
     double max = -INFINITY, sum = 0;
     for (size_t v = 0; v < V; v++) max = fmax(max, (double)p->z[v]);
     for (size_t v = 0; v < V; v++) sum += exp((double)p->z[v] - max);
@@ -258,7 +254,7 @@ int osv_beam_find(const osv_beam_search *b, const osv_beam_prompt *prompt, int p
             if (count > 0 && tokens + more > most) break;
             tokens += more;
         }
-        pass p = {.b = b, .prompt = prompt + first, .count = count, .V = b->model->shard.V};
+        pass p = {.b = b, .prompt = prompt + first, .count = count, .V = b->model->config.V};
         int status = open_pass(&p);
         if (!status) status = find(&p);
         for (int i = 0; i < count && !status; i++) {

@@ -32,7 +32,7 @@ struct osv_bin {
     osv_real *p;                /* [OSV_HISTORY, P, D] parameters, P as in the batch */
     osv_real *m, *s;            /* [P, D] */
     osv_real *dp;               /* [G, D] */
-    osv_real *completion;       /* [C] losses */
+    osv_real *completion;       /* [C] losses, then 1 if rank 0 was interrupted */
     osv_real *norm, *grad_norm; /* [P] */
     double *direction;          /* [directions, D] that vectors stay orthogonal to, job by job */
     osv_turn turn;
@@ -43,6 +43,7 @@ struct osv_bin {
 
     /* host, one set for even and one for odd iterations: the device may be an iteration ahead */
     osv_turn host_turn[2];
+    osv_real host_asked[2];
     osv_real *host_completion[2], *host_norm[2], *host_grad_norm[2], *host_cost[2];
     osv_graph *graph[2];
     bool recorded;
@@ -117,7 +118,7 @@ static void lay_out(osv_bin *b, osv_bump *memory)
     b->m = osv_take(memory, P * D, sizeof *b->m);
     b->s = osv_take(memory, P * D, sizeof *b->s);
     b->dp = osv_take(memory, G * D, sizeof *b->dp);
-    b->completion = osv_take(memory, C, sizeof *b->completion);
+    b->completion = osv_take(memory, C + 1, sizeof *b->completion);
     b->norm = osv_take(memory, P, sizeof *b->norm);
     b->grad_norm = osv_take(memory, P, sizeof *b->grad_norm);
     b->direction = osv_take(memory, directions_of(b) * D, sizeof *b->direction);
@@ -136,7 +137,22 @@ size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, const int *j
     osv_bin b = {.J = J, .C = batch->C, .D = t->model->config.D, .batch = &counted, .t = t, .job = job};
     osv_bump own = {0};
     lay_out(&b, &own);
-    return own.used + osv_plan_bytes(t->model, batch, &on, t->ops->error);
+    osv_model widest = *t->model;
+    widest.shard = osv_shard_widest(&widest.config, widest.shard.size);
+    return own.used + osv_plan_bytes(&widest, batch, &on, t->ops->error);
+}
+
+osv_traffic osv_bin_traffic(const osv_training *t, const osv_batch *batch, const int *job, int J,
+                            int recompute)
+{
+    osv_switches on = t->on;
+    on.recompute = recompute;
+    osv_traffic pass = osv_iteration_traffic(t->model, batch, &on);
+    size_t passes = 1 + (size_t)most_draws(&(osv_bin){.t = t, .job = (int *)job, .J = J});
+    size_t numbers = (size_t)batch->C + 1 + (size_t)J +
+                     (size_t)batch->P * (size_t)t->model->config.D; /* from rank 0 */
+    return (osv_traffic){.calls = (long)passes * pass.calls + 3,
+                         .bytes = passes * pass.bytes + numbers * sizeof(osv_real)};
 }
 
 static int alloc_host(osv_bin *b)
@@ -147,7 +163,7 @@ static int alloc_host(osv_bin *b)
     for (int k = 0; k < 2; k++) {
         osv_bump turn = {.memory = calloc(b->turn.bytes, 1)};
         osv_turn_place(&b->host_turn[k], &turn, b->batch);
-        b->host_completion[k] = calloc(C, sizeof(osv_real));
+        b->host_completion[k] = calloc(C + 1, sizeof(osv_real));
         b->host_norm[k] = calloc(P, sizeof(osv_real));
         b->host_grad_norm[k] = calloc(P, sizeof(osv_real));
         b->host_cost[k] = calloc((size_t)b->J + 1, sizeof(osv_real));
@@ -232,6 +248,7 @@ static void release(osv_bin *b)
 static void iterate(osv_bin *b, int parity)
 {
     osv_ops *o = b->t->ops;
+    const osv_training *g = b->t;
     int P = b->batch->P;
     size_t C = (size_t)b->C, all = (size_t)P * (size_t)b->D;
     osv_real *dp = b->noisy.draws > 0 ? b->noisy.mean : b->dp;
@@ -242,11 +259,16 @@ static void iterate(osv_bin *b, int parity)
     OP(objective, b->step->buffer.w, b->completion, b->step->buffer.loss, &b->objective,
        osv_losses_of(&b->batch->live));
     osv_backward(b->step, b->p, b->dp);
+    /* What the ranks decide by, and below what they compute with, is rank 0's: they have the same bytes where
+     * their processors are the same. */
+    OP(copy, b->completion + C, &b->host_asked[parity], sizeof(osv_real), OSV_TO_DEVICE);
+    ACROSS(broadcast, b->completion, (C + 1) * sizeof(osv_real), 0);
     if (b->noisy.draws > 0) osv_noisy_run(&b->noisy, b->step, b->p, b->dp, b->turn.noise, &b->objective);
     osv_penalties_run(&b->penalties, o, dp, b->p, b->D);
+    ACROSS(broadcast, b->penalties.cost, (size_t)b->J * sizeof(osv_real), 0);
     OP(norm, b->norm, b->p, b->D, P);
     OP(norm, b->grad_norm, dp, b->D, P);
-    OP(copy, b->host_completion[parity], b->completion, C * sizeof(osv_real), OSV_TO_HOST);
+    OP(copy, b->host_completion[parity], b->completion, (C + 1) * sizeof(osv_real), OSV_TO_HOST);
     OP(copy, b->host_norm[parity], b->norm, (size_t)P * sizeof(osv_real), OSV_TO_HOST);
     OP(copy, b->host_grad_norm[parity], b->grad_norm, (size_t)P * sizeof(osv_real), OSV_TO_HOST);
     OP(copy, b->host_cost[parity], b->penalties.cost, (size_t)b->J * sizeof(osv_real), OSV_TO_HOST);
@@ -254,12 +276,14 @@ static void iterate(osv_bin *b, int parity)
         OP(copy, b->p + (size_t)h * all, b->p + (size_t)(h - 1) * all, all * sizeof(osv_real), OSV_ON_DEVICE);
     if (b->bounded) OP(multipliers, b->completion, &b->objective, b->turn.bound);
     OP(adam, b->p, b->m, b->s, dp, b->direction, b->turn.params, b->D, P);
+    ACROSS(broadcast, b->p, all * sizeof(osv_real), 0);
 }
 
 void osv_bin_submit(osv_bin *b, bool op_by_op)
 {
     osv_ops *o = b->t->ops;
     int parity = b->submitted++ % 2;
+    b->host_asked[parity] = b->t->interrupted && *b->t->interrupted;
     for (int i = 0; i < b->J; i++) {
         osv_turn_fill(&b->host_turn[parity], &b->t->job[b->job[i]], b->state[i], b->batch->job_param[i],
                       b->first[i]);
@@ -318,6 +342,7 @@ int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, in
     if ((status = alloc_host(b))) goto fail;
     if ((status = place_directions(b))) goto fail;
     copy_states(b, OSV_TO_DEVICE);
+    t->comm->broadcast(t->comm, b->p, OSV_HISTORY * (size_t)b->batch->P * (size_t)b->D * sizeof *b->p, 0);
     osv_prefix(b->step);
     if ((status = osv_ops_status(o))) goto fail;
     *out = b;
@@ -339,6 +364,11 @@ void osv_bin_close(osv_bin *b)
     if (!b) return;
     osv_bin_save(b);
     release(b);
+}
+
+bool osv_bin_asked(const osv_bin *b, int iteration)
+{
+    return b->host_completion[iteration % 2][b->C] != 0;
 }
 
 bool osv_bin_recorded(const osv_bin *b)

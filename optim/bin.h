@@ -5,6 +5,7 @@
 #ifndef OSV_OPTIM_BIN_H
 #define OSV_OPTIM_BIN_H
 
+#include "engine/traffic.h"
 #include "optim/state.h"
 #include "optim/train.h"
 
@@ -21,6 +22,8 @@ void osv_bin_close(osv_bin *b);
 /* Enqueues one iteration: forward, objective, backward, Adam. Counts the step in each job's state. op_by_op:
  * not as a recorded graph, so that a profiler sees the ops. */
 void osv_bin_submit(osv_bin *b, bool op_by_op);
+/* Had rank 0 been interrupted when this iteration (as below) was submitted? */
+bool osv_bin_asked(const osv_bin *b, int iteration);
 /* True where the last iteration was a recorded graph: then osv_bin_submit returns before it is done. */
 bool osv_bin_recorded(const osv_bin *b);
 
@@ -38,6 +41,10 @@ int osv_bin_all_rows(const osv_bin *b);
 /* Bytes of memory that a bin of the jobs job[0 .. J), with this batch, allocates, in one piece for the step
  * and one for itself. Pure. */
 size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, const int *job, int J, int recompute);
+
+/* What its iterations send between ranks: the step's, what the ranks decide by, and the vectors. Pure. */
+osv_traffic osv_bin_traffic(const osv_training *t, const osv_batch *batch, const int *job, int J,
+                            int recompute);
 
 /* The sequences of some jobs in one array, renumbered; also for osv_evaluate. *batch is made from them. */
 int osv_bin_batch(osv_batch **batch, const osv_training *t, const int *job, int J, bool as_probability);

@@ -24,6 +24,7 @@ typedef struct {
     const osv_generation *g;
     int first, prompts;
     osv_decoder *decoder;
+    bool asked; /* to end, as of this token, on rank 0 */
     text *text; /* [prompts * samples] */
     osv_sampling *how;
     int *id;
@@ -31,6 +32,14 @@ typedef struct {
     uint32_t *steer;
     bool *keep;
 } pack;
+
+/* Of several ranks rank 0 counts. */
+static bool interrupted(const pack *p)
+{
+    const osv_generation *g = p->g;
+    if (g->comm->size > 1) return p->asked;
+    return g->interrupted && *g->interrupted;
+}
 
 static bool is_eos(const osv_generation *g, int id)
 {
@@ -58,7 +67,7 @@ static int take(const pack *p, text *t, int id, double logprob, bool *goes_on)
     if (g->observer.token)
         OSV_TRY(g->observer.token(g->observer.context, t->prompt, t->sample, id, logprob, g->ops->error));
     if (t->count == g->max_tokens) return finish(p, t, OSV_TEXT_MAX_TOKENS);
-    if (g->interrupted && *g->interrupted) return finish(p, t, OSV_TEXT_INTERRUPTED);
+    if (interrupted(p)) return finish(p, t, OSV_TEXT_INTERRUPTED);
     *goes_on = true;
     return OSV_OK;
 }
@@ -67,6 +76,7 @@ static int write_texts(pack *p)
 {
     const osv_generation *g = p->g;
     for (int n; (n = osv_decoder_streams(p->decoder)) > 0;) {
+        p->asked = osv_comm_told(g->comm, g->interrupted && *g->interrupted);
         for (int i = 0; i < n; i++) {
             const text *t = &p->text[osv_decoder_stream(p->decoder, i)];
             p->how[i] =
@@ -149,7 +159,7 @@ int osv_generate(const osv_generation *g)
         }
         pack p = {.g = g, .first = first, .prompts = prompts};
         OSV_TRY(run_pack(&p));
-        if (g->interrupted && *g->interrupted) break;
+        if (interrupted(&p)) break;
     }
     return osv_ops_status(g->ops);
 }

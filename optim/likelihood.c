@@ -170,7 +170,7 @@ static int run(const osv_likelihood *l, const osv_continuation *continuation, in
 {
     enum { LOGITS_BYTES = 256 << 20, TOKENS = 16384 }; /* of one pass */
     size_t row = 2 * sizeof(osv_real) *
-                 (size_t)l->model->shard.V; /* the decoder has logits for prompts and streams */
+                 (size_t)l->model->shard.V_most; /* the decoder has logits for prompts and streams */
     long most = l->most_rows > 0 ? l->most_rows : (long)(LOGITS_BYTES / row);
     for (int first = 0, count; first < continuations; first += count) {
         long places = 0, tokens = 0;

@@ -28,6 +28,7 @@ typedef struct {
     int submitted, processed; /* iterations of this bin */
     int iterations;           /* of all bins */
     int saved_at;             /* iterations when it was saved last */
+    bool asked;               /* interrupted, on rank 0, as of the last iteration that was processed */
     bool ending;              /* interrupted, and saved: the next measurement is the last */
     osv_profile profile;
     double *losses;  /* of the job at hand */
@@ -35,8 +36,10 @@ typedef struct {
     osv_goal **goal; /* [jobs] with these */
 } training;
 
+/* Of several ranks rank 0 counts, and what all of them have heard of it. */
 static bool interrupted(const training *r)
 {
+    if (r->t->comm->size > 1) return r->asked;
     return r->t->interrupted && *r->t->interrupted;
 }
 
@@ -149,6 +152,7 @@ static int second_phase(training *r, int i, const measured *m, int behind)
 /* Looks at what iteration `iteration` of the bin measured; `behind`: steps that v has taken since then. */
 static int process(training *r, int iteration, int behind)
 {
+    r->asked |= osv_bin_asked(r->bin, iteration);
     for (int i = 0; i < r->bin_jobs; i++) {
         int job = r->in_bin[i];
         osv_job_state *state = &r->state[job];

@@ -18,6 +18,8 @@ header   stdio.h     libc6-dev
 needed_to_test='
 command  c++         g++
 library  criterion   libcriterion-dev
+library  mpi-c       libopenmpi-dev
+command  mpirun      openmpi-bin
 '
 oldest_meson=1.0.1
 

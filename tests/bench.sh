@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # The benchmarks run and say what they should; how fast anything is, is not looked at.
-# Usage: bench.sh BENCH_OPS BENCH_STEP BENCH_GENERATE BENCH_TOKENIZER EMU_BENCH_OPS EMU_BENCH_STEP ROOT BUILD
+# Usage: bench.sh BENCH_OPS BENCH_STEP BENCH_GENERATE BENCH_TOKENIZER EMU_BENCH_OPS EMU_BENCH_STEP BENCH_COMM ROOT BUILD
 set -u
 ops=$(realpath "$1") step=$(realpath "$2") generate=$(realpath "$3") tokenizer=$(realpath "$4")
-emu_ops=$(realpath "$5") emu_step=$(realpath "$6") root=$7 build=$8
+emu_ops=$(realpath "$5") emu_step=$(realpath "$6") comm=$(realpath "$7") root=$8 build=$9
 . "$root/tests/tap.sh"
 cd "$dir" || exit 1
 export OMP_WAIT_POLICY=passive OMP_NUM_THREADS=1 # threads that spin take the processors from other suites
@@ -75,6 +75,28 @@ check 'a layer that is not there' ended 2
 run generate "$generate" --quick --threads 1 --model "$root/tests/golden/models/llama-tiny" --tokens 8 --batch 1,3
 check 'bench-generate runs' ended 0
 check 'bench-generate: numbers' table generate.csv 2 4
+
+# ---- several ranks ----
+
+export OMPI_MCA_mpi_yield_when_idle=1
+run alone "$comm" --max 4096 --threads 1
+check 'bench-comm: one rank has nobody' ended 2
+run comm "$comm" --tp 2 --min 1K --max 64K --factor 8 --iterations 2 --threads 1
+if grep -q -e 'knows no MPI' -e 'no mpirun here' comm.err; then
+    skip 'bench-comm' "$(cat comm.err)"
+else
+    check 'bench-comm runs' ended 0
+    check 'bench-comm: numbers' table comm.csv 9 5
+    check 'bench-comm: its table' says comm.csv 'backend,communicator,ranks,operator,bytes,us,algbw_gbytes_per_s,busbw_' \
+        'cpu,mpi,2,all_reduce,1024,' 'cpu,mpi,2,all_gather,65536,' 'cpu,mpi,2,broadcast,8192,'
+    check 'bench-comm: nothing is wrong' test "$(grep -c ',0$' comm.csv)" = 9
+    check 'bench-comm: 2 (n - 1) / n is 1 for two' awk -F, '$4 == "all_reduce" && $7 != $8 { exit 1 }' comm.csv
+    run step2 "$step" --quick --threads 1 --model llama-60m --iterations 3 --layer 6 --prompt 6 --completion 2 --tp 2 --ops
+    check 'bench-step on two ranks' ended 0
+    check 'bench-step on two ranks: numbers, once' table step2.csv 20 4
+    check 'bench-step on two ranks: what they send' says step2.csv ',ranks,collectives,collective_mbytes' ',2,14,0.090' \
+        'llama-60m,block forward,all_reduce,4,'
+fi
 
 # ---- bench-tokenizer ----
 

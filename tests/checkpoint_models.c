@@ -1,11 +1,10 @@
 /* Checkpoints that transformers, and others, have written; and how long a large one takes to open. */
 #include "loader/checkpoint.h"
 
-#include <fcntl.h>
 #include <math.h>
 #include <time.h>
-#include <unistd.h>
 
+#include "checkpoint_large.h"
 #include "files.h"
 #include "loader/store.h"
 
@@ -34,22 +33,12 @@ Test(checkpoint_models, golden_models)
                   {"granite", true},     {"llama-linear", false}, {"llama-yarn", false},
                   {"llama-bias", false}, {"olmo2", false}};
     for (size_t i = 0; i < sizeof golden / sizeof *golden; i++)
-        for (int size = 1; size <= (strcmp(golden[i].name, "olmo2") == 0 ? 1 : 4); size++)
+        for (int size = 1; size <= 4; size++)
             for (int rank = 0; rank < size; rank++) {
                 char dir[512];
                 snprintf(dir, sizeof dir, "%s/models/%s", OSV_GOLDEN, golden[i].name);
                 open_any(dir, rank, size, golden[i].tied);
             }
-}
-
-/* Queries and keys that are normed all together cannot be split yet. */
-Test(checkpoint_models, full_width_norms_are_not_split)
-{
-    osv_error e = {0};
-    osv_model m;
-    osv_checkpoint *c;
-    check_failure("olmo2", osv_checkpoint_open(&c, &m, OSV_GOLDEN "/models/olmo2", 0, 2, &e), &e, OSV_USAGE,
-                  "2 ranks cannot share a model that norms the queries and keys of all heads together");
 }
 
 static void open_golden(osv_checkpoint **c, osv_model *m, osv_store *s, const char *name, int rank, int size)
@@ -99,53 +88,34 @@ Test(checkpoint_models, fused_matrices)
         }
 }
 
-/* ---- a large file ---- */
-
-/* A Llama of 1.1 GB in bf16, of zeros: a header, and a file that is long. */
-static void make_large(int N, int D, int F, int V)
+/* Norms of whole rows of queries and keys are split with them. */
+Test(checkpoint_models, full_width_norms)
 {
-    static char header[1 << 16];
-    size_t used = 0, at = 0;
-    char config[512];
-    snprintf(config, sizeof config,
-             "{\"model_type\": \"llama\", \"hidden_size\": %d, \"intermediate_size\": %d, "
-             "\"num_hidden_layers\": %d, \"num_attention_heads\": 16, \"vocab_size\": %d}",
-             D, F, N, V);
-    temp_text("config.json", config);
-    const struct {
-        const char *name;
-        int rows, cols;
-    } block[] = {{"input_layernorm", 0, D},  {"post_attention_layernorm", 0, D},
-                 {"self_attn.q_proj", D, D}, {"self_attn.k_proj", D, D},
-                 {"self_attn.v_proj", D, D}, {"self_attn.o_proj", D, D},
-                 {"mlp.gate_proj", F, D},    {"mlp.up_proj", F, D},
-                 {"mlp.down_proj", D, F},    {"model.embed_tokens", V, D},
-                 {"lm_head", V, D},          {"model.norm", 0, D}};
-    enum { OF_BLOCK = 9, ALL = 12 };
-    used += (size_t)sprintf(header, "{");
-    for (int i = 0; i < OF_BLOCK * N + ALL - OF_BLOCK; i++) {
-        int k = i < OF_BLOCK * N ? i % OF_BLOCK : i - OF_BLOCK * N + OF_BLOCK;
-        size_t bytes = 2 * (size_t)(block[k].rows ? block[k].rows : 1) * (size_t)block[k].cols;
-        char prefix[32] = "", rows[16] = "";
-        if (k < OF_BLOCK) snprintf(prefix, sizeof prefix, "model.layers.%d.", i / OF_BLOCK);
-        if (block[k].rows) snprintf(rows, sizeof rows, "%d, ", block[k].rows);
-        used += (size_t)snprintf(
-            header + used, sizeof header - used,
-            "%s\"%s%s.weight\": {\"dtype\": \"BF16\", \"shape\": [%s%d], \"data_offsets\": [%zu, %zu]}",
-            i ? ", " : "", prefix, block[k].name, rows, block[k].cols, at, at + bytes);
-        at += bytes;
-    }
-    used += (size_t)snprintf(header + used, sizeof header - used, "}");
-    while (used % 8) header[used++] = ' '; /* tensors lie aligned, and need not be copied */
-    cr_assert_lt(used, sizeof header - 8);
-    unsigned char length[8];
-    for (int i = 0; i < 8; i++) length[i] = (unsigned char)(used >> 8 * i);
-    int f = open(temp_path("model.safetensors"), O_CREAT | O_WRONLY, 0666);
-    cr_assert(f >= 0 && write(f, length, 8) == 8 && write(f, header, used) == (ssize_t)used);
-    cr_assert_eq(ftruncate(f, (off_t)(8 + used + at)), 0);
-    close(f);
-    cr_assert_gt(at, (size_t)1 << 30);
+    for (int size = 1; size <= 4; size++)
+        for (int rank = 0; rank < size; rank++) {
+            osv_checkpoint *c;
+            osv_model m;
+            osv_store s;
+            open_golden(&c, &m, &s, "olmo2", rank, size);
+            const osv_block *b = &m.block[1];
+            const osv_weight *w[] = {&b->q_norm, &b->k_norm};
+            const int first[] = {m.shard.head0, m.shard.kv0}, count[] = {m.shard.H, m.shard.K};
+            for (int i = 0; i < 2; i++) {
+                const osv_stored *stored = osv_store_find(&s, i ? "model.layers.1.self_attn.k_norm.weight"
+                                                                : "model.layers.1.self_attn.q_norm.weight");
+                size_t element = osv_format_bytes(w[i]->format), E = (size_t)m.config.E;
+                cr_assert_eq(w[i]->cols, count[i] * m.config.E);
+                cr_expect(memcmp(w[i]->data,
+                                 (const char *)stored->tensor->data + (size_t)first[i] * E * element,
+                                 (size_t)w[i]->cols * element) == 0);
+            }
+            osv_store_close(&s);
+            osv_model_free(&m);
+            osv_checkpoint_close(c);
+        }
 }
+
+/* ---- a large file ---- */
 
 static double now(void)
 {
@@ -158,7 +128,7 @@ static double now(void)
 Test(checkpoint_models, a_large_file_opens_at_once, .init = temp_open, .fini = temp_close)
 {
     enum { TRIES = 3 };
-    make_large(12, 2048, 5632, 16384);
+    cr_assert_gt(make_large(12, 2048, 5632, 16384), (size_t)1 << 30);
     double best = 1e9, named = 1e9;
     for (int i = 0; i < TRIES; i++) {
         osv_error e = {0};

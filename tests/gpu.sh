@@ -60,7 +60,7 @@ on_gpu() {
 # Without a device it skips itself, which is no success here.
 vocabulary() { "$folder/tests/emu/cuda-device" && "$folder/tests/emu/cuda-device" | grep -q '^ok '; }
 check 'cuda-device: layouts of mma and ldmatrix, and the other words of kernels' vocabulary
-operators='ops ops_forest ops_hand ops_sample'
+operators='ops ops_candidates ops_forest ops_hand ops_sample'
 for suite in $operators golden_forms golden_models golden_parity; do check "$suite" on_gpu "$suite"; done
 check 'organisms: trained on the GPU in bf16' bash tests/organisms.sh "$train" "$eval" "$root" --backend cuda --dtype bf16
 
@@ -78,6 +78,24 @@ twice() {
 for model in llama-2m gemma2-2m; do
     for dtype in f32 bf16; do check "$model $dtype: the same bytes twice" twice $model $dtype; done
 done
+
+# ---- ranks ----
+
+# ranks N PROGRAM BACKEND [NAME=VALUE]: as many on the one GPU. NCCL wants each on a host of its own.
+ranks() {
+    local n=$1 program=$2 backend=$3
+    OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 mpirun --oversubscribe -n "$n" \
+        bash -c 'NCCL_HOSTID=$OMPI_COMM_WORLD_RANK exec "$0" "$@"' "$folder/tests/ranks/ranks-$program" "$backend"
+}
+check 'NCCL: one rank' "$folder/tests/ranks/ranks-comm" nccl
+if command -v mpirun >/dev/null; then
+    for program in comm models; do
+        check "2 ranks on a GPU, through the host: $program" ranks 2 $program gpu
+        check "2 ranks on a GPU, NCCL (which may refuse that): $program" ranks 2 $program nccl
+    done
+else
+    echo 'skipped 2 ranks on a GPU: there is no mpirun here'
+fi
 
 # ---- compute-sanitizer ----
 

@@ -219,6 +219,47 @@ Test(gradient, rmsnorm)
     each_case(op_block_cases, &op_rmsnorm_dx, rmsnorm_test);
 }
 
+/* ---- rmsnorm of split rows: what comes of the columns that a rank has ---- */
+
+static double split_norm_value(void *context)
+{
+    scaled *s = context;
+    const op_call *c = s->f.c;
+    const split_norm_shape *shape = c->shape;
+    osv_split_norm n = op_split_norm(shape);
+    osv_real *x = initial(c, SPLIT_X), *sum = s->f.out[1];
+    for (size_t i = 0; i < op_count(c, SPLIT_X); i++) x[i] = s->scale * s->unit[i];
+    c->o->rmsnorm_sum(c->o, sum, x, &n, shape->D, shape->rows);
+    c->o->rmsnorm_split(c->o, s->f.out[0], x, sum, &c->weight[0], &n, shape->rows);
+    return dot(s->f.out[0], initial(c, SPLIT_DY), op_count(c, SPLIT_DY));
+}
+
+static void split_norm_test(op_call *c, const char *text)
+{
+    const split_norm_shape *shape = c->shape;
+    size_t n = op_count(c, SPLIT_X), rows = (size_t)shape->rows;
+    if (n == 0) return;
+    osv_real *dx = op_read(c, shape->in_place ? SPLIT_DY : SPLIT_Y), *unit = malloc(n * sizeof *unit);
+    scaled s = {.f = {.c = c, .out = {malloc(n * sizeof *unit), malloc(rows * sizeof *unit)}},
+                .unit = unit,
+                .scale = shape->scale};
+    for (size_t i = 0; i < n; i++) {
+        unit[i] = initial(c, SPLIT_X)[i] / shape->scale;
+        dx[i] *= shape->scale;
+    }
+    function g = {split_norm_value, &s, {{unit, dx, n}}, 1, "rmsnorm_split_dx", text};
+    check(&g);
+    free(unit);
+    free(s.f.out[0]);
+    free(s.f.out[1]);
+    free(dx);
+}
+
+Test(gradient, rmsnorm_split)
+{
+    each_case(op_block_cases, &op_rmsnorm_split_dx, split_norm_test);
+}
+
 /* ---- rope: direction -1 is the gradient of direction +1 and the other way round ---- */
 
 static double rope_value(void *context)

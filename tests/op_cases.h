@@ -45,6 +45,17 @@ typedef struct {
 extern const op_kind op_rmsnorm, op_rmsnorm_dx;
 
 typedef struct {
+    int rows, D, width, first;
+    double offset, scale; /* of x */
+    osv_format format;
+    bool in_place;
+} split_norm_shape;
+extern const op_kind op_rmsnorm_split, op_rmsnorm_split_dx; /* with the sums that they ask for */
+/* Buffers of these. Y is y or dx, X itself or DY where it is made in place. */
+enum { SPLIT_X, SPLIT_DY, SPLIT_SUM, SPLIT_DOT, SPLIT_Y };
+osv_split_norm op_split_norm(const split_norm_shape *s);
+
+typedef struct {
     int rows, D;
     bool in_place;
     int stride; /* > 0: with index, row r goes to row rows * stride - 1 - r * stride */

@@ -136,6 +136,59 @@ static void rmsnorm_dx_run(op_call *c)
 const op_kind op_rmsnorm = {"rmsnorm", rmsnorm_make, rmsnorm_run};
 const op_kind op_rmsnorm_dx = {"rmsnorm_dx", rmsnorm_dx_make, rmsnorm_dx_run};
 
+/* ---- rmsnorm of split rows ---- */
+
+osv_split_norm op_split_norm(const split_norm_shape *s)
+{
+    return (osv_split_norm){.width = s->width, .first = s->first, .offset = s->offset, .eps = 1e-6};
+}
+
+static void split_norm_make(op_call *c)
+{
+    const split_norm_shape *s = c->shape;
+    op_random(c, "x", s->in_place ? OP_UPDATED : OP_INPUT, area(s->rows, s->D), s->scale);
+    op_random(c, "dy", OP_INPUT, 0, 1);
+    op_poisoned(c, "sum", OP_OUTPUT, (size_t)s->rows);
+    op_poisoned(c, "dot", OP_OUTPUT, 0);
+    if (!s->in_place) op_poisoned(c, "y", OP_OUTPUT, area(s->rows, s->D));
+    op_weight(c, s->format, 1, s->D);
+}
+
+static void split_norm_run(op_call *c)
+{
+    const split_norm_shape *s = c->shape;
+    osv_split_norm n = op_split_norm(s);
+    c->o->rmsnorm_sum(c->o, op_at(c, SPLIT_SUM), op_at(c, SPLIT_X), &n, s->D, s->rows);
+    c->o->rmsnorm_split(c->o, op_at(c, s->in_place ? SPLIT_X : SPLIT_Y), op_at(c, SPLIT_X),
+                        op_at(c, SPLIT_SUM), &c->weight[0], &n, s->rows);
+}
+
+static void split_norm_dx_make(op_call *c)
+{
+    const split_norm_shape *s = c->shape;
+    op_random(c, "x", OP_INPUT, area(s->rows, s->D), s->scale);
+    op_random(c, "dy", s->in_place ? OP_UPDATED : OP_INPUT, area(s->rows, s->D), 1);
+    op_poisoned(c, "sum", OP_OUTPUT, (size_t)s->rows);
+    op_unit(c, op_poisoned(c, "dot", OP_OUTPUT, (size_t)s->rows), 0.1 * s->scale);
+    if (!s->in_place) op_poisoned(c, "dx", OP_OUTPUT, area(s->rows, s->D));
+    op_unit(c, s->in_place ? SPLIT_DY : SPLIT_Y, 0.1 / s->scale); /* as in rmsnorm_dx */
+    op_weight(c, s->format, 1, s->D);
+}
+
+static void split_norm_dx_run(op_call *c)
+{
+    const split_norm_shape *s = c->shape;
+    osv_split_norm n = op_split_norm(s);
+    const osv_real *x = op_at(c, SPLIT_X), *dy = op_at(c, SPLIT_DY);
+    c->o->rmsnorm_sum(c->o, op_at(c, SPLIT_SUM), x, &n, s->D, s->rows);
+    c->o->rmsnorm_dot(c->o, op_at(c, SPLIT_DOT), dy, x, &c->weight[0], &n, s->rows);
+    c->o->rmsnorm_split_dx(c->o, op_at(c, s->in_place ? SPLIT_DY : SPLIT_Y), dy, x, op_at(c, SPLIT_SUM),
+                           op_at(c, SPLIT_DOT), &c->weight[0], &n, s->rows);
+}
+
+const op_kind op_rmsnorm_split = {"rmsnorm_split", split_norm_make, split_norm_run};
+const op_kind op_rmsnorm_split_dx = {"rmsnorm_split_dx", split_norm_dx_make, split_norm_dx_run};
+
 /* ---- residual_add ---- */
 
 enum { RESIDUAL_Y, RESIDUAL_INDEX, RESIDUAL_X, RESIDUAL_OUT };
@@ -288,6 +341,9 @@ const op_kind op_glu_dx = {"glu_dx", glu_dx_make, glu_dx_run};
 #define BIAS(...) OP_CASE(op_bias, matmul_shape, __VA_ARGS__)
 #define NORM(...) \
     OP_CASE(op_rmsnorm, norm_shape, __VA_ARGS__), OP_CASE(op_rmsnorm_dx, norm_shape, __VA_ARGS__)
+#define SPLIT_NORM(...)                                       \
+    OP_CASE(op_rmsnorm_split, split_norm_shape, __VA_ARGS__), \
+        OP_CASE(op_rmsnorm_split_dx, split_norm_shape, __VA_ARGS__)
 #define RESIDUAL(...) OP_CASE(op_residual_add, residual_shape, __VA_ARGS__)
 #define SCALE(...)    OP_CASE(op_scale, scale_shape, __VA_ARGS__)
 #define ROPE(...)     OP_CASE(op_rope, rope_shape, __VA_ARGS__)
@@ -327,6 +383,13 @@ const op_case op_block_cases[] = {
     NORM(.rows = 300, .D = 16, .offset = 1, .scale = 1, .format = OSV_F32),
     NORM(.rows = 1040, .D = 10, .scale = 5, .format = OSV_BF16, .in_place = true),
     NORM(.rows = 0, .D = 48, .scale = 1, .format = OSV_F32),
+
+    SPLIT_NORM(.rows = 1, .D = 48, .width = 48, .scale = 1),
+    SPLIT_NORM(.rows = 65, .D = 48, .width = 144, .first = 12, .offset = 1, .scale = 2, .format = OSV_BF16),
+    SPLIT_NORM(.rows = 7, .D = 36, .width = 100, .first = 9, .scale = 1, .format = OSV_F16, .in_place = true),
+    SPLIT_NORM(.rows = 3, .D = 1030, .width = 4096, .first = 128, .scale = 100),
+    SPLIT_NORM(.rows = 2, .D = 5, .width = 9, .first = 5, .scale = 1), /* all of it counted elsewhere */
+    SPLIT_NORM(.rows = 0, .D = 48, .width = 48, .scale = 1),
 
     RESIDUAL(.rows = 1, .D = 48),
     RESIDUAL(.rows = 65, .D = 48, .in_place = true),

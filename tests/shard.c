@@ -36,6 +36,8 @@ Test(shard, splits_cover_everything_once)
             cr_expect_eq(s.kv0, s.head0 / group);
             cr_expect_eq(s.kv0 + s.K - 1, (s.head0 + s.H - 1) / group);
             cr_expect(s.kv0 <= kv_end, "case %zu rank %d: kv head %d on nobody", i, rank, kv_end);
+            /* A kv head that two ranks have is one rank's to count. */
+            cr_expect_eq(s.kv0 + s.kv_twice, kv_end, "case %zu rank %d: %d twice", i, rank, s.kv_twice);
             kv_end = s.kv0 + s.K;
             for (int h = 0; h < s.H; h++) { /* the rule of osv_heads in kernels/ops.h */
                 int local = (s.head0 + h) / group - s.head0 / group;

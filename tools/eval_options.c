@@ -33,6 +33,7 @@ static const osv_option table[] = {
      FIELD(steering.apply)},
 
     TOOL_MACHINE_OPTIONS,
+    TOOL_RANK_OPTIONS,
 
     {"json", NULL, NULL, "one JSON object with the table and every answer", OSV_OPTION_FLAG, FIELD(json),
      .group = "Output:"},

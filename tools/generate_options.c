@@ -35,6 +35,7 @@ static const osv_option table[] = {
     {"samples", "N", "1", "texts for each prompt", OSV_OPTION_INT, FIELD(samples), .low = 1, .high = 1 << 16},
 
     TOOL_MACHINE_OPTIONS,
+    TOOL_RANK_OPTIONS,
 
     {"json", NULL, NULL, "one JSON object a line for each text, as it ends", OSV_OPTION_FLAG, FIELD(json),
      .group = "Output:"},

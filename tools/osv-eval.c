@@ -5,6 +5,7 @@
 #include "tools/eval_run.h"
 #include "tools/eval_table.h"
 #include "tools/program.h"
+#include "tools/ranks.h"
 
 static const char program[] = "osv-eval";
 
@@ -108,7 +109,7 @@ static int measure(flips *f)
     osv_progress_end(&f->run.progress);
     OSV_TRY(status);
     if (osv_program_signal) return osv_program_signal == SIGTERM ? OSV_TERMINATED : OSV_INTERRUPTED;
-    return show(f);
+    return f->m.comm->rank == 0 ? show(f) : OSV_OK;
 }
 
 static int run_flips(int argc, char **argv, osv_error *e)
@@ -119,12 +120,14 @@ static int run_flips(int argc, char **argv, osv_error *e)
     if (o.help) eval_options_help(stdout);
     if (o.version) osv_program_print_version(stdout, program);
     if (o.help || o.version) return osv_program_flush(e);
+    OSV_TRY(ranks_find(&o.machine, argv - 1, &o.quiet, e));
     int status = open_flips(&f, &o, e);
     if (!status) {
         osv_program_catch_signals();
         print_notes(&f);
         status = measure(&f);
     }
+    status = ranks_leave(f.m.comm, &o.machine, program, status, e);
     close_flips(&f);
     return status;
 }

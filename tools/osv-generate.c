@@ -4,6 +4,7 @@
 
 #include "tools/generate_output.h"
 #include "tools/program.h"
+#include "tools/ranks.h"
 #include "tools/tool_prompts.h"
 
 static const char program[] = "osv-generate";
@@ -134,6 +135,7 @@ static int run(const generate_options *o, osv_error *e)
         print_notes(&r);
         status = generate(&r);
     }
+    status = ranks_leave(r.m.comm, &o->machine, program, status, e);
     close_run(&r);
     return status;
 }
@@ -144,6 +146,8 @@ int main(int argc, char **argv)
     generate_options options;
     osv_program_start();
     int status = generate_options_parse(&options, argc, argv, &error);
+    if (!status && !options.help && !options.version)
+        status = ranks_find(&options.machine, argv, &options.quiet, &error);
     if (!status && options.help) generate_options_help(stdout);
     if (!status && options.version) osv_program_print_version(stdout, program);
     if (!status) status = options.help || options.version ? osv_program_flush(&error) : run(&options, &error);

@@ -1,9 +1,11 @@
 /* osv-train: options -> jobs -> osv_train -> a run directory, and what became of it. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "optim/evaluate.h"
 #include "tools/program.h"
+#include "tools/ranks.h"
 #include "tools/train_dump.h"
 #include "tools/train_list.h"
 #include "tools/train_plan.h"
@@ -49,6 +51,17 @@ static int open_run(osv_run_directory *run, osv_saved_run *saved, bool *resumed,
     int status = osv_run_create(run, s->options->out, s->options->force, json, s->error);
     json_decref(json);
     return status;
+}
+
+/* The same on the other ranks, when rank 0 has opened the run: they know where it is, and read the
+ * checkpoint.
+ */
+static int follow_run(osv_run_directory *run, osv_saved_run *saved, bool resumed, const train_setup *s)
+{
+    run->path = strdup(s->options->out);
+    if (!run->path) return OSV_FAIL(s->error, OSV_DEVICE, "out of memory");
+    bool from_start;
+    return resumed ? train_resume_read(saved, &from_start, s) : OSV_OK;
 }
 
 /* ln P of the completions with the vectors that were kept; NaN of jobs that have not begun. */
@@ -115,13 +128,17 @@ static int train_and_report(const train_setup *s, train_report *r, double *befor
     training.profile = s->options->profile;
     training.save_every = s->options->checkpoint_every;
     const osv_saved_shape shape = train_resume_shape(s);
-    osv_run_directory run;
+    bool writes = s->m.comm->rank == 0;
+    osv_run_directory run = {0};
     osv_saved_run saved = {0};
     bool resumed = false;
+    if (!writes) training.observer = (osv_observer){r, train_report_follow, NULL};
     /* Before the run directory exists: a job that cannot be trained, or too little memory, shows here. */
     OSV_TRY(osv_evaluate(&training, NULL, before));
     osv_program_catch_signals();
-    int status = open_run(&run, &saved, &resumed, s);
+    int status = writes ? open_run(&run, &saved, &resumed, s) : OSV_OK;
+    int told = osv_comm_told(s->m.comm, status ? -status : resumed);
+    if (!writes) status = told < 0 ? -told : follow_run(&run, &saved, resumed = told, s);
     if (resumed) training.resume = &saved.state;
     if (!status) status = train_report_open(r, s, &run, resumed ? &saved : NULL);
     training.kept = (const osv_real *const *)r->vector;
@@ -132,8 +149,8 @@ static int train_and_report(const train_setup *s, train_report *r, double *befor
         fprintf(stderr, "%s: interrupted; with --resume the run goes on from here\n", program);
     if (!status) status = evaluate_outcomes(&training, r, after);
     if (!status) spread_outcomes(&training, r, after);
-    if (!status && !s->options->json) train_result_print(r, before, after);
-    if (!status && s->options->json && s->options->stage != OSV_STAGE_EARLY)
+    if (!status && writes && !s->options->json) train_result_print(r, before, after);
+    if (!status && writes && s->options->json && s->options->stage != OSV_STAGE_EARLY)
         status = train_result_json(r, before, after, e);
     if (!status) status = osv_program_flush(e);
     int closed = osv_run_close(&run, e);
@@ -172,12 +189,14 @@ static int learn(train_setup *s)
 static int compute(train_setup *s)
 {
     const train_options *o = s->options;
+    if (o->dump && s->m.comm->size > 1)
+        return OSV_FAIL(s->error, OSV_USAGE, "--dump %s: one rank writes it; leave out --tp", o->dump);
     if (!o->scan) OSV_TRY(check_resumed(s)); /* a scan has yet to find the jobs */
     print_notes(s);
     OSV_TRY(tool_model_weights(&s->m));
     OSV_TRY(train_setup_write(s));
     OSV_TRY(train_memory_find(&s->memory, o->memory, osv_teacher_bytes(&s->lessons.teacher), &s->m.footprint,
-                              &s->m.model, s->m.ops));
+                              &s->m.model, s->m.ops, s->m.comm));
     if (!o->scan) OSV_TRY(check_resumed(s)); /* once more, with the weights */
     OSV_TRY(learn(s));
     if (o->dump) return train_dump(s);
@@ -197,6 +216,7 @@ static int run(const train_options *o, osv_error *e)
         status = o->plan   ? train_plan_print(&s)
                  : o->list ? train_list_print(&s.jobs, o->json, e)
                            : compute(&s);
+    status = ranks_leave(s.m.comm, &o->machine, program, status, e);
     train_setup_close(&s);
     return status;
 }
@@ -218,6 +238,8 @@ int main(int argc, char **argv)
     train_options options;
     osv_program_start();
     int status = train_options_parse(&options, argc, argv, &error);
+    bool computes = !status && !options.help && !options.version && !options.plan && !options.list;
+    if (computes) status = ranks_find(&options.machine, argv, &options.quiet, &error);
     if (!status && options.help) train_options_help(stdout);
     if (!status && options.version) osv_program_print_version(stdout, program);
     if (!status)

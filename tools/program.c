@@ -35,11 +35,40 @@ void osv_program_print_version(FILE *out, const char *program)
     fprintf(out, "compiler: %s\n", osv_program_compiler());
     fprintf(out, "BLAS:     %s\n", osv_backend_blas());
     fprintf(out, "CUDA:     %s\n", osv_backend_cuda());
+    fprintf(out, "MPI:      %s\n", osv_backend_mpi());
+    fprintf(out, "NCCL:     %s\n", osv_backend_nccl());
+}
+
+static char speaker[40];
+static bool mute;
+
+void osv_program_speak_for(int rank)
+{
+    snprintf(speaker, sizeof speaker, "rank %d: ", rank);
+}
+
+void osv_program_mute(void)
+{
+    mute = true;
+}
+
+static osv_launch launched(void)
+{
+    osv_error ignored = {0};
+    osv_launch l;
+    return osv_launch_find(&l, getenv, &ignored) ? (osv_launch){.size = 1} : l;
+}
+
+/* What is wrong with the command line is wrong with every rank's. */
+static bool others_say_it(const osv_error *e)
+{
+    return mute || (e->status == OSV_USAGE && launched().rank > 0);
 }
 
 int osv_program_fail(const char *program, const osv_error *e)
 {
-    fprintf(stderr, "%s: %s\n", program, e->text);
+    if (others_say_it(e)) return e->status;
+    fprintf(stderr, "%s: %s%s\n", program, speaker, e->text);
     if (e->status == OSV_USAGE) fprintf(stderr, "%s --help lists the options\n", program);
     return e->status;
 }
@@ -73,7 +102,8 @@ bool osv_program_color(void)
 {
     const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
     bool dumb = !term || !*term || strcmp(term, "dumb") == 0;
-    return isatty(STDOUT_FILENO) && !dumb && !(no_color && *no_color);
+    bool terminal = isatty(STDOUT_FILENO) && launched().size == 1; /* mpirun makes one for each rank */
+    return terminal && !dumb && !(no_color && *no_color);
 }
 
 volatile sig_atomic_t osv_program_signal;
@@ -81,6 +111,8 @@ static volatile sig_atomic_t held, impatient;
 
 static void note_signal(int number)
 {
+    if (number == SIGUSR1) number = SIGINT;
+    if (number == SIGUSR2) number = SIGTERM;
     bool again = number == SIGINT && osv_program_signal == SIGINT;
     if (again && !held) _exit(OSV_INTERRUPTED);
     if (again) impatient = 1;
@@ -104,4 +136,6 @@ void osv_program_catch_signals(void)
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGUSR1, &action, NULL);
+    sigaction(SIGUSR2, &action, NULL);
 }

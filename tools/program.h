@@ -18,6 +18,9 @@ void osv_program_print_version(FILE *out, const char *program);
 
 /* "osv-train: --lr x: must be ...", with a hint after usage errors; returns the exit status. */
 int osv_program_fail(const char *program, const osv_error *e);
+/* From here messages begin with "rank 3: "; or there are none, because another rank has them. */
+void osv_program_speak_for(int rank);
+void osv_program_mute(void);
 
 /* First thing in main. A limit on the size of files (ulimit -f) is an error of writing, as a full disk is,
  * and no end of the process. A closed pipe does not end the process: who reads what it says may have had
@@ -36,11 +39,13 @@ int osv_program_flush(osv_error *e);
 enum { OSV_PIPE_CLOSED = -1 };
 int osv_program_write(const char *text, size_t bytes, osv_error *e);
 
-/* May standard output have colours: a terminal, not a dumb one, no NO_COLOR. */
+/* May standard output have colours: a terminal, not a dumb one, no NO_COLOR, one rank. */
 bool osv_program_color(void);
 
-/* From here SIGINT and SIGTERM only set the flag, which is the number of the signal. The second SIGINT ends
- * the process at once, but not between hold and release, while files are written: then at release. */
+/* From here SIGINT and SIGTERM only set the flag, which is the number of the signal. SIGUSR1 counts as SIGINT
+ * and SIGUSR2 as SIGTERM, because mpirun hands these two on to its ranks, and gives them a second to end
+ * after the others. The second SIGINT ends the process at once, but not between hold and release, while files
+ * are written: then at release. */
 extern volatile sig_atomic_t osv_program_signal;
 void osv_program_catch_signals(void);
 void osv_program_hold(void);

@@ -1,19 +1,12 @@
 #include "tools/tool_model.h"
 
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/rope.h"
 #include "loader/file.h"
 #include "loader/random_model.h"
-
-/* Processors that this process may run on, which a container or taskset can make fewer than there are. */
-static int processors(void)
-{
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
-}
+#include "tools/ranks.h"
 
 /* The hub's cache keeps a model in models--<owner>--<name>/snapshots/<hash>. */
 static int name_folder(tool_model *m)
@@ -49,7 +42,6 @@ static int open_parts(tool_model *m, const char *chat)
 {
     osv_error *e = m->error;
     const char *dir = m->dir;
-    OSV_TRY(osv_comm_self_open(&m->comm, e));
     OSV_TRY(name_model(m));
     OSV_TRY(osv_config_read(&m->config, dir, e));
     osv_tokenizer_open(&m->tokenizer, dir, &m->error_of_tokenizer);
@@ -60,8 +52,9 @@ static int open_parts(tool_model *m, const char *chat)
 
 static void start(tool_model *m, const char *dir, const osv_machine *machine, osv_error *e)
 {
-    *m = (tool_model){
-        .dir = dir, .error = e, .threads = machine->threads > 0 ? machine->threads : processors()};
+    *m = (tool_model){.dir = dir,
+                      .error = e,
+                      .threads = machine->threads > 0 ? machine->threads : ranks_threads(&machine->launch)};
 }
 
 int tool_model_open(tool_model *m, const char *dir, const char *chat, const osv_machine *machine,
@@ -72,6 +65,7 @@ int tool_model_open(tool_model *m, const char *dir, const char *chat, const osv_
     resolved.threads = m->threads;
     OSV_TRY(osv_backend_footprint(&m->footprint, machine, e));
     OSV_TRY(osv_backend_open(&m->ops, &resolved, e));
+    OSV_TRY(osv_backend_comm(&m->comm, m->ops, machine));
     return open_parts(m, chat);
 }
 
@@ -81,6 +75,7 @@ int tool_model_plan(tool_model *m, const char *dir, const char *chat, const osv_
     start(m, dir, machine, e);
     OSV_TRY(osv_backend_footprint(&m->footprint, machine, e));
     OSV_TRY(osv_ref_open(&m->ops, OSV_DTYPE_F32, e)); /* it needs nothing, and holds the error */
+    OSV_TRY(osv_comm_self_open(&m->comm, e));
     return open_parts(m, chat);
 }
 
@@ -99,10 +94,10 @@ int tool_model_weights(tool_model *m)
 
 void tool_model_close(tool_model *m)
 {
+    if (m->comm) m->comm->close(m->comm);
     if (m->checkpoint) osv_model_free(&m->model);
     if (m->ops) m->ops->close(m->ops);
     if (m->checkpoint) osv_checkpoint_close(m->checkpoint);
-    if (m->comm) m->comm->close(m->comm);
     if (m->tokenizer) osv_tokenizer_close(m->tokenizer);
     osv_chat_close(m->chat);
     free(m->name);

@@ -34,6 +34,16 @@
         "threads", "N", NULL, "threads of the cpu backend (default: one a processor)", OSV_OPTION_INT, \
             FIELD(machine.threads), .low = 1, .high = 1024                                             \
     }
+/* And of those that several ranks can do together, with tools/ranks.h. */
+#define TOOL_RANK_OPTIONS                                                                                    \
+    {"tp",           "N",                                                                                    \
+     NULL,           "ranks that share the model (default: all that were started)",                          \
+     OSV_OPTION_INT, FIELD(machine.tp),                                                                      \
+     .low = 1,       .high = OSV_RANKS},                                                                     \
+    {                                                                                                        \
+        "comm", "auto|mpi|nccl", "auto", "between ranks; auto: nccl with GPUs, else mpi", OSV_OPTION_CHOICE, \
+            FIELD(machine.comm)                                                                              \
+    }
 /* What they are before the command line is read. */
 #define TOOL_MACHINE_DEFAULT \
     (osv_machine)            \

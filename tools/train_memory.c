@@ -58,17 +58,28 @@ static int split(train_memory *m, size_t limit, const osv_footprint *f, osv_erro
     return OSV_OK;
 }
 
-int train_memory_find(train_memory *m, size_t limit, size_t teacher, const osv_footprint *f, osv_model *model,
-                      osv_ops *o)
+/* What is free, in all. */
+static int free_memory(size_t *limit, const train_memory *m, const osv_footprint *f, osv_ops *o,
+                       osv_comm *comm)
 {
-    *m = measure(f, model, teacher);
-    if (limit > 0) return split(m, limit, f, o->error);
     size_t available = o->available(o), taken = train_memory_taken(m, f);
+    if (!on_device(f)) available /= (size_t)osv_comm_neighbours(comm);
     OSV_TRY(osv_ops_status(o));
     /* On a device weights, scratch and runtime are there already; in host memory weights are still pages of a
      * file, which count as free. */
     size_t all = available + (on_device(f) ? taken : 0);
-    return split(m, taken + (size_t)(USED_OF_FREE * (double)(all > taken ? all - taken : 0)), f, o->error);
+    *limit = taken + (size_t)(USED_OF_FREE * (double)(all > taken ? all - taken : 0));
+    return OSV_OK;
+}
+
+int train_memory_find(train_memory *m, size_t limit, size_t teacher, const osv_footprint *f, osv_model *model,
+                      osv_ops *o, osv_comm *comm)
+{
+    *m = measure(f, model, teacher);
+    if (limit == 0) OSV_TRY(free_memory(&limit, m, f, o, comm));
+    OSV_TRY(split(m, limit, f, o->error));
+    m->bin = osv_comm_least(comm, m->bin);
+    return osv_ops_status(o);
 }
 
 int train_memory_plan(train_memory *m, size_t limit, size_t teacher, const osv_footprint *f,

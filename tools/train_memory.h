@@ -6,6 +6,7 @@
 
 #include "engine/model.h"
 #include "kernels/backend.h"
+#include "kernels/comm.h"
 
 typedef struct {
     size_t limit;   /* bytes for everything */
@@ -17,10 +18,11 @@ typedef struct {
     size_t bin;     /* left for what jobs need; 0: no limit */
 } train_memory;
 
-/* `limit`: what --memory says; 0: what is free now of the memory that the ops compute in. `teacher`: bytes of
- * the distributions. `model` has its weights placed. Too little is OSV_DEVICE. */
+/* `limit`: what --memory says; 0: what is free now of the memory that the ops compute in, shared by the ranks
+ * of this host. `teacher`: bytes of the distributions. `model` has its weights placed. Too little is
+ * OSV_DEVICE; of several ranks the one that has least left decides. */
 int train_memory_find(train_memory *m, size_t limit, size_t teacher, const osv_footprint *f, osv_model *model,
-                      osv_ops *o);
+                      osv_ops *o, osv_comm *comm);
 /* The same before anything is loaded; with cuda and no limit, as if on a card of TRAIN_MEMORY_CARD bytes. A
  * model that is too large for the memory at hand is planned all the same, with as much as it takes: bin 0. */
 int train_memory_plan(train_memory *m, size_t limit, size_t teacher, const osv_footprint *f,

@@ -167,6 +167,7 @@ const osv_option train_option_table[] = {
      FIELD(scan_positions)},
 
     TOOL_MACHINE_OPTIONS,
+    TOOL_RANK_OPTIONS,
     {"memory", "SIZE", NULL, "memory for all of it, such as 20G (default: what is free)", OSV_OPTION_BYTES,
      FIELD(memory)},
     {"profile", "N", NULL, "an attached profiler sees N iterations op by op, then N as they run",

@@ -16,11 +16,13 @@ typedef struct {
     osv_bin_size size;
     int first_block, end_block;
     osv_cost cost;
+    osv_traffic traffic;
     double floor; /* seconds of an iteration */
 } bin_plan;
 
 typedef struct {
     const train_setup *s;
+    int ranks; /* that share the model; all below is of the one that has most */
     osv_model shapes;
     osv_training training;
     train_memory memory;
@@ -29,6 +31,7 @@ typedef struct {
     long live, frozen, scored, asked; /* tokens over all bins; asked: of all sequences, without sharing */
     size_t largest;                   /* bytes of a bin */
     double flops;
+    osv_traffic traffic;
     osv_rates rates; /* of the machine */
     bool assumed;    /* there is no such machine here */
     double floor;    /* seconds of an iteration of every bin */
@@ -63,12 +66,15 @@ static int add_bin(void *context, const int *job, const osv_bin_size *size)
                     .first_block = batch->first_block,
                     .end_block = batch->end_block,
                     .cost = osv_iteration_cost(&p->shapes, batch),
+                    .traffic = osv_bin_traffic(&p->training, batch, job, size->jobs, size->recompute),
                     .floor = osv_floor(&p->shapes, batch, p->rates.flops, p->rates.bandwidth)};
     osv_batch_free(batch);
     p->live += size->rows;
     p->frozen += size->frozen;
     p->scored += size->scored;
     p->flops += b->cost.flops;
+    p->traffic.calls += b->traffic.calls;
+    p->traffic.bytes += b->traffic.bytes;
     p->floor += b->floor;
     if (size->bytes > p->largest) p->largest = size->bytes;
     return OSV_OK;
@@ -78,8 +84,10 @@ static int make(work_plan *p, const train_setup *s)
 {
     osv_error *e = s->error;
     osv_shard shard;
-    *p = (work_plan){.s = s};
-    OSV_TRY(osv_shard_make(&shard, &s->m.config, s->m.comm->rank, s->m.comm->size, e));
+    int tp = s->options->machine.tp;
+    *p = (work_plan){.s = s, .ranks = tp > 0 ? tp : 1};
+    OSV_TRY(osv_shard_make(&shard, &s->m.config, 0, p->ranks, e));
+    shard = osv_shard_widest(&s->m.config, p->ranks);
     OSV_TRY(osv_model_alloc(&p->shapes, &s->m.config, &shard, e));
     osv_model_shapes(&p->shapes, train_memory_format(&s->m.footprint, &s->m.config));
     find_rates(p);
@@ -122,7 +130,11 @@ static void print_text(const work_plan *p)
            "GB/s)\n",
            floors(p) * p->floor, p->floor, p->assumed ? "an H100 is assumed" : "measured now",
            p->rates.flops * 1e-9, p->rates.bandwidth * 1e-9);
-    char all[24], limit[24], weights[24], largest[24], rest[24];
+    char all[24], limit[24], weights[24], largest[24], rest[24], sent[24];
+    if (p->ranks > 1)
+        printf("ranks          %d share the model; all here is of the one that has most. Each calls %ld "
+               "collectives with %s an iteration of every job\n",
+               p->ranks, p->traffic.calls, osv_show_bytes(sent, sizeof sent, p->traffic.bytes));
     printf("memory         %s at most, of %s: weights %s, largest bin %s (%zu bytes), scratch and libraries "
            "%s\n",
            osv_show_bytes(all, sizeof all, peak(p)), osv_show_bytes(limit, sizeof limit, m->limit),
@@ -149,12 +161,13 @@ static void print_text(const work_plan *p)
 
 static json_t *bin_json(const bin_plan *b)
 {
-    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:f, s:f, s:f, s:f}", "jobs", b->size.jobs,
-                     "live_tokens", b->size.rows, "frozen_tokens", b->size.frozen, "scored_tokens",
-                     b->size.scored, "first_block", b->first_block, "last_block", b->end_block - 1,
-                     "recomputed_blocks", b->size.recompute, "bytes", (json_int_t)b->size.bytes, "flops",
-                     b->cost.flops, "weight_bytes_read", b->cost.weight_bytes, "kv_bytes_read",
-                     b->cost.kv_bytes, "floor_seconds", b->floor);
+    return json_pack(
+        "{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:f, s:f, s:f, s:f}", "jobs", b->size.jobs,
+        "live_tokens", b->size.rows, "frozen_tokens", b->size.frozen, "scored_tokens", b->size.scored,
+        "first_block", b->first_block, "last_block", b->end_block - 1, "recomputed_blocks", b->size.recompute,
+        "bytes", (json_int_t)b->size.bytes, "collectives", (json_int_t)b->traffic.calls, "collective_bytes",
+        (json_int_t)b->traffic.bytes, "flops", b->cost.flops, "weight_bytes_read", b->cost.weight_bytes,
+        "kv_bytes_read", b->cost.kv_bytes, "floor_seconds", b->floor);
 }
 
 static int print_json(const work_plan *p)
@@ -163,13 +176,14 @@ static int print_json(const work_plan *p)
     json_t *bins = json_array();
     for (int i = 0; i < p->bins; i++) json_array_append_new(bins, bin_json(&p->bin[i]));
     json_t *all = json_pack(
-        "{s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:b, s:I, s:I, s:o, s:o}", "backend",
-        s->m.footprint.backend, "dtype", s->m.footprint.dtype == OSV_DTYPE_BF16 ? "bf16" : "f32", "jobs",
-        s->jobs.jobs, "completions", s->jobs.completions, "live_tokens", (json_int_t)p->live, "frozen_tokens",
-        (json_int_t)p->frozen, "shared_tokens", (json_int_t)(p->asked - p->live - p->frozen), "scored_tokens",
-        (json_int_t)p->scored, "flops", p->flops, "floor_seconds", p->floor, "expected_seconds",
-        floors(p) * p->floor, "machine_assumed", p->assumed, "bytes", (json_int_t)p->largest, "peak_bytes",
-        (json_int_t)peak(p), "memory", train_memory_json(&p->memory), "bins", bins);
+        "{s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:b, s:I, s:I, s:o, s:o}", "backend",
+        s->m.footprint.backend, "dtype", s->m.footprint.dtype == OSV_DTYPE_BF16 ? "bf16" : "f32", "ranks",
+        p->ranks, "jobs", s->jobs.jobs, "completions", s->jobs.completions, "live_tokens",
+        (json_int_t)p->live, "frozen_tokens", (json_int_t)p->frozen, "shared_tokens",
+        (json_int_t)(p->asked - p->live - p->frozen), "scored_tokens", (json_int_t)p->scored, "flops",
+        p->flops, "floor_seconds", p->floor, "expected_seconds", floors(p) * p->floor, "machine_assumed",
+        p->assumed, "bytes", (json_int_t)p->largest, "peak_bytes", (json_int_t)peak(p), "memory",
+        train_memory_json(&p->memory), "bins", bins);
     if (!all) return OSV_FAIL(s->error, OSV_DEVICE, "out of memory for the plan");
     json_dumpf(all, stdout, JSON_REAL_PRECISION(9));
     putchar('\n');

@@ -139,6 +139,15 @@ int train_report_observe(void *context, const osv_report *report, osv_error *e)
     return OSV_OK;
 }
 
+int train_report_follow(void *context, const osv_report *report, osv_error *e)
+{
+    train_report *r = context;
+    const char *name = r->setup->jobs.job[report->job].name;
+    if (report->stopped == OSV_RUNNING) return OSV_OK;
+    OSV_TRY(osv_run_vector_path(r->run, name, &r->file[report->job], e));
+    return keep_outcome(r, report, e);
+}
+
 /* ---- checkpoints ---- */
 
 static int write_checkpoint(const train_report *r, const osv_saved_run *saved, osv_error *e)

@@ -36,6 +36,8 @@ void train_report_close(train_report *r);
 
 /* osv_observer.report; context: train_report. */
 int train_report_observe(void *context, const osv_report *report, osv_error *e);
+/* The same on ranks that write nothing: keeps what became of the jobs. */
+int train_report_follow(void *context, const osv_report *report, osv_error *e);
 /* osv_observer.save: writes the checkpoint. Where it cannot be written a warning says so and the training
  * goes on: the one before stays good. */
 int train_report_save(void *context, const osv_training_state *state, osv_error *e);

@@ -11,9 +11,10 @@
 
 /* Options that have no say in the result, and paths, whose contents are compared instead. */
 static const char *const free_options[] = {
-    "model", "data",   "init", "offset",           "orthogonal-to", "sweep",          "teacher", "out",
-    "force", "resume", "plan", "checkpoint-every", "device",        "threads",        "profile", "list",
-    "json",  "quiet",  "help", "version",          "scan-norm",     "scan-positions",
+    "model",   "data",    "init",  "offset",  "orthogonal-to", "sweep",
+    "teacher", "out",     "force", "resume",  "plan",          "checkpoint-every",
+    "device",  "threads", "tp",    "comm",    "profile",       "list",
+    "json",    "quiet",   "help",  "version", "scan-norm",     "scan-positions",
 };
 
 static bool is_free(const char *option)
@@ -210,16 +211,15 @@ static void print_place(const train_setup *s, const osv_saved_run *saved, bool f
                 saved->state.iterations, ended, jobs, jobs == 1 ? "" : "s");
 }
 
-static int read_checkpoint(osv_run_directory *run, osv_saved_run *saved, bool *from_start,
-                           const train_setup *s)
+int train_resume_read(osv_saved_run *saved, bool *from_start, const train_setup *s)
 {
     const osv_saved_shape shape = train_resume_shape(s);
     char *path;
-    OSV_TRY(osv_path_join(&path, run->path, "checkpoint.safetensors", s->error));
+    OSV_TRY(osv_path_join(&path, s->options->out, "checkpoint.safetensors", s->error));
     *from_start = !osv_path_exists(path);
     int status = *from_start ? OSV_OK : osv_saved_run_read(saved, path, &shape, s->error);
     free(path);
-    return status ? status : osv_run_cut(run, saved->trace_bytes, s->error);
+    return status;
 }
 
 int train_resume_open(osv_run_directory *run, osv_saved_run *saved, bool *from_start, const train_setup *s)
@@ -228,7 +228,8 @@ int train_resume_open(osv_run_directory *run, osv_saved_run *saved, bool *from_s
     OSV_TRY(osv_run_reopen(run, s->options->out, s->error));
     int status = read_both(&was, &is, s); /* once more: now nobody else can change it */
     if (!status) status = compare(s, was, is);
-    if (!status) status = read_checkpoint(run, saved, from_start, s);
+    if (!status) status = train_resume_read(saved, from_start, s);
+    if (!status) status = osv_run_cut(run, saved->trace_bytes, s->error);
     if (!status && !s->options->quiet) {
         print_notes(was, is);
         print_place(s, saved, *from_start);

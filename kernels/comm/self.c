@@ -1,4 +1,4 @@
-/* One rank: collectives have nothing to do. */
+/* One rank: there is nothing to do. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,10 +9,9 @@ static void all_reduce(osv_comm *c, osv_real *x, size_t n, osv_reduction reducti
     (void)c, (void)x, (void)n, (void)reduction;
 }
 
-static void all_gather(osv_comm *c, osv_real *out, const osv_real *x, size_t n)
+static void all_gather(osv_comm *c, void *all, size_t bytes)
 {
-    (void)c;
-    if (out != x) memcpy(out, x, n * sizeof *x);
+    (void)c, (void)all, (void)bytes;
 }
 
 static void broadcast(osv_comm *c, void *x, size_t bytes, int root)
@@ -20,9 +19,17 @@ static void broadcast(osv_comm *c, void *x, size_t bytes, int root)
     (void)c, (void)x, (void)bytes, (void)root;
 }
 
-static void barrier(osv_comm *c)
+static void exchange(osv_comm *c, void *out, const void *x, size_t bytes)
 {
     (void)c;
+    if (bytes > 0) memmove(out, x, bytes);
+}
+
+static bool leave(osv_comm *c, int status, int *lowest)
+{
+    (void)c;
+    *lowest = status ? 0 : 1;
+    return true;
 }
 
 static void abort_ranks(osv_comm *c, int status)
@@ -39,13 +46,14 @@ int osv_comm_self_open(osv_comm **out, osv_error *error)
 {
     osv_comm *c = *out = malloc(sizeof *c);
     if (!c) return OSV_FAIL(error, OSV_DEVICE, "out of memory");
-    *c = (osv_comm){.rank = 0,
+    *c = (osv_comm){.name = "self",
                     .size = 1,
+                    .close = close_self,
                     .all_reduce = all_reduce,
                     .all_gather = all_gather,
                     .broadcast = broadcast,
-                    .barrier = barrier,
-                    .abort = abort_ranks,
-                    .close = close_self};
+                    .exchange = exchange,
+                    .leave = leave,
+                    .abort = abort_ranks};
     return OSV_OK;
 }

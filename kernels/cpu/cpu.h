@@ -151,6 +151,13 @@ void osv_cpu_rmsnorm(osv_ops *o, float *y, const float *x, const osv_weight *w, 
                      int rows);
 void osv_cpu_rmsnorm_dx(osv_ops *o, float *dx, const float *dy, const float *x, const osv_weight *w,
                         double offset, double eps, int rows);
+void osv_cpu_rmsnorm_sum(osv_ops *o, float *sum, const float *x, const osv_split_norm *n, int cols, int rows);
+void osv_cpu_rmsnorm_split(osv_ops *o, float *y, const float *x, const float *sum, const osv_weight *w,
+                           const osv_split_norm *n, int rows);
+void osv_cpu_rmsnorm_dot(osv_ops *o, float *dot, const float *dy, const float *x, const osv_weight *w,
+                         const osv_split_norm *n, int rows);
+void osv_cpu_rmsnorm_split_dx(osv_ops *o, float *dx, const float *dy, const float *x, const float *sum,
+                              const float *dot, const osv_weight *w, const osv_split_norm *n, int rows);
 void osv_cpu_residual_add(osv_ops *o, float *out, const float *x, const float *y, const int *index, int D,
                           int rows);
 void osv_cpu_scale(osv_ops *o, float *y, double factor, size_t n);
@@ -187,6 +194,8 @@ void osv_cpu_multipliers(osv_ops *o, const float *L, const osv_objective *object
                          const osv_adam_params *params);
 void osv_cpu_sample(osv_ops *o, int *id, float *logprob, const float *z, const osv_sampling *how, int R,
                     int V);
+void osv_cpu_candidates(osv_ops *o, osv_slice *slice, osv_token *token, const float *z, const float *max,
+                        const osv_sampling *how, int first_id, int k, int R, int V);
 
 void osv_cpu_apply(osv_ops *o, float *x, const float *x0, const float *p, const osv_site *site, float *coef,
                    int D);

@@ -86,3 +86,64 @@ void osv_cpu_rmsnorm_dx(osv_ops *o, float *dx, const float *dy, const float *x, 
         }
     }
 }
+
+/* ---- split over ranks ---- */
+
+void osv_cpu_rmsnorm_sum(osv_ops *o, float *sum, const float *x, const osv_split_norm *n, int cols, int rows)
+{
+    if (osv_cpu_failed(o)) return;
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (double)rows *cols))
+    for (int r = 0; r < rows; r++) {
+        const float *in = x + (size_t)r * cols + n->first;
+        sum[r] = (float)dot(in, in, cols - n->first);
+    }
+}
+
+void osv_cpu_rmsnorm_split(osv_ops *o, float *y, const float *x, const float *sum, const osv_weight *w,
+                           const osv_split_norm *n, int rows)
+{
+    int D = w->cols;
+    if (osv_cpu_failed(o) || !osv_cpu_scratch(o, (size_t)D * sizeof(float))) return;
+#pragma omp parallel num_threads(osv_cpu_threads(o, (double)rows *D))
+    {
+        const float *g = gain(o, w, n->offset);
+#pragma omp for schedule(static)
+        for (int r = 0; r < rows; r++) {
+            double inverse = 1 / sqrt((double)sum[r] / n->width + n->eps);
+            scale(y + (size_t)r * D, x + (size_t)r * D, g, (float)inverse, D);
+        }
+    }
+}
+
+void osv_cpu_rmsnorm_dot(osv_ops *o, float *out, const float *dy, const float *x, const osv_weight *w,
+                         const osv_split_norm *n, int rows)
+{
+    int D = w->cols;
+    if (osv_cpu_failed(o) || !osv_cpu_scratch(o, (size_t)D * sizeof(float))) return;
+#pragma omp parallel num_threads(osv_cpu_threads(o, (double)rows *D))
+    {
+        const float *g = gain(o, w, n->offset);
+#pragma omp for schedule(static)
+        for (int r = 0; r < rows; r++) out[r] = (float)dot3(x + (size_t)r * D, g, dy + (size_t)r * D, D);
+    }
+}
+
+/* As osv_cpu_rmsnorm_dx; what pulls at a column is counted on one rank. */
+void osv_cpu_rmsnorm_split_dx(osv_ops *o, float *dx, const float *dy, const float *x, const float *sum,
+                              const float *dot, const osv_weight *w, const osv_split_norm *n, int rows)
+{
+    int D = w->cols, first = n->first;
+    if (osv_cpu_failed(o) || !osv_cpu_scratch(o, (size_t)D * sizeof(float))) return;
+#pragma omp parallel num_threads(osv_cpu_threads(o, (double)rows *D))
+    {
+        const float *g = gain(o, w, n->offset);
+#pragma omp for schedule(static)
+        for (int r = 0; r < rows; r++) {
+            size_t at = (size_t)r * D, own = at + first;
+            double inverse = 1 / sqrt((double)sum[r] / n->width + n->eps);
+            double pull = inverse * inverse * (double)dot[r] / n->width;
+            scale_dx(dx + at, dy + at, x + at, g, inverse, 0, first);
+            scale_dx(dx + own, dy + own, x + own, g + first, inverse, pull, D - first);
+        }
+    }
+}

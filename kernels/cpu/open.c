@@ -112,6 +112,12 @@ static void cpu_zero(osv_ops *o, void *p, size_t bytes)
     memset(p, 0, bytes);
 }
 
+static void cpu_on_host(osv_ops *o, void *x, size_t bytes, osv_host_call *f, void *context)
+{
+    if (osv_cpu_failed(o) || bytes == 0) return;
+    f(context, x, bytes);
+}
+
 static void cpu_gather_rows(osv_ops *o, float *out, const float *in, const int *index, int D, int rows)
 {
     if (osv_cpu_failed(o)) return;
@@ -277,6 +283,10 @@ static const osv_ops table = {
     .bias = osv_cpu_bias,
     .rmsnorm = osv_cpu_rmsnorm,
     .rmsnorm_dx = osv_cpu_rmsnorm_dx,
+    .rmsnorm_sum = osv_cpu_rmsnorm_sum,
+    .rmsnorm_split = osv_cpu_rmsnorm_split,
+    .rmsnorm_dot = osv_cpu_rmsnorm_dot,
+    .rmsnorm_split_dx = osv_cpu_rmsnorm_split_dx,
     .residual_add = osv_cpu_residual_add,
     .scale = osv_cpu_scale,
     .rope = osv_cpu_rope,
@@ -297,6 +307,7 @@ static const osv_ops table = {
     .objective = osv_cpu_objective,
     .multipliers = osv_cpu_multipliers,
     .sample = osv_cpu_sample,
+    .candidates = osv_cpu_candidates,
     .apply = osv_cpu_apply,
     .apply_dp = osv_cpu_apply_dp,
     .apply_dx = osv_cpu_apply_dx,
@@ -310,6 +321,7 @@ static const osv_ops table = {
     .available = cpu_available,
     .copy = cpu_copy,
     .zero = cpu_zero,
+    .on_host = cpu_on_host,
     .gather_rows = cpu_gather_rows,
     .scatter_rows = cpu_scatter_rows,
     .place = cpu_place,

@@ -16,6 +16,7 @@ typedef struct {
     const float *z;
     const int *id; /* NULL: 0, 1, 2, ... */
     int n;
+    int first_id; /* what is to be added to ids */
 } tokens;
 
 /* What tokens count, and what the ones to keep have to count together. */
@@ -85,7 +86,7 @@ static void keep(const measure *m, tokens *t, float *z, int *id, uint64_t *bucke
         z[kept] = t->z[i];
         id[kept++] = t->id ? t->id[i] : i;
     }
-    *t = (tokens){z, id, kept};
+    *t = (tokens){z, id, kept, t->first_id};
 }
 
 /* No word's noise is larger: -ln(-ln u) <= -ln(1 - u), and 1 - u = (~word + 1/2) 2^-32 >= 2^-bound. */
@@ -95,16 +96,16 @@ OSV_CPU_INLINE double largest_noise(uint32_t word)
     return bound * 0.69314718056; /* ln 2, rounded up */
 }
 
-/* The largest of x + noise. Logarithms are taken only of tokens that may still win. */
+/* Index of the largest of x + noise. Logarithms are taken only of tokens that may still win. */
 static int choose(const osv_sampling *how, const tokens *t, double max)
 {
     double best = -INFINITY, most = largest_noise(UINT32_MAX);
     uint32_t block = UINT32_MAX, word[4] = {0}; /* no block: ids are below 2^31 */
-    int chosen = -1;
+    int chosen = 0;
     for (int i = 0; i < t->n; i++) {
         double x = osv_sampling_exponent(t->z[i], max, how->temperature);
         if (x + most < best) continue;
-        uint32_t id = t->id ? (uint32_t)t->id[i] : (uint32_t)i;
+        uint32_t id = (uint32_t)(t->first_id + (t->id ? t->id[i] : i));
         if (id / 4 != block) {
             block = id / 4;
             osv_sampling_words(how, block, word);
@@ -113,7 +114,7 @@ static int choose(const osv_sampling *how, const tokens *t, double max)
         double value = x + osv_sampling_noise(word[id % 4]);
         if (value > best) {
             best = value;
-            chosen = (int)id;
+            chosen = i;
         }
     }
     return chosen;
@@ -142,13 +143,19 @@ static int sample_row(const osv_ops *o, const osv_sampling *how, const float *z,
     uint64_t *bucket = osv_cpu_mine(o);
     float *kept_z = (float *)(bucket + BUCKETS);
     int *kept_id = (int *)(kept_z + V);
-    tokens t = {z, NULL, V};
+    tokens t = {z, NULL, V, 0};
     if (how->top_k > 0 && how->top_k < V)
         keep(&(measure){.count = (uint64_t)how->top_k}, &t, kept_z, kept_id, bucket);
     if (how->top_p < 1)
         keep(&(measure){.max = z[first], .temperature = how->temperature, .top_p = how->top_p}, &t, kept_z,
              kept_id, bucket);
-    return choose(how, &t, z[first]);
+    int chosen = choose(how, &t, z[first]);
+    return t.id ? t.id[chosen] : chosen;
+}
+
+static size_t scratch_bytes(int V)
+{
+    return BUCKETS * sizeof(uint64_t) + (size_t)V * (sizeof(float) + sizeof(int));
 }
 
 /* The first token's exponential, 1, is added to those of the others last: the logarithm of a sure token keeps
@@ -156,8 +163,7 @@ static int sample_row(const osv_ops *o, const osv_sampling *how, const float *z,
 void osv_cpu_sample(osv_ops *o, int *id, float *logprob, const float *z, const osv_sampling *how, int R,
                     int V)
 {
-    size_t scratch = BUCKETS * sizeof(uint64_t) + (size_t)V * (sizeof(float) + sizeof(int));
-    if (osv_cpu_failed(o) || !osv_cpu_scratch(o, scratch)) return;
+    if (osv_cpu_failed(o) || !osv_cpu_scratch(o, scratch_bytes(V))) return;
 #pragma omp parallel for schedule(static, 1) num_threads(osv_cpu_threads(o, (size_t)R *V))
     for (int r = 0; r < R; r++) {
         const float *row = z + (size_t)r * V;
@@ -171,5 +177,55 @@ void osv_cpu_sample(osv_ops *o, int *id, float *logprob, const float *z, const o
         if (isnan(others)) continue;
         id[r] = sample_row(o, &how[r], row, first, V);
         logprob[r] = (float)((double)row[id[r]] - max - log1p(others));
+    }
+}
+
+/* ---- slices ---- */
+
+static uint64_t weight_of(const float *z, const measure *m, int V)
+{
+    uint64_t weight = 0;
+    for (int i = 0; i < V; i++) weight += count_of(m, z[i]);
+    return weight;
+}
+
+/* What may be chosen of the row z [V], which has no token before `first`. */
+static tokens candidates_of(const osv_ops *o, const osv_sampling *how, const float *z, int first, double max,
+                            int first_id, int k, int V)
+{
+    uint64_t *bucket = osv_cpu_mine(o);
+    float *kept_z = (float *)(bucket + BUCKETS);
+    int *kept_id = (int *)(kept_z + V);
+    tokens t = {z, NULL, V, first_id};
+    if (osv_sampling_lists(how)) {
+        if (k < V) keep(&(measure){.count = (uint64_t)k}, &t, kept_z, kept_id, bucket);
+        return t;
+    }
+    if (how->temperature > 0) first = choose(how, &t, max);
+    kept_id[0] = first;
+    return (tokens){z + first, kept_id, 1, first_id};
+}
+
+void osv_cpu_candidates(osv_ops *o, osv_slice *slice, osv_token *token, const float *z, const float *max,
+                        const osv_sampling *how, int first_id, int k, int R, int V)
+{
+    if (osv_cpu_failed(o) || !osv_cpu_scratch(o, scratch_bytes(V))) return;
+#pragma omp parallel for schedule(static, 1) num_threads(osv_cpu_threads(o, (size_t)R *V))
+    for (int r = 0; r < R; r++) {
+        const float *row = z + (size_t)r * V;
+        osv_token *out = token + (size_t)r * k;
+        float largest = max_of(row, V);
+        int first = 0;
+        while (first < V - 1 && row[first] != largest) first++;
+        double others = exp_sum(row, max[r], first) + exp_sum(row + first + 1, max[r], V - first - 1);
+        measure m = {.max = max[r], .temperature = how[r].temperature};
+        bool by_weight = osv_sampling_lists(&how[r]) && how[r].top_k <= 0;
+        slice[r] = (osv_slice){
+            .first = row[first], .others = (float)others, .weight = by_weight ? weight_of(row, &m, V) : 0};
+        tokens t = {.n = 0};
+        if (!isnan(others)) t = candidates_of(o, &how[r], row, first, max[r], first_id, k, V);
+        slice[r].more = t.n < V;
+        for (int i = 0; i < k; i++)
+            out[i] = i < t.n ? (osv_token){t.z[i], first_id + (t.id ? t.id[i] : i)} : (osv_token){.id = -1};
     }
 }

@@ -122,6 +122,23 @@ static void cuda_copy(osv_ops *o, void *dst, const void *src, size_t bytes, osv_
         record_transfer(o, (void *)(uintptr_t)src, dst, bytes, direction);
 }
 
+/* Through pinned memory of its own, which is there before anything is recorded: no training begins with a
+ * recorded iteration. */
+static void cuda_on_host(osv_ops *o, void *x, size_t bytes, osv_host_call *f, void *context)
+{
+    osv_cuda *cuda = o->state;
+    osv_device *d = cuda->device;
+    size_t most = cuda->scratch_bytes / 2;
+    if (failed(o) || bytes == 0) return;
+    if (!cuda->meeting) cuda->meeting = osv_device_host_alloc(d, most);
+    for (size_t at = 0; at < bytes && !failed(o); at += most) {
+        size_t part = bytes - at < most ? bytes - at : most;
+        osv_device_copy(d, cuda->meeting, (char *)x + at, part, OSV_TO_HOST);
+        osv_device_call(d, f, context, cuda->meeting, part);
+        osv_device_copy(d, (char *)x + at, cuda->meeting, part, OSV_TO_DEVICE);
+    }
+}
+
 /* ---- order ---- */
 
 /* Waits for all but the last `behind` marks; what is then known to be done is handed over. */
@@ -303,6 +320,7 @@ static void cuda_close(osv_ops *o)
     }
     for (int i = 0; i < 2; i++) osv_device_host_free(d, cuda->pinned[i]);
     osv_device_host_free(d, cuda->box);
+    osv_device_host_free(d, cuda->meeting);
     osv_device_free(d, cuda->scratch);
     osv_device_close(d);
     free(cuda);
@@ -318,6 +336,10 @@ static const osv_ops table = {
     .bias = osv_cuda_bias,
     .rmsnorm = osv_cuda_rmsnorm,
     .rmsnorm_dx = osv_cuda_rmsnorm_dx,
+    .rmsnorm_sum = osv_cuda_rmsnorm_sum,
+    .rmsnorm_split = osv_cuda_rmsnorm_split,
+    .rmsnorm_dot = osv_cuda_rmsnorm_dot,
+    .rmsnorm_split_dx = osv_cuda_rmsnorm_split_dx,
     .residual_add = osv_cuda_residual_add,
     .scale = osv_cuda_scale,
     .rope = osv_cuda_rope,
@@ -338,6 +360,7 @@ static const osv_ops table = {
     .objective = osv_cuda_objective,
     .multipliers = osv_cuda_multipliers,
     .sample = osv_cuda_sample,
+    .candidates = osv_cuda_candidates,
     .apply = osv_cuda_apply,
     .apply_dp = osv_cuda_apply_dp,
     .apply_dx = osv_cuda_apply_dx,
@@ -351,6 +374,7 @@ static const osv_ops table = {
     .available = cuda_available,
     .copy = cuda_copy,
     .zero = cuda_zero,
+    .on_host = cuda_on_host,
     .gather_rows = osv_cuda_gather_rows,
     .scatter_rows = osv_cuda_scatter_rows,
     .place = cuda_place,

@@ -46,6 +46,10 @@ void osv_device_host_free(osv_device *d, void *p);
 void osv_device_copy(osv_device *d, void *dst, const void *src, size_t bytes, osv_direction direction);
 void osv_device_fill(osv_device *d, void *p, unsigned char byte, size_t bytes);
 
+/* f(context, x, bytes) on the host, x being host memory; it calls nothing of CUDA. On CUDA a thread of the
+ * driver calls it. */
+void osv_device_call(osv_device *d, osv_host_call *f, void *context, void *x, size_t bytes);
+
 /* A mark in the queue; sync waits until all work before the last `behind` marks is done, 0: all work. At most
  * OSV_DEVICE_MARKS - 1 can be left behind. */
 enum { OSV_DEVICE_MARKS = 8 };

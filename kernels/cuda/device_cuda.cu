@@ -25,6 +25,16 @@ typedef struct {
     cublasLtMatmulAlgo_t algorithm;
 } plan;
 
+/* What a thread of the driver calls; those that are recorded live as long as their graph. */
+typedef struct host_call host_call;
+struct host_call {
+    osv_host_call *f;
+    void *context, *x;
+    size_t bytes;
+    bool recorded;
+    host_call *next;
+};
+
 struct osv_device {
     osv_error *error;
     int number, processors;
@@ -33,6 +43,7 @@ struct osv_device {
     cudaEvent_t stamps[OSV_STAMPS]; /* NULL: not taken yet */
     size_t marked;
     bool recording;
+    host_call *calls; /* recorded so far */
     cublasLtHandle_t blas;
     void *workspace;
     plan plans[PLANS];
@@ -42,6 +53,7 @@ struct osv_device {
 
 struct osv_device_graph {
     cudaGraphExec_t run;
+    host_call *calls;
 };
 
 /* ---- errors ---- */
@@ -215,6 +227,34 @@ void osv_device_fill(osv_device *d, void *p, unsigned char byte, size_t bytes)
     if (!failed(d) && bytes > 0) CUDA(d, cudaMemsetAsync(p, byte, bytes, d->stream));
 }
 
+static void CUDART_CB call_host(void *p)
+{
+    host_call *c = (host_call *)p;
+    c->f(c->context, c->x, c->bytes);
+    if (!c->recorded) free(c);
+}
+
+static void free_calls(host_call *c)
+{
+    for (host_call *next; c; c = next) {
+        next = c->next;
+        free(c);
+    }
+}
+
+void osv_device_call(osv_device *d, osv_host_call *f, void *context, void *x, size_t bytes)
+{
+    if (failed(d)) return;
+    host_call *c = (host_call *)malloc(sizeof *c);
+    if (!c) {
+        OSV_FAIL(d->error, OSV_DEVICE, "cuda: out of host memory");
+        return;
+    }
+    *c = {f, context, x, bytes, d->recording, d->recording ? d->calls : NULL};
+    if (d->recording) d->calls = c;
+    if (!CUDA(d, cudaLaunchHostFunc(d->stream, call_host, c)) && !d->recording) free(c);
+}
+
 /* ---- order ---- */
 
 void osv_device_mark(osv_device *d)
@@ -244,11 +284,15 @@ osv_device_graph *osv_device_graph_end(osv_device *d)
     d->recording = false;
     cudaError_t code = cudaStreamEndCapture(d->stream, &graph); /* also after a failure */
     osv_device_graph *g = failed(d) ? NULL : (osv_device_graph *)calloc(1, sizeof *g);
+    host_call *calls = d->calls;
+    d->calls = NULL;
     if (g) CUDA(d, code);
     if (g && !failed(d)) CUDA(d, cudaGraphInstantiate(&g->run, graph, 0));
     if (graph) cudaGraphDestroy(graph);
+    if (g) g->calls = calls;
     if (g && !failed(d)) return g;
     if (!failed(d)) OSV_FAIL(d->error, OSV_DEVICE, "cuda: out of host memory");
+    free_calls(calls);
     free(g);
     return NULL;
 }
@@ -263,6 +307,7 @@ void osv_device_graph_free(osv_device *d, osv_device_graph *graph)
     if (!graph) return;
     cudaStreamSynchronize(d->stream);
     cudaGraphExecDestroy(graph->run);
+    free_calls(graph->calls);
     free(graph);
 }
 

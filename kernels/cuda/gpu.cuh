@@ -151,6 +151,12 @@ static inline __device__ double warp_sum(double x)
     return x;
 }
 
+static inline __device__ uint64_t warp_sum(uint64_t x)
+{
+    for (int step = WARP / 2; step > 0; step /= 2) x += __shfl_xor_sync((unsigned)ALL_LANES, x, step);
+    return x;
+}
+
 static inline __device__ float warp_max(float x)
 {
     for (int step = WARP / 2; step > 0; step /= 2)

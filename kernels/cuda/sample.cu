@@ -106,6 +106,7 @@ typedef struct {
     int V;
     bool by_four;
     double max, temperature, top_p;
+    int first_id; /* of the first column; columns go by the name of id below */
 } logits;
 
 /* An integer that orders as the floats do, 0 and -0 being one; and back. */
@@ -288,6 +289,18 @@ static inline __device__ drawn warp_best(drawn x)
     return x;
 }
 
+/* The words that ids are drawn by, four ids at a time. */
+typedef struct {
+    uint32_t block, word[4];
+} words;
+
+static inline __device__ uint32_t word_of(words *w, const osv_sampling &how, uint32_t id)
+{
+    if (w->block != id / 4) osv_sampling_words(&how, w->block = id / 4, w->word);
+    uint32_t even = id & 2 ? w->word[2] : w->word[0], odd = id & 2 ? w->word[3] : w->word[1];
+    return id & 1 ? odd : even; /* an index would put the words into local memory */
+}
+
 /* The largest x + noise from the cut on, in thread 0. Logarithms are taken only of tokens that may still
  * win. */
 static __device__ int draw(const logits &r, const osv_sampling &how, uint64_t cut)
@@ -295,17 +308,15 @@ static __device__ int draw(const logits &r, const osv_sampling &how, uint64_t cu
     SHARED(drawn, part, WARP);
     drawn best = {-INFINITY, INT32_MAX};
     double most = largest_noise(UINT32_MAX);
+    words w = {UINT32_MAX, {0}}; /* no block: ids are below 2^31 */
     over_fours(r, [&](const float z[4], int id, int n) {
-        uint32_t word[4];
-        bool known = false;
         for (int i = 0; i < n; i++) {
             if (place_of(z[i], id + i) < cut) continue;
             double x = osv_sampling_exponent(z[i], r.max, r.temperature);
             if (x + most < best.value) continue;
-            if (!known) osv_sampling_words(&how, (uint32_t)id / 4, word);
-            known = true;
-            if (x + largest_noise(word[i]) < best.value) continue;
-            drawn other = {x + osv_sampling_noise(word[i]), id + i};
+            uint32_t word = word_of(&w, how, (uint32_t)(r.first_id + id + i));
+            if (x + largest_noise(word) < best.value) continue;
+            drawn other = {x + osv_sampling_noise(word), id + i};
             if (other.value > best.value) best = other;
         }
     });
@@ -331,7 +342,7 @@ static __global__ void __launch_bounds__(MOST_THREADS)
     osv_sampling own = how[r];
     z += (size_t)r * V;
     if (sum[0].possible && own.temperature > 0) {
-        logits all = {z, V, by_four, sum[0].first.z, own.temperature, own.top_p};
+        logits all = {z, V, by_four, sum[0].first.z, own.temperature, own.top_p, 0};
         uint64_t cut = 0;
         if (own.top_k > 0 && own.top_k < V) cut = find_cut(all, cut, own.top_k);
         if (own.top_p < 1) cut = find_cut(all, cut, 0);
@@ -340,6 +351,82 @@ static __global__ void __launch_bounds__(MOST_THREADS)
     if (threadIdx.x > 0) return;
     id[r] = chosen;
     logprob[r] = chosen < 0 ? NAN : (float)((double)z[chosen] - sum[0].first.z - sum[0].log_sum);
+}
+
+/* ---- slices of rows ---- */
+
+/* Tokens from the cut on -> out [k], thread by thread; behind them none. At most k. */
+static __device__ void list_tokens(osv_token *out, const logits &r, uint64_t cut, int k)
+{
+    SHARED(int, before, WARP + 1); /* tokens of the warps before each */
+    int own = 0;
+    over_fours(r, [&](const float z[4], int id, int n) {
+        for (int i = 0; i < n; i++) own += place_of(z[i], id + i) >= cut;
+    });
+    int until = own; /* of the warp, with the lanes before */
+    for (int step = 1; step < WARP; step *= 2) {
+        int other = __shfl_up_sync((unsigned)ALL_LANES, until, step);
+        if (warp_lane() >= step) until += other;
+    }
+    if (warp_lane() == WARP - 1) before[warp_index() + 1] = until;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        before[0] = 0;
+        for (int i = 1; i <= block_warps(); i++) before[i] += before[i - 1];
+    }
+    __syncthreads();
+    int at = before[warp_index()] + until - own;
+    over_fours(r, [&](const float z[4], int id, int n) {
+        for (int i = 0; i < n; i++)
+            if (place_of(z[i], id + i) >= cut) out[at++] = {z[i], r.first_id + id + i};
+    });
+    for (int i = before[block_warps()] + (int)threadIdx.x; i < k; i += (int)blockDim.x) out[i] = {0, -1};
+}
+
+/* The one with this id, as thread 0 knows it; -1: none. */
+static __device__ void list_one(osv_token *out, const logits &r, int id, int k)
+{
+    for (int i = (int)threadIdx.x; i < k; i += (int)blockDim.x)
+        out[i] = i == 0 && id >= 0 ? osv_token{r.z[id], r.first_id + id} : osv_token{0, -1};
+}
+
+static __global__ void __launch_bounds__(MOST_THREADS)
+    candidates_of_rows(osv_slice *slice, osv_token *out, const float *z, const float *max,
+                       const osv_sampling *how, int first_id, int k, int V, bool by_four)
+{
+    size_t row = blockIdx.x;
+    osv_sampling own = how[row];
+    logits r = {z + row * V, V, by_four, max[row], own.temperature, own.top_p, first_id};
+    bool lists = osv_sampling_lists(&own), weighs = lists && own.top_k <= 0;
+    out += row * k;
+    token first = {-INFINITY, INT32_MAX};
+    over_fours(r, [&](const float z4[4], int id, int n) {
+        for (int i = 0; i < n; i++) first = larger(first, {z4[i], id + i});
+    });
+    first = block_largest(first);
+    if (first.id == INT32_MAX) first = {r.z[0], 0}; /* all are -inf, or none is a number */
+    float others = 0;
+    uint64_t weight = 0;
+    over_fours(r, [&](const float z4[4], int id, int n) {
+        for (int i = 0; i < n; i++) {
+            if (id + i != first.id) others += expf(z4[i] - max[row]);
+            if (weighs) weight += weight_of(r, z4[i]);
+        }
+    });
+    others = block_sum(others);
+    weight = block_sum(weight);
+    bool possible = isfinite(max[row]) && !isnan(others) && !isnan(first.z);
+    int more = lists ? k < V : V > 1, chosen = possible ? first.id : -1;
+    if (threadIdx.x == 0) slice[row] = {first.z, others, weight, more};
+    if (lists) {
+        list_tokens(out, r, more ? find_cut(r, 0, k) : 0, k);
+        return;
+    }
+    if (possible && own.temperature > 0) {
+        int drawn_id = draw(r, own, 0);
+        if (drawn_id != INT32_MAX) chosen = drawn_id; /* else all are -inf here */
+    }
+    list_one(out, r, chosen, k);
 }
 
 static unsigned row_threads(int V)
@@ -366,4 +453,13 @@ extern "C" void osv_cuda_sample(osv_ops *o, int *id, float *logprob, const float
         LAUNCH(d, rows, row_threads(V), 0, sample_rows, id + row, logprob + row, from, how + row, part, V,
                chunks, by_four);
     }
+}
+
+extern "C" void osv_cuda_candidates(osv_ops *o, osv_slice *slice, osv_token *token, const float *z,
+                                    const float *max, const osv_sampling *how, int first_id, int k, int R,
+                                    int V)
+{
+    if (osv_ops_status(o)) return;
+    LAUNCH(osv_cuda_device(o), R, row_threads(V), 0, candidates_of_rows, slice, token, z, max, how, first_id,
+           k, V, osv_cuda_by_four(z, V));
 }

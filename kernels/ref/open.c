@@ -57,6 +57,12 @@ static void ref_zero(osv_ops *o, void *p, size_t bytes)
     memset(p, 0, bytes);
 }
 
+static void ref_on_host(osv_ops *o, void *x, size_t bytes, osv_host_call *f, void *context)
+{
+    if (osv_ops_status(o) || bytes == 0) return;
+    f(context, x, bytes);
+}
+
 /* out[r] = in[index[r]] */
 static void ref_gather_rows(osv_ops *o, osv_real *out, const osv_real *in, const int *index, int D, int rows)
 {
@@ -152,6 +158,10 @@ static const osv_ops table = {
     .bias = osv_ref_bias,
     .rmsnorm = osv_ref_rmsnorm,
     .rmsnorm_dx = osv_ref_rmsnorm_dx,
+    .rmsnorm_sum = osv_ref_rmsnorm_sum,
+    .rmsnorm_split = osv_ref_rmsnorm_split,
+    .rmsnorm_dot = osv_ref_rmsnorm_dot,
+    .rmsnorm_split_dx = osv_ref_rmsnorm_split_dx,
     .residual_add = osv_ref_residual_add,
     .scale = osv_ref_scale,
     .rope = osv_ref_rope,
@@ -172,6 +182,7 @@ static const osv_ops table = {
     .objective = osv_ref_objective,
     .multipliers = osv_ref_multipliers,
     .sample = osv_ref_sample,
+    .candidates = osv_ref_candidates,
     .apply = osv_ref_apply,
     .apply_dp = osv_ref_apply_dp,
     .apply_dx = osv_ref_apply_dx,
@@ -185,6 +196,7 @@ static const osv_ops table = {
     .available = ref_available,
     .copy = ref_copy,
     .zero = ref_zero,
+    .on_host = ref_on_host,
     .gather_rows = ref_gather_rows,
     .scatter_rows = ref_scatter_rows,
     .place = ref_place,

@@ -48,6 +48,15 @@ void osv_ref_rmsnorm(osv_ops *o, osv_real *y, const osv_real *x, const osv_weigh
                      double eps, int rows);
 void osv_ref_rmsnorm_dx(osv_ops *o, osv_real *dx, const osv_real *dy, const osv_real *x, const osv_weight *w,
                         double offset, double eps, int rows);
+void osv_ref_rmsnorm_sum(osv_ops *o, osv_real *sum, const osv_real *x, const osv_split_norm *n, int cols,
+                         int rows);
+void osv_ref_rmsnorm_split(osv_ops *o, osv_real *y, const osv_real *x, const osv_real *sum,
+                           const osv_weight *w, const osv_split_norm *n, int rows);
+void osv_ref_rmsnorm_dot(osv_ops *o, osv_real *dot, const osv_real *dy, const osv_real *x,
+                         const osv_weight *w, const osv_split_norm *n, int rows);
+void osv_ref_rmsnorm_split_dx(osv_ops *o, osv_real *dx, const osv_real *dy, const osv_real *x,
+                              const osv_real *sum, const osv_real *dot, const osv_weight *w,
+                              const osv_split_norm *n, int rows);
 void osv_ref_residual_add(osv_ops *o, osv_real *out, const osv_real *x, const osv_real *y, const int *index,
                           int D, int rows);
 void osv_ref_scale(osv_ops *o, osv_real *y, double factor, size_t n);
@@ -86,6 +95,8 @@ void osv_ref_multipliers(osv_ops *o, const osv_real *L, const osv_objective *obj
                          const osv_adam_params *params);
 void osv_ref_sample(osv_ops *o, int *id, osv_real *logprob, const osv_real *z, const osv_sampling *how, int R,
                     int V);
+void osv_ref_candidates(osv_ops *o, osv_slice *slice, osv_token *token, const osv_real *z,
+                        const osv_real *max, const osv_sampling *how, int first_id, int k, int R, int V);
 
 void osv_ref_apply(osv_ops *o, osv_real *x, const osv_real *x0, const osv_real *p, const osv_site *site,
                    osv_real *coef, int D);

@@ -241,6 +241,13 @@ void osv_device_fill(osv_device *d, void *p, unsigned char byte, size_t bytes)
     submit(d, [=] { memset(p, byte, bytes); });
 }
 
+void osv_device_call(osv_device *d, osv_host_call *f, void *context, void *x, size_t bytes)
+{
+    if (fails(d, OSV_EMU_COPY, "a call of the host")) return;
+    must_be(d, x, bytes, false, "call of the host");
+    submit(d, [=] { f(context, x, bytes); });
+}
+
 void osv_device_mark(osv_device *d)
 {
     counts.marks++;

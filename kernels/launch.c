@@ -1,0 +1,46 @@
+#include "kernels/launch.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+
+static const struct {
+    const char *by, *rank, *size, *local_rank, *local_size;
+    bool local; /* local_rank has to be there as well */
+} launchers[] = {
+    {"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
+     "OMPI_COMM_WORLD_LOCAL_SIZE", false},
+    {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", NULL, false},
+    {"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", true},
+};
+
+/* `other` where the variable is not set. */
+static int read_number(int *x, char *(*get)(const char *name), const char *name, int other, osv_error *e)
+{
+    const char *text = name ? get(name) : NULL;
+    char *end;
+    *x = other;
+    if (!text) return OSV_OK;
+    long value = strtol(text, &end, 10);
+    if (end == text || *end || value < 0 || value > 1 << 24)
+        return OSV_FAIL(e, OSV_USAGE, "%s=%s in the environment is no number of ranks", name, text);
+    *x = (int)value;
+    return OSV_OK;
+}
+
+int osv_launch_find(osv_launch *l, char *(*get)(const char *name), osv_error *e)
+{
+    *l = (osv_launch){.size = 1};
+    for (size_t i = 0; i < sizeof launchers / sizeof *launchers; i++) {
+        const char *rank = launchers[i].rank, *size = launchers[i].size;
+        if (!get(rank) || !get(size) || (launchers[i].local && !get(launchers[i].local_rank))) continue;
+        l->by = launchers[i].by;
+        OSV_TRY(read_number(&l->rank, get, rank, 0, e));
+        OSV_TRY(read_number(&l->size, get, size, 1, e));
+        OSV_TRY(read_number(&l->local_rank, get, launchers[i].local_rank, 0, e));
+        OSV_TRY(read_number(&l->local_size, get, launchers[i].local_size, 0, e));
+        if (l->rank < l->size) return OSV_OK;
+        return OSV_FAIL(e, OSV_USAGE, "%s=%d and %s=%d in the environment: there is no such rank", rank,
+                        l->rank, size, l->size);
+    }
+    return OSV_OK;
+}
