@@ -29,6 +29,7 @@ void golden_train(golden_model *g, const osv_job *job, golden_trace *t)
     *t = (golden_trace){0};
     osv_training training = {.ops = g->ops,
                              .comm = g->comm,
+                             .data = g->data,
                              .model = &g->model,
                              .on = osv_all_on,
                              .job = job,
