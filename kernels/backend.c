@@ -74,7 +74,7 @@ int osv_backend_comm(osv_comm **c, osv_ops *o, const osv_machine *m)
     if (m->comm == OSV_COMM_NCCL && !nccl)
         return OSV_FAIL(o->error, OSV_USAGE, "--comm nccl: %s",
                         gpus ? "this build has no NCCL" : "it is between GPUs, with --backend cuda");
-    OSV_TRY(osv_mpi_filling_open(&host, o, l, tp));
+    OSV_TRY(osv_mpi_filling_open(&host, o, l, tp, 1));
     if (nccl) return open_nccl(c, o, host);
     *c = host;
     return OSV_OK;

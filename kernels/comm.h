@@ -42,9 +42,9 @@ struct osv_comm {
 int osv_comm_self_open(osv_comm **c, osv_error *error);
 
 /* MPI, for memory of any ops: what a device holds goes through the host. In builds with MPI only. Of the
- * ranks that were launched, `size` consecutive ones are a communicator. The first call starts MPI, which ends
- * with the process. */
-int osv_mpi_open(osv_comm **c, osv_ops *o, const osv_launch *launch, int size);
+ * ranks that were launched, `size` that lie `stride` apart are a communicator; all of them open theirs
+ * together. The first call starts MPI, which ends with the process. */
+int osv_mpi_open(osv_comm **c, osv_ops *o, const osv_launch *launch, int size, int stride);
 
 /* NCCL, for GPUs, one a rank. In builds with nvcc and NCCL only. `id` comes from osv_nccl_id on one of the
  * ranks. What host memory needs is left to `host`, a communicator of the same ranks, which the new one owns

@@ -7,7 +7,7 @@
 #include "kernels/comm.h"
 
 /* As osv_mpi_open. */
-int osv_mpi_filling_open(osv_comm **c, osv_ops *o, const osv_launch *launch, int size);
+int osv_mpi_filling_open(osv_comm **c, osv_ops *o, const osv_launch *launch, int size, int stride);
 /* For --version. */
 const char *osv_mpi_filling_text(void);
 

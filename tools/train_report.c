@@ -9,6 +9,7 @@
 #include "loader/file.h"
 #include "optim/vector_file.h"
 #include "tools/program.h"
+#include "tools/train_job_words.h"
 #include "tools/train_resume.h"
 
 /* ---- files ---- */

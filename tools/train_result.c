@@ -6,6 +6,7 @@
 #include "kernels/host.h"
 #include "tools/program.h"
 #include "tools/text.h"
+#include "tools/train_job_words.h"
 
 enum { PROMPT_CHARACTERS = 72, COMPLETION_CHARACTERS = 40, IDS_SHOWN = 12, SHOWN_ROOM = 512 };
 

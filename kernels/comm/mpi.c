@@ -176,14 +176,14 @@ static void mpi_close(osv_comm *c)
     release(m);
 }
 
-static mpi *allocate(osv_ops *o, const osv_launch *launch, int size)
+static mpi *allocate(osv_ops *o, int rank, int size)
 {
     size_t n = (size_t)size, numbers = n * FEW > PIECE + n ? n * FEW : PIECE + n;
     mpi *m = calloc(1, sizeof *m);
     if (!m) return NULL;
     *m = (mpi){.ops = o,
                .comm = {.name = "mpi",
-                        .rank = launch->rank % size,
+                        .rank = rank,
                         .size = size,
                         .state = m,
                         .close = mpi_close,
@@ -237,16 +237,18 @@ static int check_world(const osv_launch *launch, osv_error *e)
         launch->by, launch->rank, launch->size, rank, size);
 }
 
-int osv_mpi_open(osv_comm **c, osv_ops *o, const osv_launch *launch, int size)
+int osv_mpi_open(osv_comm **c, osv_ops *o, const osv_launch *launch, int size, int stride)
 {
     *c = NULL;
     if (osv_ops_status(o)) return osv_ops_status(o);
     if (size > OSV_RANKS)
         return OSV_FAIL(o->error, OSV_USAGE, "%d ranks cannot share a model; at most %d", size, OSV_RANKS);
-    mpi *m = allocate(o, launch, size);
+    int rank = launch->rank / stride % size;
+    mpi *m = allocate(o, rank, size);
     if (!m) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory for %d ranks", size);
     if (!start(m) && !check_world(launch, o->error)) {
-        MPI_Comm_split(MPI_COMM_WORLD, launch->rank / size, launch->rank, &m->ranks);
+        MPI_Comm_split(MPI_COMM_WORLD, launch->rank - rank * stride, rank,
+                       &m->ranks); /* by their first one */
         MPI_Comm_dup(m->ranks, &m->farewell);
         MPI_Comm_set_errhandler(m->ranks, MPI_ERRORS_RETURN);
         MPI_Comm_set_errhandler(m->farewell, MPI_ERRORS_RETURN);
