@@ -64,10 +64,10 @@ static bool ends_with(const char *name, const char *end)
     return n >= k && strcmp(name + n - k, end) == 0;
 }
 
-/* "run.json.1234-0.tmp" */
+/* "run.json.1234-0.tmp", "lock.host-1234.tmp" */
 static bool is_half_written(const char *name)
 {
-    bool ours = false;
+    bool ours = strncmp(name, "lock.", strlen("lock.")) == 0;
     for (int i = 0; i < RUN_FILES; i++) {
         size_t n = strlen(run_files[i]);
         ours |= strncmp(name, run_files[i], n) == 0 && name[n] == '.';
@@ -253,6 +253,7 @@ static json_t *trace_line(const char *job, const osv_report *report)
 
 int osv_run_trace(osv_run_directory *r, const char *job, const osv_report *report, osv_error *e)
 {
+    OSV_TRY(osv_run_lock_renew(&r->lock, e));
     json_t *line = trace_line(job, report);
     char *text = json_dumps(line, JSON_REAL_PRECISION(9)); /* losses come out of fp32 */
     json_decref(line);

@@ -172,12 +172,13 @@ Test(run_directory, reopened, .init = temp_open, .fini = temp_close)
     cr_assert_eq(unlink(temp_path("run/lock")), 0);
     temp_text("run/checkpoint.safetensors.12-0.tmp", "x");
     temp_text("run/vectors/a.safetensors.12-0.tmp", "x");
+    temp_text("run/lock.host-12.tmp", "x");
     temp_text("run/notes.tmp", "mine");
 
     cr_assert_eq(osv_run_reopen(&r, dir, &e), OSV_OK, "%s", e.text);
     cr_expect(there(dir, "lock") && there(dir, "notes.tmp"));
     cr_expect(!there(dir, "checkpoint.safetensors.12-0.tmp") &&
-              !there(dir, "vectors/a.safetensors.12-0.tmp"));
+              !there(dir, "vectors/a.safetensors.12-0.tmp") && !there(dir, "lock.host-12.tmp"));
     cr_assert_eq(osv_run_cut(&r, bytes, &e), OSV_OK, "%s", e.text);
     cr_assert_eq(osv_run_trace(&r, "other", &report, &e), OSV_OK, "%s", e.text);
     cr_assert_eq(osv_run_sync(&r, &more, &e), OSV_OK, "%s", e.text);
