@@ -288,6 +288,8 @@ int train_resume_open(osv_run_directory *run, osv_saved_run *saved, bool *from_s
     if (!status) status = compare(s, was, is);
     if (!status) status = train_resume_read(saved, from_start, s);
     if (!status) status = osv_run_cut(run, saved->trace_bytes, s->error);
+    if (!status && !*from_start)
+        status = osv_run_remove_units(run->path, s->error); /* they have been joined */
     if (!status && !s->options->quiet) {
         print_notes(was, is);
         print_place(s, saved, *from_start);

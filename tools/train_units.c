@@ -38,7 +38,8 @@ void train_replicas_close(train_replicas *r)
 typedef struct {
     train_setup *s;
     train_replicas *r;
-    double looked; /* seconds, when it last asked whether its unit is still wanted */
+    osv_run_directory *run; /* on rank 0 of all: the whole's */
+    double looked;          /* seconds, when it last did */
 } sharing;
 
 static int ask(const sharing *h, unit_request *q, unit_answer *a)
@@ -110,16 +111,19 @@ int train_units_find(train_setup *s, train_replicas *r)
 
 /* ---- a unit ---- */
 
-/* The run is to end, as if this process had been told so. */
-static void look(void *context)
+/* Now and then. Where the run is to end it is as if this process had been told so. */
+static int look(void *context)
 {
     sharing *h = context;
     double now = osv_host_seconds();
-    unit_request q = {.question = UNIT_STILL, .unit = -1};
+    unit_request q = {.question = UNIT_STILL, .unit = UNIT_WAIT};
     unit_answer a;
-    if (now - h->looked < LOOK || osv_program_signal) return;
+    if (now - h->looked < LOOK) return OSV_OK;
     h->looked = now;
-    if (!ask(h, &q, &a) && a.unit == UNIT_OVER) osv_program_signal = SIGTERM;
+    if (h->run) OSV_TRY(osv_run_lock_renew(&h->run->lock, h->s->error));
+    OSV_TRY(ask(h, &q, &a));
+    if (a.unit == UNIT_OVER && !osv_program_signal) osv_program_signal = SIGTERM;
+    return OSV_OK;
 }
 
 /* Who has the lock of OUT hands out its units: the lock of one of them is of a replica that is lost. */
@@ -181,10 +185,12 @@ static int work(sharing *h)
         if (a.unit == UNIT_OVER) return a.status;
         q.unit = a.unit;
         bool ended = false;
-        if (a.unit == UNIT_WAIT)
+        if (a.unit == UNIT_WAIT) {
             pause_for(PAUSE);
-        else
+            if (h->run) OSV_TRY(look(h));
+        } else {
             OSV_TRY(train_unit(h, a.unit, &ended));
+        }
         q.ended = ended;
     }
 }
@@ -240,6 +246,7 @@ static int lead(sharing *h)
     unit_queue *q = h->r->queue;
     osv_run_directory run = {0};
     osv_program_catch_signals();
+    h->run = &run;
     int status = open_run(&run, s, q);
     if (status) unit_queue_stop(q, status); /* its replica hears of it from work() */
     int worked = work(h);

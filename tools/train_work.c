@@ -89,8 +89,7 @@ static int observe(void *context, const osv_report *report, osv_error *e)
 {
     train_work *w = context;
     OSV_TRY(train_report_observe(&w->report, report, e));
-    if (w->how.look) w->how.look(w->how.context);
-    return OSV_OK;
+    return w->how.look ? w->how.look(w->how.context) : OSV_OK;
 }
 
 static int follow(void *context, const osv_report *report, osv_error *e)

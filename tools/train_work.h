@@ -7,8 +7,8 @@
 
 /* Of a run beside others. */
 typedef struct {
-    bool quiet;                  /* no progress */
-    void (*look)(void *context); /* between iterations, on the rank that writes; may be NULL */
+    bool quiet;                 /* no progress */
+    int (*look)(void *context); /* between iterations, on the rank that writes; may be NULL */
     void *context;
 } train_work_manner;
 
