@@ -138,7 +138,7 @@ static int join_unit(joining *g, int unit)
 
 /* ---- the whole ---- */
 
-/* Of a run in which all jobs have ended. */
+/* Of a run in which all jobs have ended. Vectors and trace are on the disk before it is. */
 static int write_checkpoint(const joining *g)
 {
     const train_setup *s = g->r->setup;
@@ -147,7 +147,8 @@ static int write_checkpoint(const joining *g)
     saved.state = (osv_training_state){.iterations = g->iterations, .memory = s->memory.bin, .stage = stage};
     if (!stage) return OSV_FAIL(s->error, OSV_DEVICE, "out of memory");
     for (int j = 0; j < s->jobs.jobs; j++) stage[j] = OSV_JOB_ENDED;
-    int status = osv_run_sync(g->r->run, &saved.trace_bytes, s->error);
+    int status = osv_path_sync(g->r->file[0], s->error);
+    if (!status) status = osv_run_sync(g->r->run, &saved.trace_bytes, s->error);
     if (!status) status = train_report_checkpoint(g->r, &saved, s->error);
     free(stage);
     return status;

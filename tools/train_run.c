@@ -35,9 +35,10 @@ static json_t *hardware_json(const train_setup *s)
 {
     char name[200];
     osv_host_processor(name, sizeof name);
+    int ranks = s->options->machine.launch.size;
     json_int_t bytes = (json_int_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
-    return json_pack("{s:s, s:i, s:s, s:o, s:o, s:I, s:i, s:I}", "backend", s->m.ops->name, "ranks",
-                     s->m.comm->size, "between_ranks", s->m.comm->name, "device",
+    return json_pack("{s:s, s:i, s:i, s:s, s:o, s:o, s:I, s:i, s:I}", "backend", s->m.ops->name, "ranks",
+                     ranks, "replicas", ranks / s->m.comm->size, "between_ranks", s->m.comm->name, "device",
                      osv_text_json(s->m.ops->hardware), "processor", osv_text_json(name), "processors",
                      (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "threads", s->m.threads, "memory_bytes",
                      bytes);

@@ -21,8 +21,8 @@ static const double PAUSE = 0.1, LOOK = 1, PATIENCE = 10;
 
 int train_replicas_open(train_replicas *r, const osv_machine *machine, osv_error *e)
 {
-    int ranks = machine->launch.size > 0 ? machine->launch.size : 1,
-        tp = machine->tp > 0 ? machine->tp : ranks;
+    int ranks = machine->launch.size > 1 ? machine->launch.size : 1;
+    int tp = machine->tp > 0 && machine->tp < ranks ? machine->tp : ranks;
     *r = (train_replicas){.replica = machine->launch.rank / tp, .replicas = ranks / tp};
     return machine->launch.rank == 0 ? unit_queue_open(&r->queue, r->replicas, e) : OSV_OK;
 }
