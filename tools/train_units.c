@@ -19,12 +19,34 @@
  * the others when it was interrupted. */
 static const double PAUSE = 0.1, LOOK = 1, PATIENCE = 10;
 
-int train_replicas_open(train_replicas *r, const osv_machine *machine, osv_error *e)
+/* ---- rank 0 of all, and its answers ---- */
+
+static size_t answer(void *context, int rank, const void *request, size_t bytes, void *out)
 {
-    int ranks = machine->launch.size > 1 ? machine->launch.size : 1;
-    int tp = machine->tp > 0 && machine->tp < ranks ? machine->tp : ranks;
-    *r = (train_replicas){.replica = machine->launch.rank / tp, .replicas = ranks / tp};
-    return machine->launch.rank == 0 ? unit_queue_open(&r->queue, r->replicas, e) : OSV_OK;
+    const train_replicas *r = context;
+    unit_request q;
+    if (bytes != sizeof q) return 0;
+    memcpy(&q, request, sizeof q);
+    unit_answer a = unit_queue_answer(r->queue, rank / r->world->tp, &q);
+    memcpy(out, &a, sizeof a);
+    return sizeof a;
+}
+
+static void lose(void *context, int replica)
+{
+    const train_replicas *r = context;
+    unit_queue_lost(r->queue, replica);
+}
+
+int train_replicas_open(train_replicas *r, osv_world *w, osv_error *e)
+{
+    *r = (train_replicas){.world = w, .replicas = 1};
+    if (w) r->replica = w->replica;
+    if (w) r->replicas = w->size / w->tp;
+    if (w && w->rank > 0) return OSV_OK;
+    OSV_TRY(unit_queue_open(&r->queue, r->replicas, e));
+    if (w) osv_world_serve(w, &(osv_world_service){r, answer, lose});
+    return OSV_OK;
 }
 
 void train_replicas_close(train_replicas *r)
@@ -44,9 +66,14 @@ typedef struct {
 
 static int ask(const sharing *h, unit_request *q, unit_answer *a)
 {
-    q->run = h->r->run;
-    *a = unit_queue_answer(h->r->queue, h->r->replica, q);
-    return OSV_OK;
+    const train_replicas *r = h->r;
+    size_t got = sizeof *a;
+    q->run = r->run;
+    if (r->queue)
+        *a = unit_queue_answer(r->queue, r->replica, q);
+    else
+        OSV_TRY(osv_world_ask(r->world, q, sizeof *q, a, sizeof *a, &got, h->s->error));
+    return got == sizeof *a ? OSV_OK : OSV_FAIL(h->s->error, OSV_DEVICE, "rank 0 gives no answer about units");
 }
 
 /* The replica's first rank asks, and all of them hear the answer. */

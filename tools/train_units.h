@@ -10,12 +10,15 @@
 
 /* Of this process, however many runs it takes part in. */
 typedef struct {
+    osv_world *world; /* NULL: one rank */
     int replica, replicas;
     unit_queue *queue; /* rank 0 of all has it */
     int run;           /* the one at hand */
 } train_replicas;
 
-int train_replicas_open(train_replicas *r, const osv_machine *machine, osv_error *e);
+/* From here rank 0 answers the others. */
+int train_replicas_open(train_replicas *r, osv_world *world, osv_error *e);
+/* When the world is closed. */
 void train_replicas_close(train_replicas *r);
 
 /* In what memory bins are to be packed, so that all replicas pack the same ones; and s->units: as the run
