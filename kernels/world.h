@@ -20,11 +20,13 @@ typedef struct osv_world osv_world;
 /* Whom the watching thread tells, on that thread, while the main thread may wait for the lost rank. */
 typedef struct {
     void *context;
-    /* This rank is the lowest one that its replica has left: it speaks, and saves what can be saved, while
-     * the others wait for it. `text`: "rank 3 (host b) is lost: ..." */
-    void (*lost)(void *context, const char *text);
+    /* This rank is the lowest one that its replica has left, and saves what can be saved, while the others
+     * wait for it. `text`: "rank 3 (host b) is lost: ..."; NULL: another rank says it. wait > 0: rank 0 is
+     * the one that is lost, and nobody can say who is the lowest; another rank saves first, if it is still
+     * there, and after so many seconds it can be seen whether it has. */
+    void (*lost)(void *context, const char *text, double wait);
     /* There is nobody to go on with. Has to end the process (_exit). */
-    void (*end)(void *context);
+    void (*end)(void *context, int status);
 } osv_world_observer;
 
 typedef struct {
@@ -38,6 +40,9 @@ struct osv_world {
     int rank, size;
     int tp;      /* ranks of a replica */
     int replica; /* this one's, rank / tp */
+    osv_launch launch;
+    double timeout; /* seconds */
+    bool local;     /* all are on this host: they met at its loopback address */
     struct osv_world_state *state;
 };
 
@@ -45,9 +50,9 @@ struct osv_world {
  * taken, ranks that were started as one of another number, and a rank that does not come are OSV_DEVICE.
  * *told: another rank says it. */
 int osv_world_open(osv_world **w, const osv_world_settings *s, bool *told, osv_error *e);
-/* After osv_world_leave. Rank 0 waits until all others have left, or are lost, and answers them until then.
- */
-void osv_world_close(osv_world *w);
+/* After osv_world_leave. Waits until all others have left too, or are lost; rank 0 answers them until then.
+ * True: all have left. Else what waits for all of them, as the end of MPI does, is not to be waited for. */
+bool osv_world_close(osv_world *w);
 
 /* ---- agreement ---- */
 
@@ -59,7 +64,7 @@ int osv_world_gather(osv_world *w, void *out, const void *x, size_t bytes, osv_e
 
 /* ---- asking rank 0 ---- */
 
-/* What rank 0 answers, one call at a time, on any of its threads. */
+/* What rank 0 answers, one call at a time, on any of its threads. Neither may call what is declared here. */
 typedef struct {
     void *context;
     /* Writes an answer of at most OSV_MESSAGE bytes, and returns how many. */
@@ -77,16 +82,16 @@ int osv_world_ask(osv_world *w, const void *request, size_t bytes, void *answer,
 
 /* ---- the end ---- */
 
-/* Around whatever waits for other ranks of the replica while all of them compute. Who keeps the others
- * waiting for longer than the timeout, while it does not wait itself, is lost. */
+/* Around what waits for other ranks of the replica, which come to the same point. Who keeps them waiting for
+ * longer than the timeout, and itself waits for nothing, is lost. */
 void osv_world_waits(osv_world *w, bool waits);
-
-/* The last word of a rank to its replica, whatever became of it; text: of its failure. True: all of them have
- * left, *lowest is the lowest one of the replica whose status is a failure, `tp` where there is none. False:
- * this one failed while the others go on; they are told, and end. */
-bool osv_world_leave(osv_world *w, int status, const char *text, int *lowest);
-/* Is any rank of any replica lost? Then what waits for all of them (the end of MPI) is not to be waited for.
+/* Around what waits for files, or for whoever reads what is printed: then others may have to wait for long.
  */
-bool osv_world_broken(osv_world *w);
+void osv_world_outside(osv_world *w, bool outside);
+
+/* The last word of a rank to its replica, whatever became of it. True: all of them have left, *lowest is the
+ * lowest one of the replica whose status is a failure, `tp` where there is none. False: this one failed while
+ * the others go on: it has the message, they have saved what they had and end with the same status. */
+bool osv_world_leave(osv_world *w, int status, int *lowest);
 
 #endif

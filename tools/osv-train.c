@@ -216,7 +216,7 @@ static int run(const train_options *o, osv_error *e)
         status = o->plan   ? train_plan_print(&s)
                  : o->list ? train_list_print(&s.jobs, o->json, e)
                            : compute(&s);
-    status = ranks_leave(s.m.comm, &o->machine, program, status, e);
+    status = ranks_fail(&o->machine, program, status, e);
     train_setup_close(&s);
     return status;
 }
@@ -239,13 +239,13 @@ int main(int argc, char **argv)
     osv_program_start();
     int status = train_options_parse(&options, argc, argv, &error);
     bool computes = !status && !options.help && !options.version && !options.plan && !options.list;
-    if (computes) status = ranks_find(&options.machine, argv, &options.quiet, &error);
+    if (computes) status = ranks_find(&options.machine, program, argv, &options.quiet, &error);
     if (!status && options.help) train_options_help(stdout);
     if (!status && options.version) osv_program_print_version(stdout, program);
     if (!status)
         status = options.help || options.version ? osv_program_flush(&error)
                  : options.reentrant >= 0        ? run_both(&options, &error)
                                                  : run(&options, &error);
-    if (status == OSV_PIPE_CLOSED) return OSV_OK;
-    return error.status ? osv_program_fail(program, &error) : status;
+    if (status == OSV_PIPE_CLOSED) return ranks_end(&options.machine, OSV_OK);
+    return ranks_end(&options.machine, error.status ? osv_program_fail(program, &error) : status);
 }
