@@ -73,7 +73,8 @@ static int ask(const sharing *h, unit_request *q, unit_answer *a)
         *a = unit_queue_answer(r->queue, r->replica, q);
     else
         OSV_TRY(osv_world_ask(r->world, q, sizeof *q, a, sizeof *a, &got, h->s->error));
-    return got == sizeof *a ? OSV_OK : OSV_FAIL(h->s->error, OSV_DEVICE, "rank 0 gives no answer about units");
+    return got == sizeof *a ? OSV_OK
+                            : OSV_FAIL(h->s->error, OSV_DEVICE, "rank 0 gives no answer about units");
 }
 
 /* The replica's first rank asks, and all of them hear the answer. */
