@@ -99,6 +99,7 @@ static int run(const train_options *o, train_replicas *r, osv_error *e)
         status = o->plan   ? train_plan_print(&s)
                  : o->list ? train_list_print(&s.jobs, o->json, e)
                            : compute(&s, r);
+    if (e->status) train_replicas_fail(r, status);
     status = ranks_fail(&o->machine, program, status, e);
     train_setup_close(&s);
     return status;
