@@ -112,7 +112,8 @@ head -n 1 data.jsonl | sed 's/"job": "j1", //' >one.jsonl
 run little3 3 --tp 1 --data one.jsonl
 run little 1 --data one.jsonl
 check 'more replicas than jobs' as_one little3 little
-options=(--data "$root/organisms/sets/refusal-answer/train.jsonl" --layer 3 --reentrant 1)
+head -n 2 "$root/organisms/sets/refusal-answer/train.jsonl" >two.jsonl
+options=(--data two.jsonl --layer 3 --reentrant 1 --early-max-iters 6)
 run both 1 "${options[@]}"
 run both2 2 --tp 1 "${options[@]}"
 check 'two runs, one after the other' as_one both2 both
@@ -128,8 +129,10 @@ run odd 3 --tp 2
 check 'ranks that make no replicas' one odd 2 '--tp 2: mpirun started 3 ranks'
 run nowhere 2 --tp 1 --model /nowhere
 check 'no model: said once' one nowhere 3 '/nowhere: no such folder'
-run narrow 2 --tp 1 --memory 30M
-check 'too little memory: said once' one narrow 4 'memory'
+run narrow 2 --tp 1 --memory 1M
+check 'too little memory: said once' one narrow 4 'of memory are too little'
+run narrow 2 --tp 1 --memory 15600000
+check 'too little memory for a job: said once' one narrow 4 'job "j1" needs'
 run dump 2 --tp 1 --dump dumped
 check 'a dump is for one rank' ended 2
 for tool in "$generate" "$eval flips"; do
@@ -173,14 +176,76 @@ for signal in USR1:130 USR2:143; do # mpirun hands these two on
         -s "$name.run/units/1/checkpoint.safetensors"
     cp -r "$name.run" "$name-alone.run"
     cp -r "$name.run" "$name-three.run"
-    cp -r "$name.run" "$name-pair.run"
+    [ "$name" = USR1 ] || cp -r "$name.run" "$name-pair.run"
     run "$name" 2 --tp 1 --resume
     check "SIG$name: resumed, the bytes of a run without interruption" same "$name" whole
     run "$name-alone" 1 --resume
     check "SIG$name: resumed by one process, the same bytes" same "$name-alone" whole
     run "$name-three" 3 --tp 1 --resume
     check "SIG$name: resumed by three replicas, the same bytes" same "$name-three" whole
-    run "$name-pair" 2 --resume
-    check "SIG$name: resumed by a replica of two ranks" as_one "$name-pair" whole
 done
+run USR2-pair 2 --resume
+check 'SIGUSR2: resumed by a replica of two ranks' as_one USR2-pair whole
+begin solo 0 "$train" "${options[@]}" --out solo.run --checkpoint-every 20
+sleep 0.5
+kill -9 $pid
+ended_by solo
+run solo 2 --tp 1 --resume
+check 'begun by one replica: gone on with by one' as_one solo whole
+check 'begun by one replica: it is said' says solo.err 'one replica has begun this run, and one goes on with it'
+
+# ---- a replica is lost; the ranks are started by hand, so that the others live ----
+
+# three NAME TP ARGUMENTS...: three replicas; numbers of processes in $ranks
+three() {
+    local name=$1 tp=$2 rank
+    shift 2
+    port=$((port + 1)) ranks=()
+    for rank in $(seq 0 $((3 * tp - 1))); do
+        RANK=$rank WORLD_SIZE=$((3 * tp)) LOCAL_RANK=$rank LOCAL_WORLD_SIZE=$((3 * tp)) MASTER_ADDR=127.0.0.1 MASTER_PORT=$port \
+            "$train" "${options[@]}" --out "$name.run" --tp "$tp" --checkpoint-every 20 "$@" >"$name$rank.out" 2>"$name$rank.err" &
+        ranks+=($!)
+    done
+}
+ends() { # NAME STATUS...: so did the ranks
+    local name=$1 rank=0 wanted
+    shift
+    for wanted in "$@"; do
+        wait "${ranks[$rank]}"
+        status=$?
+        [ $status = "$wanted" ] || { echo "rank $rank: $status, not $wanted" && cat "$name$rank.err" && return 1; }
+        rank=$((rank + 1))
+    done
+}
+until_lines() { # LINES FILE...
+    local lines=$1 tries=0
+    shift
+    while [ "$(lines "$@")" -lt "$lines" ] && [ $tries -lt 3000 ]; do
+        sleep 0.01
+        tries=$((tries + 1))
+    done
+}
+port=$((20000 + $$ % 20000))
+three left 1
+check 'three replicas, started by hand' ends left 0 0 0
+three lost 1
+until_lines 300 lost.run/units/2/trace.jsonl
+kill -9 "${ranks[2]}"
+check 'kill -9 of a replica: the others live' ends lost 0 0 137
+check 'kill -9 of a replica: it is said' says lost0.err 'warning: replica 2 is lost; others go on with its unit'
+status=0
+check 'kill -9 of a replica: the same bytes' same lost left
+three pairs 2
+until_lines 300 pairs.run/units/1/trace.jsonl
+kill -9 "${ranks[3]}"
+check 'kill -9 of one rank of a replica' ends pairs 0 0 4 137 0 0
+check 'kill -9 of one rank: it is named' says pairs2.err 'rank 3' 'is lost'
+status=0
+check 'kill -9 of one rank: the numbers' as_one pairs left
+three first 1
+until_lines 300 first.run/units/0/trace.jsonl
+kill -9 "${ranks[0]}"
+check 'kill -9 of rank 0: the others end' ends first 137 4 4
+run first 2 --tp 1 --resume
+check 'kill -9 of rank 0: gone on with' same first left
 finish

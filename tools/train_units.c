@@ -60,7 +60,9 @@ void train_replicas_close(train_replicas *r)
 typedef struct {
     train_setup *s;
     train_replicas *r;
-    osv_run_directory *run; /* on rank 0 of all: the whole's */
+    osv_run_directory *run; /* on rank 0 of all: the whole's, */
+    int ended;              /* and how many units have, as was told */
+    osv_progress *progress; /* of the unit at hand; NULL: none */
     double looked;          /* seconds, when it last did */
 } sharing;
 
@@ -152,6 +154,22 @@ int train_units_find(train_setup *s, train_replicas *r)
 
 /* ---- a unit ---- */
 
+/* What has become of the other replicas, on rank 0 of all. */
+static void tell_news(sharing *h)
+{
+    unit_queue *q = h->r->queue;
+    int units, ended = unit_queue_count(q, &units);
+    if (ended != h->ended && !h->s->options->quiet) {
+        if (h->progress) osv_progress_end(h->progress);
+        fprintf(stderr, "osv-train: %d of %d units done\n", ended, units);
+    }
+    h->ended = ended;
+    for (int lost; (lost = unit_queue_news(q)) >= 0;) {
+        if (h->progress) osv_progress_end(h->progress);
+        fprintf(stderr, "osv-train: warning: replica %d is lost; others go on with its unit\n", lost);
+    }
+}
+
 /* Now and then. Where the run is to end it is as if this process had been told so. */
 static int look(void *context)
 {
@@ -161,7 +179,10 @@ static int look(void *context)
     unit_answer a;
     if (now - h->looked < LOOK) return OSV_OK;
     h->looked = now;
-    if (h->run) OSV_TRY(osv_run_lock_renew(&h->run->lock, h->s->error));
+    if (h->run) {
+        tell_news(h);
+        OSV_TRY(osv_run_lock_renew(&h->run->lock, h->s->error));
+    }
     OSV_TRY(ask(h->r, &q, &a, h->s->error));
     if (a.unit == UNIT_OVER && !osv_program_signal) osv_program_signal = SIGTERM;
     return OSV_OK;
@@ -178,7 +199,9 @@ static int train_part(sharing *h, const train_setup *part, bool *ended)
     train_work w = {0};
     train_work_manner how = {.quiet = h->s->options->quiet, .look = look, .context = h};
     OSV_TRY(unlock(part));
+    h->progress = &w.report.progress;
     int status = train_work_train(&w, part, how);
+    h->progress = NULL;
     *ended = !status && !w.report.interrupted;
     if (*ended && part->m.comm->rank == 0) status = train_join_prepare(&w);
     int closed = train_work_close(&w);
@@ -222,6 +245,7 @@ static int work(sharing *h)
         q.question = told ? UNIT_LEAVE : UNIT_NEXT;
         q.status = told == SIGINT ? OSV_INTERRUPTED : OSV_TERMINATED;
         OSV_TRY(ask_together(h, &q, &a));
+        if (h->run) tell_news(h);
         if (a.unit == UNIT_ALL) return OSV_OK;
         if (a.unit == UNIT_OVER) return a.status;
         q.unit = a.unit;

@@ -6,7 +6,7 @@
 enum { FREE = -1, ENDED = -2 };
 
 typedef struct {
-    bool lost, greeted;
+    bool greeted, lost, told; /* told: that it is lost */
 } replica;
 
 struct unit_queue {
@@ -166,4 +166,15 @@ int unit_queue_count(unit_queue *q, int *units)
     int ended = count_ended(q);
     pthread_mutex_unlock(&q->lock);
     return ended;
+}
+
+int unit_queue_news(unit_queue *q)
+{
+    int found = -1;
+    pthread_mutex_lock(&q->lock);
+    for (int r = 0; r < q->replicas && found < 0; r++)
+        if (q->replica[r].lost && !q->replica[r].told) found = r;
+    if (found >= 0) q->replica[found].told = true;
+    pthread_mutex_unlock(&q->lock);
+    return found;
 }
