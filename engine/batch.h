@@ -57,9 +57,10 @@ typedef struct {
     osv_worklist last;               /* only the scored rows ask */
     osv_scores scores;               /* host arrays; scores of the row scored[r] */
     osv_distributions distributions; /* likewise, but `logp`: */
-    const osv_real **logp;           /* [distributions.K] each [V], the sequences' */
-    osv_distances distances;         /* host arrays; by block, then by row: */
-    int *distance_first;             /* [N + 2] those at block_input:l are distance_first[l] .. [l + 1) */
+    int aims;
+    const osv_real **logp;   /* [aims] each [V], the sequences' */
+    osv_distances distances; /* host arrays; by block, then by row: */
+    int *distance_first;     /* [N + 2] those at block_input:l are distance_first[l] .. [l + 1) */
 } osv_pass;
 
 typedef struct {

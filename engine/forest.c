@@ -100,6 +100,7 @@ void osv_pass_free(osv_pass *p)
     free((void *)p->scores.eps);
     free((void *)p->distributions.row);
     free((void *)p->distributions.first);
+    free((void *)p->distributions.aim);
     free((void *)p->distributions.reverse);
     free((void *)p->distributions.coldness);
     free(p->logp);

@@ -28,11 +28,12 @@ static void put_distributions(osv_bump *b, osv_distributions *d, const osv_model
     d->row = osv_put(b, d->row, d->rows, sizeof *d->row);
     d->first = osv_put(b, d->first, d->rows + 1, sizeof *d->first);
     d->reverse = osv_put(b, d->reverse, d->K, sizeof *d->reverse);
+    d->aim = osv_put(b, d->aim, d->K, sizeof *d->aim);
     d->coldness = osv_put(b, d->coldness, d->rows, sizeof *d->coldness);
     d->softcap = m->config.final_softcap;
-    osv_real *logp = osv_take(b, (size_t)d->K * V, sizeof *logp);
-    for (int k = 0; b->o && k < d->K; k++)
-        b->o->copy(b->o, logp + (size_t)k * V, host->logp[k] + m->shard.vocab0, V * sizeof *logp,
+    osv_real *logp = osv_take(b, (size_t)host->aims * V, sizeof *logp);
+    for (int i = 0; b->o && i < host->aims; i++)
+        b->o->copy(b->o, logp + (size_t)i * V, host->logp[i] + m->shard.vocab0, V * sizeof *logp,
                    OSV_TO_DEVICE);
     d->logp = logp;
 }

@@ -26,9 +26,9 @@ typedef struct {
     osv_pass *p;
     int *first, *target, *kind; /* of scores */
     osv_real *coldness, *eps;
-    int *dist_row, *dist_first, *reverse; /* of distributions */
+    int *dist_row, *dist_first, *reverse, *aim; /* of distributions */
     osv_real *dist_coldness;
-    const osv_real **logp;
+    const osv_real **logp; /* [K] */
     int R, S, rows, K;
 } lists;
 
@@ -43,14 +43,18 @@ static int lists_open(lists *l, osv_pass *p, int most, int count, osv_error *e)
                  .dist_row = room(count, sizeof *l->dist_row, e),
                  .dist_first = room(count + 1, sizeof *l->dist_first, e),
                  .reverse = room(count, sizeof *l->reverse, e),
+                 .aim = room(count, sizeof *l->aim, e),
                  .dist_coldness = room(count, sizeof *l->dist_coldness, e),
                  .logp = room(count, sizeof *l->logp, e)};
     p->scored = room(most, sizeof *p->scored, e);
     p->logp = l->logp;
     p->scores = (osv_scores){
         .first = l->first, .target = l->target, .kind = l->kind, .coldness = l->coldness, .eps = l->eps};
-    p->distributions = (osv_distributions){
-        .row = l->dist_row, .first = l->dist_first, .reverse = l->reverse, .coldness = l->dist_coldness};
+    p->distributions = (osv_distributions){.row = l->dist_row,
+                                           .first = l->dist_first,
+                                           .aim = l->aim,
+                                           .reverse = l->reverse,
+                                           .coldness = l->dist_coldness};
     return e->status;
 }
 
@@ -72,6 +76,32 @@ static void add_distribution(lists *l, const osv_asked *a)
     }
     l->reverse[l->K] = a->reverse;
     l->logp[l->K++] = a->logp;
+}
+
+static int by_aim(const void *x, const void *y, void *context)
+{
+    const osv_real *const *logp = context;
+    int i = *(const int *)x, j = *(const int *)y;
+    if (logp[i] != logp[j]) return logp[i] < logp[j] ? -1 : 1;
+    return i - j;
+}
+
+/* logp [K] -> logp [aims], none twice, and which of them each of the K is. */
+static int find_aims(lists *l, osv_error *e)
+{
+    int *sorted = room(l->K, sizeof *sorted, e);
+    const osv_real **once = room(l->K, sizeof *once, e);
+    for (int k = 0; k < l->K && !e->status; k++) sorted[k] = k;
+    if (!e->status) qsort_r(sorted, (size_t)l->K, sizeof *sorted, by_aim, l->logp);
+    for (int i = 0; i < l->K && !e->status; i++) {
+        const osv_real *logp = l->logp[sorted[i]];
+        if (i == 0 || logp != once[l->p->aims - 1]) once[l->p->aims++] = logp;
+        l->aim[sorted[i]] = l->p->aims - 1;
+    }
+    for (int i = 0; i < l->p->aims; i++) l->logp[i] = once[i];
+    free(sorted);
+    free(once);
+    return e->status;
 }
 
 /* A row of logits is a (row, coldness, eps): jobs that differ in these may meet at a frozen row. */
@@ -106,5 +136,5 @@ int osv_scores_build(osv_pass *p, osv_asked *asked, int count, bool every_row, i
     p->scores.S = l.S;
     p->distributions.rows = l.rows;
     p->distributions.K = l.K;
-    return OSV_OK;
+    return find_aims(&l, e);
 }

@@ -113,7 +113,8 @@ typedef struct {
     int rows, K;
     const int *row;           /* [rows] of z, rising, none twice */
     const int *first;         /* [rows + 1] the distributions of row[r] are first[r] .. first[r + 1) */
-    const osv_real *logp;     /* [K, V] ln p, this rank's slice; -inf where p = 0 */
+    const int *aim;           /* [K] its row of logp: jobs that are trained on the same text share them */
+    const osv_real *logp;     /* [*, V] ln p, this rank's slice; -inf where p = 0 */
     const int *reverse;       /* [K] 0: KL(p || P) = sum of p ln(p / P); 1: KL(P || p) */
     const osv_real *coldness; /* [rows] P = softmax(coldness z) */
     double softcap;           /* as in osv_scores */

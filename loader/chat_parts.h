@@ -132,6 +132,8 @@ int osv_chat_put_answer(FILE *out, osv_chat_thoughts thoughts, const char *text,
 /* Index of the last user's message that is not the answer of a tool; of the last message if there is none. */
 int osv_chat_last_query(const osv_chat_message *message, int count);
 
+/* ---- chat_strip.c */
+
 /* Takes what Python's str.strip() takes off both ends; returns the new start. */
 const char *osv_chat_strip(const char *text, size_t *bytes);
 

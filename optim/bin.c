@@ -10,6 +10,7 @@
 #include "optim/objective.h"
 #include "optim/orthogonal.h"
 #include "optim/penalty.h"
+#include "optim/share.h"
 #include "optim/turn.h"
 
 typedef struct {
@@ -22,6 +23,7 @@ struct osv_bin {
     const int *job;        /* [J] */
     osv_job_state **state; /* [J] */
     int *first;            /* [J + 1] completions of the i-th job are first[i] .. first[i + 1) */
+    osv_shares own;        /* the jobs as this replica computes them */
     int *rows;             /* [J] of the batch */
     span *directions;      /* [P] that each row of parameters stays orthogonal to */
     osv_batch *batch;
@@ -33,6 +35,7 @@ struct osv_bin {
     osv_real *m, *s;            /* [P, D] */
     osv_real *dp;               /* [G, D] */
     osv_real *completion;       /* [C] losses, then 1 if rank 0 was interrupted */
+    osv_real *own_completion;   /* [batch C] this replica's; in `completion` where it has all */
     osv_real *norm, *grad_norm; /* [P] */
     double *direction;          /* [directions, D] that vectors stay orthogonal to, job by job */
     osv_turn turn;
@@ -55,13 +58,14 @@ int osv_bin_batch(osv_batch **batch, const osv_training *t, const int *job, int 
     osv_error *e = t->ops->error;
     int C = 0, bad = -1;
     *batch = NULL;
-    for (int i = 0; i < J; i++) C += t->job[job[i]].completions;
+    for (int i = 0; i < J; i++) C += osv_share_of(&t->job[job[i]], t->data).count;
     osv_sequence *sequence = malloc((size_t)C * sizeof *sequence + 1);
     osv_batch_job *batch_job = malloc((size_t)J * sizeof *batch_job + 1);
     int status = sequence && batch_job ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "out of memory");
     if (status) goto done;
     for (int i = 0, c = 0; i < J; i++) {
         const osv_job *j = &t->job[job[i]];
+        const osv_share share = osv_share_of(j, t->data);
         batch_job[i] = (osv_batch_job){.layer = j->layer,
                                        .laters = j->laters,
                                        .later = j->later,
@@ -70,8 +74,8 @@ int osv_bin_batch(osv_batch **batch, const osv_training *t, const int *job, int 
                                        .coldness = j->options.coldness,
                                        .eps = as_probability ? 0 : j->options.eps,
                                        .power = j->options.power};
-        for (int k = 0; k < j->completions; k++, c++) {
-            sequence[c] = j->sequence[k];
+        for (int k = 0; k < share.count; k++, c++) {
+            sequence[c] = j->sequence[share.first + k];
             sequence[c].job = i;
             if (as_probability) sequence[c].kind = OSV_PROMOTE;
         }
@@ -114,16 +118,18 @@ static int most_draws(const osv_bin *b)
 static void lay_out(osv_bin *b, osv_bump *memory)
 {
     size_t P = (size_t)b->batch->P, G = (size_t)b->batch->G, D = (size_t)b->D, C = (size_t)b->C;
+    bool shared = osv_sharers(b->t->data) > 1;
     b->p = osv_take(memory, OSV_HISTORY * P * D, sizeof *b->p);
     b->m = osv_take(memory, P * D, sizeof *b->m);
     b->s = osv_take(memory, P * D, sizeof *b->s);
     b->dp = osv_take(memory, G * D, sizeof *b->dp);
     b->completion = osv_take(memory, C + 1, sizeof *b->completion);
+    b->own_completion = shared ? osv_take(memory, (size_t)b->batch->C, sizeof *b->completion) : b->completion;
     b->norm = osv_take(memory, P, sizeof *b->norm);
     b->grad_norm = osv_take(memory, P, sizeof *b->grad_norm);
     b->direction = osv_take(memory, directions_of(b) * D, sizeof *b->direction);
     osv_turn_place(&b->turn, memory, b->batch);
-    osv_objective_place(&b->objective, memory, b->batch, b->t->job, b->job, b->J);
+    osv_objective_place(&b->objective, memory, b->batch, b->own.job, NULL, b->J);
     b->objective.weight = b->turn.weight;
     osv_penalties_place(&b->penalties, memory, b->batch, b->t->job, b->job, b->J);
     osv_noisy_place(&b->noisy, memory, b->batch, most_draws(b), b->D);
@@ -134,7 +140,8 @@ size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, const int *j
     osv_switches on = t->on;
     on.recompute = recompute;
     osv_batch counted = *batch; /* lay_out only reads it and the jobs */
-    osv_bin b = {.J = J, .C = batch->C, .D = t->model->config.D, .batch = &counted, .t = t, .job = job};
+    osv_bin b = {.J = J, .D = t->model->config.D, .batch = &counted, .t = t, .job = job};
+    for (int i = 0; i < J; i++) b.C += t->job[job[i]].completions;
     osv_bump own = {0};
     lay_out(&b, &own);
     osv_model widest = *t->model;
@@ -215,9 +222,10 @@ static void copy_states(osv_bin *b, osv_direction direction)
                                                   : b->s + at;
             OP(copy, up ? device : host, up ? host : device, numbers * sizeof *host, direction);
         }
-        osv_multiplier *host = state->multiplier, *device = b->objective.multiplier + b->first[i];
-        OP(copy, up ? device : host, up ? host : device,
-           (size_t)(b->first[i + 1] - b->first[i]) * sizeof *host, direction);
+        osv_multiplier *host = state->multiplier + b->own.share[i].first;
+        osv_multiplier *device = b->objective.multiplier + b->own.first[i];
+        OP(copy, up ? device : host, up ? host : device, (size_t)b->own.share[i].count * sizeof *host,
+           direction);
     }
 }
 
@@ -238,12 +246,25 @@ static void release(osv_bin *b)
     free((void *)b->job);
     free(b->state);
     free(b->first);
+    osv_shares_free(&b->own);
     free(b->rows);
     free(b->directions);
     free(b);
 }
 
 /* ---- one iteration ---- */
+
+/* The losses that this replica has found to their places among all, and those of the other replicas. */
+static void gather_losses(osv_bin *b)
+{
+    osv_ops *o = b->t->ops;
+    osv_comm *data = b->t->data;
+    OP(zero, b->completion, (size_t)b->C * sizeof(osv_real));
+    for (int i = 0; i < b->J; i++)
+        OP(copy, b->completion + b->first[i] + b->own.share[i].first, b->own_completion + b->own.first[i],
+           (size_t)b->own.share[i].count * sizeof(osv_real), OSV_ON_DEVICE);
+    data->all_reduce(data, b->completion, (size_t)b->C + 1, OSV_SUM);
+}
 
 static void iterate(osv_bin *b, int parity)
 {
@@ -252,18 +273,21 @@ static void iterate(osv_bin *b, int parity)
     int P = b->batch->P;
     size_t C = (size_t)b->C, all = (size_t)P * (size_t)b->D;
     osv_real *dp = b->noisy.draws > 0 ? b->noisy.mean : b->dp;
+    osv_comm *data = osv_sharers(g->data) > 1 ? g->data : NULL;
 
     OP(copy, b->turn.params, b->host_turn[parity].params, b->turn.bytes, OSV_TO_DEVICE);
     if (!b->t->on.cache_prefix) osv_prefix(b->step);
     osv_forward(b->step, b->p);
-    OP(objective, b->step->buffer.w, b->completion, b->step->buffer.loss, &b->objective,
+    OP(objective, b->step->buffer.w, b->own_completion, b->step->buffer.loss, &b->objective,
        osv_losses_of(&b->batch->live));
     osv_backward(b->step, b->p, b->dp);
     /* What the ranks decide by, and below what they compute with, is rank 0's: they have the same bytes where
      * their processors are the same. */
     OP(copy, b->completion + C, &b->host_asked[parity], sizeof(osv_real), OSV_TO_DEVICE);
+    if (data) gather_losses(b);
     ACROSS(broadcast, b->completion, (C + 1) * sizeof(osv_real), 0);
     if (b->noisy.draws > 0) osv_noisy_run(&b->noisy, b->step, b->p, b->dp, b->turn.noise, &b->objective);
+    if (data) data->all_reduce(data, dp, all, OSV_SUM);
     osv_penalties_run(&b->penalties, o, dp, b->p, b->D);
     ACROSS(broadcast, b->penalties.cost, (size_t)b->J * sizeof(osv_real), 0);
     OP(norm, b->norm, b->p, b->D, P);
@@ -277,6 +301,7 @@ static void iterate(osv_bin *b, int parity)
     if (b->bounded) OP(multipliers, b->completion, &b->objective, b->turn.bound);
     OP(adam, b->p, b->m, b->s, dp, b->direction, b->turn.params, b->D, P);
     ACROSS(broadcast, b->p, all * sizeof(osv_real), 0);
+    if (data) data->broadcast(data, b->p, all * sizeof(osv_real), 0);
 }
 
 void osv_bin_submit(osv_bin *b, bool op_by_op)
@@ -285,8 +310,8 @@ void osv_bin_submit(osv_bin *b, bool op_by_op)
     int parity = b->submitted++ % 2;
     b->host_asked[parity] = b->t->interrupted && *b->t->interrupted;
     for (int i = 0; i < b->J; i++) {
-        osv_turn_fill(&b->host_turn[parity], &b->t->job[b->job[i]], b->state[i], b->batch->job_param[i],
-                      b->first[i]);
+        osv_turn_fill(&b->host_turn[parity], &b->own.job[i], b->state[i], b->batch->job_param[i],
+                      b->own.first[i]);
         b->state[i]->steps++;
     }
     for (int row = 0; row < b->batch->P; row++) {
@@ -330,6 +355,7 @@ int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, in
             b->bounded |= !isnan(osv_job_goal(&t->job[job[i]], c).bound);
     }
     b->first[J] = b->C;
+    if ((status = osv_shares_make(&b->own, t->job, job, J, t->data, o->error))) goto fail;
 
     osv_bump bump = {0};
     if ((status = osv_bin_batch(&b->batch, t, job, J, false))) goto fail;
@@ -342,7 +368,9 @@ int osv_bin_open(osv_bin **out, const osv_training *t, const int *job, int J, in
     if ((status = alloc_host(b))) goto fail;
     if ((status = place_directions(b))) goto fail;
     copy_states(b, OSV_TO_DEVICE);
-    t->comm->broadcast(t->comm, b->p, OSV_HISTORY * (size_t)b->batch->P * (size_t)b->D * sizeof *b->p, 0);
+    size_t bytes = OSV_HISTORY * (size_t)b->batch->P * (size_t)b->D * sizeof *b->p;
+    t->comm->broadcast(t->comm, b->p, bytes, 0);
+    if (osv_sharers(t->data) > 1) t->data->broadcast(t->data, b->p, bytes, 0);
     osv_prefix(b->step);
     if ((status = osv_ops_status(o))) goto fail;
     *out = b;

@@ -46,7 +46,8 @@ size_t osv_bin_bytes(const osv_training *t, const osv_batch *batch, const int *j
 osv_traffic osv_bin_traffic(const osv_training *t, const osv_batch *batch, const int *job, int J,
                             int recompute);
 
-/* The sequences of some jobs in one array, renumbered; also for osv_evaluate. *batch is made from them. */
+/* The sequences of some jobs in one array, renumbered; of jobs that replicas share this one's. *batch is made
+ * from them. Also for osv_evaluate. */
 int osv_bin_batch(osv_batch **batch, const osv_training *t, const int *job, int J, bool as_probability);
 
 #endif

@@ -64,7 +64,9 @@ done:
 /* Sums of the losses of tokens, completion by completion. */
 static int evaluate(const osv_training *t, const osv_real *const *vector, bool as_probability, double *value)
 {
-    return osv_pack_each(t, evaluate_bin, &(evaluation){t, vector, as_probability, value});
+    osv_training whole = *t;
+    whole.data = NULL; /* each replica measures all completions */
+    return osv_pack_each(&whole, evaluate_bin, &(evaluation){&whole, vector, as_probability, value});
 }
 
 int osv_evaluate(const osv_training *t, const osv_real *const *vector, double *logprob)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "optim/bin.h"
+#include "optim/share.h"
 
 int osv_pack_ready(int *queue, const osv_job *job, const osv_job_stage *stage, int jobs)
 {
@@ -98,6 +99,7 @@ int osv_pack_fill(osv_bin_size *size, const osv_training *t, int *job, int *jobs
     osv_bin_size keeping = {0}, again = {0};
     bool fits;
     int kept, more = 0;
+    if (osv_sharers(t->data) > 1) f.waiting = waiting = *jobs == 0 && waiting > 0;
     if (*jobs > 0) { /* they did fit when they came */
         OSV_TRY(osv_pack_measure(&keeping, &fits, t, job, *jobs, t->memory));
         again = keeping;

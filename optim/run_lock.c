@@ -9,12 +9,19 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "loader/file.h"
 #include "loader/json.h"
 
-enum { HOST_ROOM = 256, TEXT_ROOM = 512, ATTEMPTS = 100 };
+enum {
+    HOST_ROOM = 256,
+    TEXT_ROOM = 512,
+    ATTEMPTS = 100,
+    RENEWED = 5, /* seconds after which a lock is renewed, */
+    LEFT = 60    /* and after which one of another host that was not has been left; clocks may differ a bit */
+};
 
 typedef struct {
     char host[HOST_ROOM];
@@ -73,19 +80,37 @@ static int refuse(const holder *h, const char *path, osv_error *e)
                     path, h->pid, h->host);
 }
 
+static int refuse_from_afar(const holder *h, const char *path, osv_error *e)
+{
+    return OSV_FAIL(
+        e, OSV_BAD_INPUT,
+        "%s: process %d on host %s works in this folder; wait for its end, or stop it. If it is gone, "
+        "try again in %d seconds, or remove that file",
+        path, h->pid, h->host, LEFT);
+}
+
+static bool held_for_the_kernel(int file)
+{
+    return flock(file, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
+}
+
+/* Seconds since the lock was renewed. */
+static double age_of(int file)
+{
+    struct stat s;
+    return fstat(file, &s) ? 0 : difftime(time(NULL), s.st_mtime);
+}
+
 /* Refused, or *stale. A lock that the kernel says is held is held, whatever processes can be seen from here
  * (in a container only some can). */
 static int judge(bool *stale, const holder *h, int file, const char *path, osv_error *e)
 {
     holder me = myself();
     *stale = false;
-    if (strcmp(h->host, me.host) != 0)
-        return OSV_FAIL(e, OSV_BAD_INPUT,
-                        "%s: process %d on host %s works in this folder, if that host still runs; if it does "
-                        "not, remove that file and start again",
-                        path, h->pid, h->host);
-    if (flock(file, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) return refuse(h, path, e);
-    double started = start_of(h->pid);
+    bool here = strcmp(h->host, me.host) == 0;
+    if (!here && (age_of(file) < LEFT || held_for_the_kernel(file))) return refuse_from_afar(h, path, e);
+    if (here && held_for_the_kernel(file)) return refuse(h, path, e);
+    double started = here ? start_of(h->pid) : -1;
     if (started >= 0 && started == h->started) return refuse(h, path, e);
     *stale = true;
     return OSV_OK;
@@ -97,7 +122,9 @@ static int look(int *file, bool *stale, const char *path, osv_error *e)
     char text[TEXT_ROOM];
     holder h;
     *stale = false;
-    *file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    *file =
+        open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK); /* network file systems lock only what can be written */
+    if (*file < 0 && errno != ENOENT) *file = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*file < 0 && errno == ENOENT) return OSV_OK;
     if (*file < 0) return OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot open: %s", path, strerror(errno));
     ssize_t bytes = read(*file, text, sizeof text);
@@ -128,6 +155,7 @@ static int write_own(int *file, char **own, const char *path, osv_error *e)
 {
     holder me = myself();
     char text[TEXT_ROOM];
+    *file = -1;
     int length = snprintf(text, sizeof text, "{\"host\": \"%s\", \"pid\": %d, \"started\": %.0f}\n", me.host,
                           me.pid, me.started);
     if (asprintf(own, "%s.%s-%d.tmp", path, me.host, me.pid) < 0) {
@@ -161,6 +189,7 @@ static int put_in_place(bool *done, const char *own, const char *path, osv_error
         unlink(own);
         return OSV_OK;
     }
+    if (errno == ENOENT) return OSV_OK; /* whoever holds the lock has tidied up */
     bool no_links = errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS || errno == EMLINK;
     if (errno != EEXIST && !no_links)
         return OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot create: %s", path, strerror(errno));
@@ -172,24 +201,42 @@ static int put_in_place(bool *done, const char *own, const char *path, osv_error
 
 int osv_run_lock_take(osv_run_lock *lock, const char *folder, osv_error *e)
 {
-    char *path = NULL, *own = NULL;
+    char *path = NULL;
     int file = -1;
     bool done = false;
     *lock = (osv_run_lock){0};
     int status = osv_path_join(&path, folder, "lock", e);
-    if (!status) status = write_own(&file, &own, path, e);
-    for (int i = 0; i < ATTEMPTS && !status && !done; i++) status = put_in_place(&done, own, path, e);
+    for (int i = 0; i < ATTEMPTS && !status && !done; i++) {
+        char *own;
+        status = write_own(&file, &own, path, e);
+        if (!status) status = put_in_place(&done, own, path, e);
+        if (!done && file >= 0) {
+            unlink(own);
+            close(file);
+        }
+        free(own);
+    }
     if (!status && !done)
         status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot create: other processes do all the time", path);
-    if (!status) {
-        *lock = (osv_run_lock){.path = path, .file = file};
-    } else {
-        if (file >= 0) close(file);
-        if (own && file >= 0) unlink(own);
+    if (!status)
+        *lock = (osv_run_lock){.path = path, .file = file, .renewed = time(NULL)};
+    else
         free(path);
-    }
-    free(own);
     return status;
+}
+
+int osv_run_lock_renew(osv_run_lock *lock, osv_error *e)
+{
+    long long now = time(NULL);
+    if (!lock->path || now - lock->renewed < RENEWED) return OSV_OK;
+    if (!same_file(lock->file, lock->path))
+        return OSV_FAIL(e, OSV_BAD_INPUT,
+                        "%s: another process has taken over this folder, or the file was removed; end one of "
+                        "them",
+                        lock->path);
+    futimens(lock->file, NULL); /* where it fails the file system has no times, and others ask the kernel */
+    lock->renewed = now;
+    return OSV_OK;
 }
 
 void osv_run_lock_release(osv_run_lock *lock)

@@ -9,6 +9,7 @@
 #include "optim/pack.h"
 #include "optim/phase.h"
 #include "optim/profile.h"
+#include "optim/share.h"
 
 /* Measurements reach the host `lag` iterations after they were enqueued: 1 where the filling records graphs,
  * so that the device never waits for the host, else 0. Neither what a job's final vector is nor which jobs
@@ -39,7 +40,7 @@ typedef struct {
 /* Of several ranks rank 0 counts, and what all of them have heard of it. */
 static bool interrupted(const training *r)
 {
-    if (r->t->comm->size > 1) return r->asked;
+    if (r->t->comm->size > 1 || osv_sharers(r->t->data) > 1) return r->asked;
     return r->t->interrupted && *r->t->interrupted;
 }
 
@@ -347,6 +348,7 @@ static int start(training *r)
         return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");
     for (int j = 0; j < t->jobs; j++) {
         if (t->job[j].completions > most) most = t->job[j].completions;
+        OSV_TRY(osv_share_check(&t->job[j], t->data, t->ops->error));
     }
     r->losses = calloc((size_t)most + 1, sizeof *r->losses);
     if (!r->losses) return OSV_FAIL(t->ops->error, OSV_DEVICE, "out of memory");

@@ -41,7 +41,9 @@ typedef struct {
 
 typedef struct {
     osv_ops *ops;
-    osv_comm *comm;
+    osv_comm *comm; /* of the ranks that share the model */
+    osv_comm *data; /* of those that share the jobs (optim/share.h), with the same slice of the model on
+                       other replicas; NULL: none do. Jobs are then trained one by one */
     const osv_model *model; /* placed */
     osv_switches on;        /* but `recompute`, which the memory decides */
     const osv_job *job;

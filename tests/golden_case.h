@@ -26,6 +26,7 @@ typedef struct {
     osv_model model;
     osv_ops *ops;
     osv_comm *comm;
+    osv_comm *data; /* osv_training.data; NULL unless a test sets it */
     json_t *json;
     osv_safetensors *tensors;
 } golden_model;

@@ -141,6 +141,8 @@ static void read_options(osv_job_options *o, const golden_model *g, const json_t
     o->target_loss = golden_number(golden_case, "target_loss");
     o->target_iters = o->max_iters + 2;
     o->plateau_iters = 0;
+    o->min_norm_iters = (int)number_or(golden_case, "min_norm_iters", 0);
+    o->min_norm_lr = number_or(golden_case, "min_norm_lr", -1);
     o->init = golden_tensor(g, name, "start");
     if (flag(golden_case, "offset")) o->offset = o->init + g->model.config.D;
 }

@@ -7,7 +7,7 @@
 enum { GOLDEN_LINES = 64, GOLDEN_ROWS = 16 }; /* at most */
 
 typedef struct {
-    int lines;
+    int lines, kept; /* steps before what is kept: in the first phase all */
     bool finished;
     osv_stop stopped;
     double loss[GOLDEN_LINES], norm[GOLDEN_LINES], grad_norm[GOLDEN_LINES],

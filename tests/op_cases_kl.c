@@ -4,7 +4,7 @@
 
 #include "tests/op_cases.h"
 
-enum { KL_FIRST = KL_MAX + 1, KL_ROW, KL_REVERSE, KL_COLDNESS, KL_LOGP };
+enum { KL_FIRST = KL_MAX + 1, KL_ROW, KL_REVERSE, KL_COLDNESS, KL_AIM, KL_LOGP };
 
 static int kl_count(const kl_shape *s)
 {
@@ -30,6 +30,13 @@ static int kl_reverse(const op_call *c, int k)
     return s->reverse == 2 ? k % 2 : s->reverse;
 }
 
+/* The last two aim at the same. */
+static int kl_aim(const op_call *c, int k)
+{
+    int last = kl_count(c->shape) - 2;
+    return k > last && last >= 0 ? last : k;
+}
+
 /* ln of a distribution, over this slice of a vocabulary that goes on; one in seven is impossible. */
 static void draw_distribution(op_call *c, osv_real *logp, const kl_shape *s)
 {
@@ -49,6 +56,7 @@ osv_distributions op_distributions(const op_call *c)
                                .K = kl_count(s),
                                .row = op_int_at(c, KL_ROW),
                                .first = op_int_at(c, KL_FIRST),
+                               .aim = op_int_at(c, KL_AIM),
                                .logp = op_at(c, KL_LOGP),
                                .reverse = op_int_at(c, KL_REVERSE),
                                .coldness = op_at(c, KL_COLDNESS),
@@ -62,7 +70,7 @@ static int fill(op_call *c, osv_real *max, osv_real *sum, const osv_real *z, con
     const kl_shape *s = c->shape;
     int K = kl_count(s), *row = malloc((size_t)s->rows * sizeof *row + 1),
         *first = malloc(((size_t)s->rows + 1) * sizeof *first);
-    int *reverse = malloc((size_t)K * sizeof *reverse + 1);
+    int *reverse = malloc(2 * (size_t)K * sizeof *reverse + 1), *aim = reverse + K;
     osv_ops *ref = NULL;
     int status = row && first && reverse ? osv_ref_open(&ref, OSV_DTYPE_F32, c->o->error)
                                          : OSV_FAIL(c->o->error, OSV_DEVICE, "out of memory for a test");
@@ -70,11 +78,12 @@ static int fill(op_call *c, osv_real *max, osv_real *sum, const osv_real *z, con
         if (r < s->rows) row[r] = kl_row(c, r);
         first[r] = kl_first(c, r);
     }
-    for (int k = 0; k < K && !status; k++) reverse[k] = kl_reverse(c, k);
+    for (int k = 0; k < K && !status; k++) reverse[k] = kl_reverse(c, k), aim[k] = kl_aim(c, k);
     const osv_distributions d = {.rows = s->rows,
                                  .K = K,
                                  .row = row,
                                  .first = first,
+                                 .aim = aim,
                                  .logp = logp,
                                  .reverse = reverse,
                                  .coldness = coldness};
@@ -122,6 +131,7 @@ static void kl_make_stage(op_call *c, int stage)
             op_ints(c, "row", s->rows, kl_row);
             op_ints(c, "reverse", kl_count(s), kl_reverse);
             op_given(c, "coldness", OP_INPUT, coldness, (size_t)s->rows);
+            op_ints(c, "aim", kl_count(s), kl_aim);
             op_given(c, "logp", OP_INPUT, logp, K * V);
         }
     }

@@ -2,7 +2,11 @@
 #include "optim/run_lock.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "files.h"
 #include "loader/file.h"
@@ -80,6 +84,58 @@ Test(run_lock, of_a_number_that_is_used_again, .init = temp_open, .fini = temp_c
     temp_text("lock", again);
     cr_assert_eq(osv_run_lock_take(&lock, temp_dir, &e), OSV_OK, "%s", e.text);
     osv_run_lock_release(&lock);
+}
+
+static void set_age(const char *path, int seconds)
+{
+    struct timespec then[2] = {{.tv_sec = time(NULL) - seconds}, {.tv_sec = time(NULL) - seconds}};
+    cr_assert_eq(utimensat(AT_FDCWD, path, then, 0), 0);
+}
+
+static const char elsewhere[] = "{\"host\": \"elsewhere.example\", \"pid\": 17, \"started\": 5}\n";
+
+/* Of another host: left, unless its host's kernel says that it is held. */
+Test(run_lock, of_another_host_that_does_not_renew, .init = temp_open, .fini = temp_close)
+{
+    osv_run_lock lock;
+    osv_error e = {0};
+    temp_text("lock", elsewhere);
+    set_age(temp_path("lock"), 50);
+    check_failure("too early", osv_run_lock_take(&lock, temp_dir, &e), &e, OSV_BAD_INPUT,
+                  "elsewhere.example");
+    set_age(temp_path("lock"), 70);
+    int held = open(temp_path("lock"), O_RDONLY);
+    cr_assert_eq(flock(held, LOCK_EX), 0);
+    e = (osv_error){0};
+    check_failure("held", osv_run_lock_take(&lock, temp_dir, &e), &e, OSV_BAD_INPUT, "elsewhere.example");
+    close(held);
+    e = (osv_error){0};
+    cr_assert_eq(osv_run_lock_take(&lock, temp_dir, &e), OSV_OK, "%s", e.text);
+    osv_run_lock_release(&lock);
+    cr_expect(rmdir(temp_dir) == 0, "something is left in the folder");
+}
+
+Test(run_lock, renewed, .init = temp_open, .fini = temp_close)
+{
+    osv_run_lock lock;
+    osv_error e = {0};
+    struct stat s;
+    cr_assert_eq(osv_run_lock_take(&lock, temp_dir, &e), OSV_OK, "%s", e.text);
+    set_age(temp_path("lock"), 50);
+    cr_assert_eq(osv_run_lock_renew(&lock, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(stat(temp_path("lock"), &s), 0);
+    cr_expect_lt(s.st_mtime, time(NULL) - 40, "not so soon");
+    lock.renewed -= 10; /* seconds have passed */
+    cr_assert_eq(osv_run_lock_renew(&lock, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(stat(temp_path("lock"), &s), 0);
+    cr_expect_gt(s.st_mtime, time(NULL) - 5);
+    /* Others have taken it meanwhile: its holder hears of it, and leaves theirs alone. */
+    cr_assert_eq(unlink(temp_path("lock")), 0);
+    temp_text("lock", elsewhere);
+    lock.renewed -= 10;
+    check_failure("lost", osv_run_lock_renew(&lock, &e), &e, OSV_BAD_INPUT, "taken over");
+    osv_run_lock_release(&lock);
+    cr_expect(osv_path_exists(temp_path("lock")));
 }
 
 /* Many at once for one stale lock: one gets it. */

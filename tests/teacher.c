@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "optim/bin.h"
 #include "optim/evaluate.h"
 #include "optim/teacher.h"
 #include "tests/toy.h"
@@ -153,6 +154,33 @@ Test(teacher, is_matched_by_itself)
         cr_expect(fabs(logprob[LESSONS - 1]) < 1e-12, "seed %u: %g", seed, logprob[LESSONS - 1]);
         close_setting(&s);
     }
+}
+
+/* However many jobs are trained on a text, its distributions are there once. */
+Test(teacher, is_shared)
+{
+    static setting s;
+    double logprob[2 * LESSONS];
+    osv_batch *batch;
+    open_setting(&s, 3);
+    learn(&s);
+    osv_job both[] = {s.job, s.job};
+    const osv_real *vector[] = {s.late, s.late};
+    both[1].layer = 1;
+    both[1].name = "b";
+    s.training.job = both;
+    s.training.jobs = 2;
+    cr_assert_eq(osv_bin_batch(&batch, &s.training, (int[]){0, 1}, 2, false), 0, "%s", s.error.text);
+    int rows = (int)osv_teacher_rows(&s.teacher);
+    cr_expect_eq(batch->live.distributions.K + batch->base.distributions.K, 2 * rows);
+    cr_expect_eq(batch->live.aims + batch->base.aims, rows);
+    osv_batch_free(batch);
+    cr_assert_eq(osv_evaluate(&s.training, vector, logprob), 0, "%s", s.error.text);
+    for (int i = 0; i < LESSONS; i++) {
+        double expected = divergence(&s, i);
+        cr_expect(fabs(-logprob[i] - expected) < 1e-11 * (1 + expected), "lesson %d", i);
+    }
+    close_setting(&s);
 }
 
 typedef struct {

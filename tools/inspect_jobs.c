@@ -73,7 +73,7 @@ int inspect_jobs_open(inspect_jobs *j, const inspect_options *o, osv_error *e)
     OSV_TRY(osv_model_alloc(&j->shapes, &m->config, &shard, e));
     osv_model_shapes(&j->shapes, train_memory_format(&m->footprint, &m->config));
     OSV_TRY(train_memory_plan(&j->memory, o->memory, osv_teacher_bytes(&j->setup.lessons.teacher),
-                              &m->footprint, &j->shapes, e));
+                              &m->footprint, &j->shapes, 1, e));
     j->training = (osv_training){.ops = m->ops,
                                  .comm = m->comm,
                                  .model = &j->shapes,

@@ -147,7 +147,7 @@ int main(int argc, char **argv)
     osv_program_start();
     int status = generate_options_parse(&options, argc, argv, &error);
     if (!status && !options.help && !options.version)
-        status = ranks_find(&options.machine, program, argv, &options.quiet, &error);
+        status = ranks_find(&options.machine, program, argv, false, &options.quiet, &error);
     if (!status && options.help) generate_options_help(stdout);
     if (!status && options.version) osv_program_print_version(stdout, program);
     if (!status) status = options.help || options.version ? osv_program_flush(&error) : run(&options, &error);

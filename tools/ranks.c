@@ -70,17 +70,17 @@ static void end(void *program, int status)
 
 /* ---- meeting ---- */
 
-/* As many as the launcher has started; --tp may say so. */
-static int meet(osv_machine *m, const char *program, osv_error *e)
+static int meet(osv_machine *m, const char *program, bool replicas, osv_error *e)
 {
     const osv_launch *l = &m->launch;
     bool told = false;
     int tp = m->tp > 0 ? m->tp : l->size;
     if (tp > OSV_RANKS)
         return OSV_FAIL(e, OSV_USAGE, "%d ranks cannot share a model; at most %d", tp, OSV_RANKS);
-    if (tp != l->size)
-        return OSV_FAIL(e, OSV_USAGE, "--tp %d: %s started %d rank%s; this version wants as many", tp,
-                        l->by ? l->by : "nobody", l->size, l->size == 1 ? "" : "s");
+    if (replicas ? l->size % tp != 0 : tp != l->size)
+        return OSV_FAIL(e, OSV_USAGE, "--tp %d: %s started %d rank%s; it has to be as many%s", tp,
+                        l->by ? l->by : "nobody", l->size, l->size == 1 ? "" : "s",
+                        replicas ? ", or a multiple" : "");
     if (l->size == 1) return OSV_OK;
     const osv_world_settings settings = {
         .launch = *l, .tp = tp, .timeout = m->timeout, .observer = {(void *)(uintptr_t)program, lost, end}};
@@ -129,13 +129,13 @@ static int agree(osv_world *w, const char *program, char **argv, osv_error *e)
     return status;
 }
 
-int ranks_find(osv_machine *m, const char *program, char **argv, bool *quiet, osv_error *e)
+int ranks_find(osv_machine *m, const char *program, char **argv, bool replicas, bool *quiet, osv_error *e)
 {
     OSV_TRY(osv_launch_find(&m->launch, getenv, e));
     /* A shell that srun has started is one rank as well; but what was started does not start itself again. */
     bool ours = m->launch.by && (strcmp(m->launch.by, "mpirun") == 0 || strcmp(m->launch.by, "--tp") == 0);
     if (m->launch.size == 1 && m->tp > 1 && !ours) return ranks_start(m, argv, e);
-    OSV_TRY(meet(m, program, e));
+    OSV_TRY(meet(m, program, replicas, e));
     int status = agree(m->world, program, argv, e);
     if (status) return ranks_fail(m, program, status, e);
     if (m->launch.rank == 0) return OSV_OK;

@@ -8,8 +8,9 @@
 /* Fills m->launch, and m->world where there are several ranks: all have met, and have the same build and the
  * same command line. Where --tp asks for several ranks and nobody has started them, the program starts itself
  * again as often as that, and does not return. Ranks other than 0 lose their standard output: *quiet becomes
- * true. What fails is said by one rank. */
-int ranks_find(osv_machine *m, const char *program, char **argv, bool *quiet, osv_error *e);
+ * true. replicas: ranks beyond --tp are replicas of the model, else a mistake. What fails is said by one
+ * rank. */
+int ranks_find(osv_machine *m, const char *program, char **argv, bool replicas, bool *quiet, osv_error *e);
 
 /* Threads that this rank should have: a share of the processors here, unless the launcher has bound it to
  * some of its own. */

@@ -6,6 +6,7 @@
 
 #include "tools/program.h"
 #include "tools/text.h"
+#include "tools/train_job_words.h"
 
 json_t *train_job_json(const train_jobs *t, int job, bool all)
 {

@@ -83,9 +83,9 @@ int train_memory_find(train_memory *m, size_t limit, size_t teacher, const osv_f
 }
 
 int train_memory_plan(train_memory *m, size_t limit, size_t teacher, const osv_footprint *f,
-                      osv_model *shapes, osv_error *e)
+                      osv_model *shapes, int neighbours, osv_error *e)
 {
-    size_t all = on_device(f) ? TRAIN_MEMORY_CARD : osv_host_available();
+    size_t all = on_device(f) ? TRAIN_MEMORY_CARD : osv_host_available() / (size_t)neighbours;
     osv_error too_little = {0};
     *m = measure(f, shapes, teacher);
     if (limit > 0) return split(m, limit, f, e);

@@ -23,10 +23,11 @@ typedef struct {
  * OSV_DEVICE; of several ranks the one that has least left decides. */
 int train_memory_find(train_memory *m, size_t limit, size_t teacher, const osv_footprint *f, osv_model *model,
                       osv_ops *o, osv_comm *comm);
-/* The same before anything is loaded; with cuda and no limit, as if on a card of TRAIN_MEMORY_CARD bytes. A
- * model that is too large for the memory at hand is planned all the same, with as much as it takes: bin 0. */
+/* The same before anything is loaded, for one of the `neighbours` ranks of a host; with cuda and no limit, as
+ * if each had a card of TRAIN_MEMORY_CARD bytes. A model that is too large for the memory at hand is planned
+ * all the same, with as much as it takes: bin 0. */
 int train_memory_plan(train_memory *m, size_t limit, size_t teacher, const osv_footprint *f,
-                      osv_model *shapes, osv_error *e);
+                      osv_model *shapes, int neighbours, osv_error *e);
 static const size_t TRAIN_MEMORY_CARD = (size_t)80 << 30;
 
 /* The format of matrices as the backend would have them, for osv_model_shapes. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tools/text.h"
+#include "tools/train_job_words.h"
 
 /* With ".safetensors" and what a temporary file has behind it, below the 255 bytes that systems allow. */
 enum { NAME_BYTES = 200 };

@@ -176,6 +176,12 @@ const osv_option train_option_table[] = {
      OSV_OPTION_TEXT, FIELD(dump)},
     {"plan", NULL, NULL, "print tokens, work and memory of each bin of jobs, and run nothing",
      OSV_OPTION_FLAG, FIELD(plan)},
+    {"ranks", "N", NULL, "of --plan: started in all, N / --tp replicas of the model (default: --tp)",
+     OSV_OPTION_INT, FIELD(ranks), .low = 1, .high = 1 << 20},
+    {"host-ranks", "N", "8", "of --plan: ranks of a host", OSV_OPTION_INT, FIELD(host_ranks), .low = 1,
+     .high = OSV_RANKS},
+    {"host-network", "X", NULL, "of --plan: between hosts, Gbit/s (default: 3200 with cuda, else 10)",
+     OSV_OPTION_NUMBER, FIELD(host_network), ABOVE(0)},
     {"list", NULL, NULL, "print the jobs, with --json one object a line, and run nothing", OSV_OPTION_FLAG,
      FIELD(list)},
 
@@ -362,6 +368,18 @@ static int check_required(const train_options *o, osv_error *e)
     return OSV_OK;
 }
 
+static int check_plan(const train_options *o, osv_error *e)
+{
+    const char *only = o->ranks             ? "ranks"
+                       : o->host_ranks != 8 ? "host-ranks"
+                       : o->host_network    ? "host-network"
+                                            : NULL;
+    if (o->plan || !only) return OSV_OK;
+    return OSV_FAIL(e, OSV_USAGE,
+                    "--%s: only --plan has a use for it; how many ranks there are says who starts them",
+                    only);
+}
+
 int train_options_resolve(train_options *o, osv_error *e)
 {
     if (o->layer_text) OSV_TRY(parse_layers(o, e));
@@ -466,6 +484,7 @@ int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
     OSV_TRY(check_required(o, e));
     OSV_TRY(train_options_resolve(o, e));
     OSV_TRY(osv_positions_check(o->positions, "--positions", e));
+    OSV_TRY(check_plan(o, e));
     OSV_TRY(check_dump(o, e));
     OSV_TRY(check_scan(o, e));
     OSV_TRY(check_reentrant(o, e));

@@ -54,7 +54,9 @@ typedef struct {
     const char *chat;
     int boundary; /* osv_boundary */
     osv_machine machine;
-    size_t memory; /* 0: not given */
+    size_t memory;         /* 0: not given */
+    int ranks, host_ranks; /* of a plan: how many there would be; 0: not given */
+    double host_network;   /* likewise, Gbit/s */
     int profile;
     bool scan, scan_positions;
     double scan_norm; /* of its step, in lengths of the residual stream */

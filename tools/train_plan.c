@@ -5,36 +5,41 @@
 #include <string.h>
 
 #include "engine/cost.h"
+#include "engine/plan.h"
 #include "kernels/rates.h"
 #include "optim/bin.h"
 #include "optim/pack.h"
 #include "tools/program.h"
 #include "tools/text.h"
+#include "tools/train_cluster.h"
 
 /* A bin as it would be if no job ended before the others of it. */
 typedef struct {
     osv_bin_size size;
     int first_block, end_block;
+    size_t kv, vectors; /* bytes of size.bytes: keys and values; vectors and all that Adam has beside them */
     osv_cost cost;
     osv_traffic traffic;
-    double floor; /* seconds of an iteration */
+    double floor, sent; /* seconds of an iteration, and of its collectives */
+    int iterations;     /* at most */
 } bin_plan;
 
 typedef struct {
     const train_setup *s;
-    int ranks; /* that share the model; all below is of the one that has most */
-    osv_model shapes;
+    train_cluster cluster;
+    osv_model shapes; /* all here is of the rank that has most */
     osv_training training;
     train_memory memory;
     bin_plan *bin;
     int bins;
     long live, frozen, scored, asked; /* tokens over all bins; asked: of all sequences, without sharing */
-    size_t largest;                   /* bytes of a bin */
+    const bin_plan *largest;
     double flops;
     osv_traffic traffic;
-    osv_rates rates; /* of the machine */
-    bool assumed;    /* there is no such machine here */
-    double floor;    /* seconds of an iteration of every bin */
+    osv_rates rates;    /* of what a rank computes on */
+    bool assumed;       /* there is no such machine here */
+    double floor, sent; /* seconds of an iteration of every bin, and of its collectives */
+    double run;         /* seconds until the last replica has ended */
 } work_plan;
 
 /* How many floors an iteration takes. On a CPU as measured (bench/results); on a GPU what is aimed at: it has
@@ -45,15 +50,46 @@ static double floors(const work_plan *p)
 }
 
 /* A GPU is taken for an H100: large products and copies as such cards are commonly measured. The host is
- * measured, in a fifth of a second. */
-static void find_rates(work_plan *p)
+ * measured, in a fifth of a second, and shared by the ranks on it. */
+static void find_rates(work_plan *p, bool on_gpu)
 {
     const osv_footprint *f = &p->s->m.footprint;
-    p->assumed = strcmp(f->backend, "cuda") == 0;
-    if (p->assumed)
+    int sharing = p->s->options->machine.threads > 0 ? 1 : p->cluster.on_host;
+    p->assumed = on_gpu;
+    if (p->assumed) {
         p->rates = (osv_rates){f->dtype == OSV_DTYPE_BF16 ? 7e14 : 5e13, 3e12};
-    else
-        p->rates = osv_host_rates(p->s->m.threads, (size_t)1 << 24, 0);
+        return;
+    }
+    osv_rates host = osv_host_rates(p->s->m.threads, (size_t)1 << 24, 0);
+    p->rates = (osv_rates){host.flops / sharing, host.bandwidth / sharing};
+}
+
+static double iteration_seconds(const work_plan *p, double floor, double sent)
+{
+    return floors(p) * floor + sent;
+}
+
+/* What of the bytes of a bin are keys and values, and what is not of a pass. */
+static void divide_bytes(bin_plan *b, const work_plan *p, const osv_batch *batch)
+{
+    osv_switches on = p->training.on;
+    on.recompute = b->size.recompute;
+    b->vectors = b->size.bytes - osv_plan_bytes(&p->shapes, batch, &on, p->s->error);
+    b->kv = 2 * (size_t)(batch->end_block - batch->first_block) * (size_t)batch->slots *
+            (size_t)(p->shapes.shard.K * p->shapes.config.E) * sizeof(osv_real);
+}
+
+static void add_up(work_plan *p, const bin_plan *b)
+{
+    p->live += b->size.rows;
+    p->frozen += b->size.frozen;
+    p->scored += b->size.scored;
+    p->flops += b->cost.flops;
+    p->traffic.calls += b->traffic.calls;
+    p->traffic.bytes += b->traffic.bytes;
+    p->floor += b->floor;
+    p->sent += b->sent;
+    if (!p->largest || b->size.bytes > p->largest->size.bytes) p->largest = b;
 }
 
 static int add_bin(void *context, const int *job, const osv_bin_size *size)
@@ -68,31 +104,42 @@ static int add_bin(void *context, const int *job, const osv_bin_size *size)
                     .cost = osv_iteration_cost(&p->shapes, batch),
                     .traffic = osv_bin_traffic(&p->training, batch, job, size->jobs, size->recompute),
                     .floor = osv_floor(&p->shapes, batch, p->rates.flops, p->rates.bandwidth)};
+    b->sent = train_cluster_seconds(&p->cluster, b->traffic);
+    for (int i = 0; i < size->jobs; i++) {
+        int iterations = p->training.job[job[i]].options.max_iters;
+        if (iterations > b->iterations) b->iterations = iterations;
+    }
+    divide_bytes(b, p, batch);
     osv_batch_free(batch);
-    p->live += size->rows;
-    p->frozen += size->frozen;
-    p->scored += size->scored;
-    p->flops += b->cost.flops;
-    p->traffic.calls += b->traffic.calls;
-    p->traffic.bytes += b->traffic.bytes;
-    p->floor += b->floor;
-    if (size->bytes > p->largest) p->largest = size->bytes;
-    return OSV_OK;
+    add_up(p, b);
+    return osv_ops_status(p->training.ops);
+}
+
+static int find_run(work_plan *p)
+{
+    double *seconds = calloc((size_t)p->bins + 1, sizeof *seconds);
+    if (!seconds) return OSV_FAIL(p->s->error, OSV_DEVICE, "out of memory");
+    for (int i = 0; i < p->bins; i++)
+        seconds[i] = p->bin[i].iterations * iteration_seconds(p, p->bin[i].floor, p->bin[i].sent);
+    int status = train_cluster_makespan(&p->run, &p->cluster, seconds, p->bins, p->s->error);
+    free(seconds);
+    return status;
 }
 
 static int make(work_plan *p, const train_setup *s)
 {
     osv_error *e = s->error;
     osv_shard shard;
-    int tp = s->options->machine.tp;
-    *p = (work_plan){.s = s, .ranks = tp > 0 ? tp : 1};
-    OSV_TRY(osv_shard_make(&shard, &s->m.config, 0, p->ranks, e));
-    shard = osv_shard_widest(&s->m.config, p->ranks);
+    bool on_gpu = strcmp(s->m.footprint.backend, "cuda") == 0;
+    *p = (work_plan){.s = s};
+    OSV_TRY(train_cluster_make(&p->cluster, s->options, on_gpu, e));
+    OSV_TRY(osv_shard_make(&shard, &s->m.config, 0, p->cluster.tp, e));
+    shard = osv_shard_widest(&s->m.config, p->cluster.tp);
     OSV_TRY(osv_model_alloc(&p->shapes, &s->m.config, &shard, e));
     osv_model_shapes(&p->shapes, train_memory_format(&s->m.footprint, &s->m.config));
-    find_rates(p);
+    find_rates(p, on_gpu);
     OSV_TRY(train_memory_plan(&p->memory, s->options->memory, osv_teacher_bytes(&s->lessons.teacher),
-                              &s->m.footprint, &p->shapes, e));
+                              &s->m.footprint, &p->shapes, p->cluster.on_host, e));
     p->training = (osv_training){.ops = s->m.ops,
                                  .comm = s->m.comm,
                                  .model = &p->shapes,
@@ -103,21 +150,70 @@ static int make(work_plan *p, const train_setup *s)
     for (int c = 0; c < s->jobs.completions; c++) p->asked += osv_sequence_tokens(&s->jobs.sequence[c]);
     p->bin = calloc((size_t)s->jobs.jobs + 1, sizeof *p->bin);
     if (!p->bin) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
-    return osv_pack_each_ready(&p->training, add_bin, p);
+    OSV_TRY(osv_pack_each_ready(&p->training, add_bin, p));
+    return find_run(p);
 }
 
 static size_t peak(const work_plan *p)
 {
-    return train_memory_taken(&p->memory, &p->s->m.footprint) + p->largest;
+    return train_memory_taken(&p->memory, &p->s->m.footprint) + p->largest->size.bytes;
 }
 
 /* ---- text ---- */
+
+static void print_ranks(const work_plan *p)
+{
+    const train_cluster *c = &p->cluster;
+    char sent[24];
+    printf(
+        "ranks          %d on %d host%s: %d replica%s of the model, %d rank%s each; all here is of the rank "
+        "that has most\n",
+        c->ranks, c->hosts, c->hosts == 1 ? "" : "s", c->replicas, c->replicas == 1 ? "" : "s", c->tp,
+        c->tp == 1 ? "" : "s");
+    if (c->tp > 1)
+        printf("collectives    %ld with %s an iteration of every job: %.4g s of its time (assumed: %.3g us "
+               "each, and %.4g GB/s)\n",
+               p->traffic.calls, osv_show_bytes(sent, sizeof sent, p->traffic.bytes), p->sent,
+               c->latency * 1e6, c->bandwidth * 1e-9);
+}
+
+static void print_time(const work_plan *p)
+{
+    printf("work           %.4g GFLOP an iteration of every job\n", p->flops * 1e-9);
+    printf("time           %.4g s an iteration of every job expected, floor %.4g s (%s: %.4g GFLOP/s, %.4g "
+           "GB/s)\n",
+           iteration_seconds(p, p->floor, p->sent), p->floor,
+           p->assumed ? "an H100 is assumed" : "measured now", p->rates.flops * 1e-9,
+           p->rates.bandwidth * 1e-9);
+    if (p->cluster.ranks > 1) print_ranks(p);
+    printf("run            %.4g min at most, %.4g hours of ranks in all\n", p->run / 60,
+           p->run * p->cluster.ranks / 3600);
+}
+
+static void print_memory(const work_plan *p)
+{
+    const train_setup *s = p->s;
+    const train_memory *m = &p->memory;
+    const bin_plan *b = p->largest;
+    char all[24], limit[24], weights[24], largest[24], kv[24], vectors[24], rest[24];
+    printf("memory         %s at most, of %s: weights %s, largest bin %s (%zu bytes; keys and values %s, "
+           "vectors %s), scratch and libraries %s\n",
+           osv_show_bytes(all, sizeof all, peak(p)), osv_show_bytes(limit, sizeof limit, m->limit),
+           osv_show_bytes(weights, sizeof weights, m->weights),
+           osv_show_bytes(largest, sizeof largest, b->size.bytes), b->size.bytes,
+           osv_show_bytes(kv, sizeof kv, b->kv), osv_show_bytes(vectors, sizeof vectors, b->vectors),
+           osv_show_bytes(rest, sizeof rest, m->fixed + m->runtime));
+    if (m->teacher > 0)
+        printf("teacher        %zu distributions over %d tokens, %s of host memory\n",
+               osv_teacher_rows(&s->lessons.teacher), s->m.config.V,
+               osv_show_bytes(all, sizeof all, m->teacher));
+    if (m->bin == 0) printf("               more than there is: planned as if it were enough\n");
+}
 
 static void print_text(const work_plan *p)
 {
     const train_setup *s = p->s;
     const osv_footprint *f = &s->m.footprint;
-    const train_memory *m = &p->memory;
     printf("backend        %s, %s\n", f->backend, f->dtype == OSV_DTYPE_BF16 ? "bf16" : "f32");
     printf("jobs           %d in %d bin%s\n", s->jobs.jobs, p->bins, p->bins == 1 ? "" : "s");
     printf("completions    %d of %ld tokens, not counting each one's last\n", s->jobs.completions, p->asked);
@@ -125,27 +221,8 @@ static void print_text(const work_plan *p)
     printf("frozen tokens  %ld (computed once)\n", p->frozen);
     printf("shared tokens  %ld (the same as others, not computed again)\n", p->asked - p->live - p->frozen);
     printf("scored tokens  %ld\n", p->scored);
-    printf("work           %.4g GFLOP an iteration of every job\n", p->flops * 1e-9);
-    printf("time           %.4g s an iteration of every job expected, floor %.4g s (%s: %.4g GFLOP/s, %.4g "
-           "GB/s)\n",
-           floors(p) * p->floor, p->floor, p->assumed ? "an H100 is assumed" : "measured now",
-           p->rates.flops * 1e-9, p->rates.bandwidth * 1e-9);
-    char all[24], limit[24], weights[24], largest[24], rest[24], sent[24];
-    if (p->ranks > 1)
-        printf("ranks          %d share the model; all here is of the one that has most. Each calls %ld "
-               "collectives with %s an iteration of every job\n",
-               p->ranks, p->traffic.calls, osv_show_bytes(sent, sizeof sent, p->traffic.bytes));
-    printf("memory         %s at most, of %s: weights %s, largest bin %s (%zu bytes), scratch and libraries "
-           "%s\n",
-           osv_show_bytes(all, sizeof all, peak(p)), osv_show_bytes(limit, sizeof limit, m->limit),
-           osv_show_bytes(weights, sizeof weights, m->weights),
-           osv_show_bytes(largest, sizeof largest, p->largest), p->largest,
-           osv_show_bytes(rest, sizeof rest, m->fixed + m->runtime));
-    if (m->teacher > 0)
-        printf("teacher        %zu distributions over %d tokens, %s of host memory\n",
-               osv_teacher_rows(&s->lessons.teacher), s->m.config.V,
-               osv_show_bytes(all, sizeof all, m->teacher));
-    if (m->bin == 0) printf("               more than there is: planned as if it were enough\n");
+    print_time(p);
+    print_memory(p);
     printf("\n  bin   jobs   live  frozen  scored  blocks       recomputed       bytes      GFLOP  GB read   "
            " floor s\n");
     for (int i = 0; i < p->bins; i++) {
@@ -161,29 +238,45 @@ static void print_text(const work_plan *p)
 
 static json_t *bin_json(const bin_plan *b)
 {
-    return json_pack(
-        "{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:f, s:f, s:f, s:f}", "jobs", b->size.jobs,
-        "live_tokens", b->size.rows, "frozen_tokens", b->size.frozen, "scored_tokens", b->size.scored,
-        "first_block", b->first_block, "last_block", b->end_block - 1, "recomputed_blocks", b->size.recompute,
-        "bytes", (json_int_t)b->size.bytes, "collectives", (json_int_t)b->traffic.calls, "collective_bytes",
-        (json_int_t)b->traffic.bytes, "flops", b->cost.flops, "weight_bytes_read", b->cost.weight_bytes,
-        "kv_bytes_read", b->cost.kv_bytes, "floor_seconds", b->floor);
+    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, "
+                     "s:f}",
+                     "jobs", b->size.jobs, "live_tokens", b->size.rows, "frozen_tokens", b->size.frozen,
+                     "scored_tokens", b->size.scored, "first_block", b->first_block, "last_block",
+                     b->end_block - 1, "recomputed_blocks", b->size.recompute, "iterations", b->iterations,
+                     "bytes", (json_int_t)b->size.bytes, "kv_bytes", (json_int_t)b->kv, "vector_bytes",
+                     (json_int_t)b->vectors, "collectives", (json_int_t)b->traffic.calls, "collective_bytes",
+                     (json_int_t)b->traffic.bytes, "flops", b->cost.flops, "weight_bytes_read",
+                     b->cost.weight_bytes, "kv_bytes_read", b->cost.kv_bytes, "floor_seconds", b->floor,
+                     "collective_seconds", b->sent);
+}
+
+/* What the seconds stand on. */
+static json_t *rates_json(const work_plan *p)
+{
+    return json_pack("{s:b, s:f, s:f, s:f, s:f, s:f}", "machine_assumed", p->assumed, "flops_per_second",
+                     p->rates.flops, "bytes_per_second", p->rates.bandwidth, "floors", floors(p),
+                     "collective_latency_seconds", p->cluster.latency, "collective_bytes_per_second",
+                     p->cluster.bandwidth);
 }
 
 static int print_json(const work_plan *p)
 {
     const train_setup *s = p->s;
+    const train_cluster *c = &p->cluster;
     json_t *bins = json_array();
     for (int i = 0; i < p->bins; i++) json_array_append_new(bins, bin_json(&p->bin[i]));
     json_t *all = json_pack(
-        "{s:s, s:s, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:b, s:I, s:I, s:o, s:o}", "backend",
-        s->m.footprint.backend, "dtype", s->m.footprint.dtype == OSV_DTYPE_BF16 ? "bf16" : "f32", "ranks",
-        p->ranks, "jobs", s->jobs.jobs, "completions", s->jobs.completions, "live_tokens",
-        (json_int_t)p->live, "frozen_tokens", (json_int_t)p->frozen, "shared_tokens",
-        (json_int_t)(p->asked - p->live - p->frozen), "scored_tokens", (json_int_t)p->scored, "flops",
-        p->flops, "floor_seconds", p->floor, "expected_seconds", floors(p) * p->floor, "machine_assumed",
-        p->assumed, "bytes", (json_int_t)p->largest, "peak_bytes", (json_int_t)peak(p), "memory",
-        train_memory_json(&p->memory), "bins", bins);
+        "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:o, s:I, "
+        "s:I, "
+        "s:o, s:o}",
+        "backend", s->m.footprint.backend, "dtype", s->m.footprint.dtype == OSV_DTYPE_BF16 ? "bf16" : "f32",
+        "ranks", c->ranks, "tp", c->tp, "replicas", c->replicas, "hosts", c->hosts, "jobs", s->jobs.jobs,
+        "completions", s->jobs.completions, "live_tokens", (json_int_t)p->live, "frozen_tokens",
+        (json_int_t)p->frozen, "shared_tokens", (json_int_t)(p->asked - p->live - p->frozen), "scored_tokens",
+        (json_int_t)p->scored, "flops", p->flops, "floor_seconds", p->floor, "collective_seconds", p->sent,
+        "expected_seconds", iteration_seconds(p, p->floor, p->sent), "run_seconds", p->run, "rates",
+        rates_json(p), "bytes", (json_int_t)p->largest->size.bytes, "peak_bytes", (json_int_t)peak(p),
+        "memory", train_memory_json(&p->memory), "bins", bins);
     if (!all) return OSV_FAIL(s->error, OSV_DEVICE, "out of memory for the plan");
     json_dumpf(all, stdout, JSON_REAL_PRECISION(9));
     putchar('\n');

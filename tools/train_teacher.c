@@ -24,7 +24,7 @@ const char *train_teachers_where(char where[TRAIN_WHERE_ROOM], const train_teach
 /* ---- vectors ---- */
 
 /* The datapoint's first match; NULL: none. */
-static const osv_completion *match_of(const osv_datapoint *p)
+static osv_completion *match_of(const osv_datapoint *p)
 {
     for (int c = 0; c < p->completions; c++)
         if (p->completion[c].kind == OSV_COMPLETION_MATCH) return &p->completion[c];
@@ -178,7 +178,7 @@ static int add_prompts(writing *w, osv_dataset *data)
     uint32_t *mask = w->mask;
     for (int i = 0; i < data->count; i++) {
         osv_datapoint *p = &data->point[i];
-        osv_completion *c = (osv_completion *)match_of(p);
+        osv_completion *c = match_of(p);
         if (!c || !c->unwritten || train_teacher_of(w->teachers, p) != w->steering) continue;
         OSV_TRY(add_prompt(w, p, c, mask));
         mask += c->prompt + w->tokens;

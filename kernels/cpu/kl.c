@@ -37,9 +37,9 @@ void osv_cpu_kl_sum(osv_ops *o, float *sum, const float *z, const float *max, co
 #pragma omp parallel for schedule(static) num_threads(osv_cpu_threads(o, (double)count *V))
         for (int item = 0; item < count * blocks; item++) {
             int k = first + item / blocks, at = item % blocks * BLOCK;
-            part[(size_t)k * blocks + item % blocks] = sum_block(row + at, d->logp + (size_t)k * V + at,
-                                                                 d->coldness[r], max[d->row[r]],
-                                                                 d->reverse[k], osv_cpu_min(BLOCK, V - at));
+            part[(size_t)k * blocks + item % blocks] =
+                sum_block(row + at, d->logp + (size_t)d->aim[k] * V + at, d->coldness[r], max[d->row[r]],
+                          d->reverse[k], osv_cpu_min(BLOCK, V - at));
         }
     }
     for (int k = 0; k < d->K; k++) {
@@ -94,8 +94,8 @@ void osv_cpu_kl_dx(osv_ops *o, float *dz, const float *z, const float *max, cons
         memset(out, 0, (size_t)n * sizeof *out);
         for (int k = d->first[r]; k < d->first[r + 1]; k++) {
             double total = sum[2 * (size_t)k], second = sum[2 * (size_t)k + 1];
-            add_block(out, row, d->logp + (size_t)k * V + at, c * w[k], c, max[d->row[r]], (float)(1 / total),
-                      (float)(second / total), d->reverse[k], n);
+            add_block(out, row, d->logp + (size_t)d->aim[k] * V + at, c * w[k], c, max[d->row[r]],
+                      (float)(1 / total), (float)(second / total), d->reverse[k], n);
         }
         if (d->softcap > 0) cap_block(out, row, (float)d->softcap, n);
     }

@@ -15,7 +15,7 @@ static __global__ void kl_of_chunks(sums *part, const float *z, const float *max
     while (d.first[r + 1] <= own.row) r++;
     float c = d.coldness[r], most = max[d.row[r]], total = 0, second = 0;
     const float *row = z + (size_t)d.row[r] * V + own.begin;
-    const float *logp = d.logp + (size_t)own.row * V + own.begin;
+    const float *logp = d.logp + (size_t)d.aim[own.row] * V + own.begin;
     bool reverse = d.reverse[own.row] != 0;
     for (int j = (int)threadIdx.x; j < own.n; j += (int)blockDim.x) {
         float u = c * (row[j] - most), e = expf(u), l = logp[j], weight = reverse ? e : expf(l);
@@ -85,7 +85,8 @@ static __global__ void kl_dx(float *dz, const float *z, const float *max, const 
     for (int j = (int)threadIdx.x; j < own.n; j += (int)blockDim.x) {
         float x = row[j], u = c * (x - most), e = expf(u), all = 0;
         for (int k = d.first[own.row]; k < d.first[own.row + 1]; k++) {
-            float total = sum[2 * (size_t)k], logp = d.logp[(size_t)k * V + own.begin + j], P = e / total;
+            float total = sum[2 * (size_t)k], logp = d.logp[(size_t)d.aim[k] * V + own.begin + j],
+                  P = e / total;
             float slope = P - expf(logp);
             if (d.reverse[k]) slope = P == 0 ? 0 : P * (u - logp - sum[2 * (size_t)k + 1] / total);
             all += w[k] * c * slope;

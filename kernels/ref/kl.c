@@ -12,7 +12,7 @@ void osv_ref_kl_sum(osv_ops *o, osv_real *sum, const osv_real *z, const osv_real
     for (int r = 0; r < d->rows; r++) {
         const osv_real *row = z + (size_t)d->row[r] * V;
         for (int k = d->first[r]; k < d->first[r + 1]; k++) {
-            const osv_real *logp = d->logp + (size_t)k * V;
+            const osv_real *logp = d->logp + (size_t)d->aim[k] * V;
             double total = 0, second = 0;
             for (int j = 0; j < V; j++) {
                 double u = d->coldness[r] * ((double)row[j] - max[d->row[r]]), e = exp(u);
@@ -46,7 +46,7 @@ void osv_ref_kl_dx(osv_ops *o, osv_real *dz, const osv_real *z, const osv_real *
             double u = c * (x - max[d->row[r]]), e = exp(u);
             for (int k = d->first[r]; k < d->first[r + 1]; k++) {
                 double total = sum[2 * (size_t)k], second = sum[2 * (size_t)k + 1];
-                double logp = d->logp[(size_t)k * V + j], P = e / total;
+                double logp = d->logp[(size_t)d->aim[k] * V + j], P = e / total;
                 if (!d->reverse[k])
                     all += w[k] * c * (P - exp(logp));
                 else if (P != 0)

@@ -123,15 +123,3 @@ const char *osv_tok_show(const char *text, size_t bytes, char shown[64])
     strcpy(shown + kept, kept < bytes ? "..." : "");
     return shown;
 }
-
-void osv_tok_work_free(osv_tok_work *w)
-{
-    free(w->text.data);
-    free(w->next_text.data);
-    free(w->a.data);
-    free(w->b.data);
-    free(w->spans.data);
-    free(w->next_spans.data);
-    osv_tok_search_free(w->search);
-    osv_tok_bpe_work_free(w->bpe);
-}

@@ -7,7 +7,7 @@ from golden_train import positions
 
 PLAIN = {"apply": "add", "rank": 0, "offset": False, "layers": None, "apart": False, "coldness": 1.0, "eps": 1e-6,
          "length_norm": False, "satisfice": False, "target_loss": None, "l1": 0.0, "group": 0.0,
-         "bound_lr": 0.1,
+         "bound_lr": 0.1, "min_norm_iters": 0, "min_norm_lr": None,
          "lr": 0.1, "adam_eps": 1e-8,
          "schedule": "constant", "warmup": 0, "max_iters": 20, "max_norm": None, "max_affine_norm": None}
 
@@ -134,6 +134,7 @@ def table(N):
     one, two, all_blocks = [1], [0, N - 1], list(range(N))
     affine1, affine3 = {"apply": "affine", "rank": 1}, {"apply": "affine", "rank": 3}
     apart = {"apart": True}
+    short = {"eps": 0.02, "min_norm_iters": 32}
     return [
         ("add-weighted", "weighted", "all", {"layers": one, "coldness": 0.7}),
         ("add-negated-shared", "negated", "prompt", {"layers": two, "schedule": "linear"}),
@@ -169,6 +170,9 @@ def table(N):
                                                                 "satisfice": True, "lr": 0.03}),
         ("add-bounded", "anchored_bound", "all", {"layers": one, "coldness": 0.8}),
         ("affine1-bounded-shared", "anchored_bound", "prompt", {"layers": [1, 2], **affine1, "bound_lr": 0.2, "lr": 0.03}),
+        ("add-short-apart", "promote", "all", {"layers": [1, 2], **apart, **short}),
+        ("clamp-short-shared", "promote", "prompt", {"layers": two, "apply": "clamp:0.8", **short, "target_loss": 12.0}),
+        ("affine1-short", "promote", "all", {"layers": one, **affine1, **short}),
         ("add-drawn-pairs", "drawn_pairs", "all", {"layers": one}),
         ("clamp-drawn-pairs-shared", "drawn_pairs", "prompt", {"layers": two, "apply": "clamp"}),
         ("add-sparse-apart", "promote", "all", {"layers": all_blocks, **apart, "l1": 0.05, "group": 0.1}),

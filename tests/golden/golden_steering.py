@@ -80,10 +80,19 @@ def measure(model, case, rows):
     return torch.stack(out)
 
 
+def size(case, rows):
+    """|v| + |left^T right|, over all blocks."""
+    length, rank = vectors(case, rows).norm(), case["rank"]
+    if rank == 0:
+        return length
+    return length + torch.stack([site[-2 * rank:-rank].T @ site[-rank:] for site in rows.split(rows_of_site(case))]).norm()
+
+
 def penalty(case, rows):
-    """What the vectors cost by themselves."""
+    """What the vectors cost by themselves. `size`: in the second phase (golden_shorten.py)."""
     v = vectors(case, rows)
-    return case["l1"] * v.abs().sum() + case["group"] * v.norm(dim=-1).sum()
+    total = case["l1"] * v.abs().sum() + case["group"] * v.norm(dim=-1).sum()
+    return total + case["size"] * size(case, rows) if "size" in case else total
 
 
 def weight_of(case, c, steps):
@@ -94,19 +103,20 @@ def weight_of(case, c, steps):
 
 
 def violations(case, losses, slack):
-    """How far losses are above their bounds, the slack counted; 0 where there is no bound."""
+    """How far losses are above their bounds, the slack counted; 0 where there is no bound. In fp64: at first it is 0, and
+    what rounding makes of that would be a whole step of Adamax."""
     return torch.stack([loss - c["bound"] + s * s if "bound" in c else 0 * loss
-                        for c, loss, s in zip(case["completions"], losses, slack)])
+                        for c, loss, s in zip(case["completions"], losses.double(), slack)])
 
 
 class Multipliers:
     """Of the bounds (Platt & Barr 1988): those go up, slacks go down what is optimized, by Adamax."""
 
     def __init__(self, case, losses):
-        self.case, self.multiplier = case, torch.zeros_like(losses)
+        self.case, self.multiplier = case, torch.zeros_like(losses.double())
         self.slack = torch.clamp(-violations(case, losses, self.multiplier), min=0.0).sqrt()
-        self.weight = torch.tensor([c.get("weight", 1.0) for c in case["completions"]], dtype=losses.dtype)
-        self.steps = Adamax(losses, -case["bound_lr"]), Adamax(losses, case["bound_lr"])
+        self.weight = torch.tensor([c.get("weight", 1.0) for c in case["completions"]], dtype=torch.float64)
+        self.steps = Adamax(self.slack, -case["bound_lr"]), Adamax(self.slack, case["bound_lr"])
 
     def step(self, losses):
         g = violations(self.case, losses, self.slack)
@@ -166,7 +176,7 @@ def project(case, rows):
     return torch.stack(out)
 
 
-def train(model, case, start):
+def first_phase(model, case, start):
     """`max_iters` steps; the lists have one more entry for the parameters that are kept."""
     rows = start.to(model.dtype)
     adam = Adam(rows, case["lr"], (0.9, 0.999), case["adam_eps"])

@@ -1,17 +1,13 @@
 """Make melbo/: see README.md. Usage: make_melbo_golden.py [model ...]"""
-import os
 import sys
 
 import torch
 
-from golden_common import Limits, dump, normal, relative
+from golden_common import normal, relative
 from golden_form_cases import PLAIN, Maker
-from golden_hf import Transformers, TransformersDouble
 from golden_melbo import orthogonal
-from golden_models import write_tensors
-from golden_oracle import Oracle
-from golden_steering import gradient, measure, objective, roles, train
-from make_form_golden import HERE, MODELS, check_trace, shortened, start_of
+from golden_shorten import train
+from make_form_golden import fill_in, main, start_of
 
 DIRECTIONS = 3  # that the case "orthogonal" keeps away from
 
@@ -58,12 +54,14 @@ def mixed(maker, where):
 
 
 def make_cases(name, oracle):
+    out = []
     for case_name, completions, where, settings in table(oracle.s["N"]):
         case = {"name": case_name, **PLAIN, "target_layer": None, "power": 1.0, "orthogonal": 0, **settings}
         maker = Maker(name, case_name, oracle)
         case["completions"] = [{**c, **({k: case[k] for k in ("target_layer", "power")} if c["kind"] == "melbo" else {})}
                                for c in completions(maker, where)]
-        yield case
+        out.append(case)
+    return out
 
 
 def forgotten(case, N):
@@ -89,13 +87,6 @@ def forgotten(case, N):
         yield "the square", {**case, "satisfice": False}
 
 
-def check_forgotten(where, case, start, losses, d, oracle):
-    for what, other in forgotten(case, oracle.s["N"]):
-        losses_other, d_other = gradient(oracle, other, start.double())
-        if not max(relative(losses_other, losses), relative(d_other, d)) > 1e-3:
-            sys.exit(f"{where}: forgetting {what} would not be seen")
-
-
 def check_orthogonal(where, case, start, trace, oracle):
     cosines = torch.cosine_similarity(trace["final"], case["orthogonal_to"].double())
     if not abs(cosines).max() < 1e-12:
@@ -106,57 +97,20 @@ def check_orthogonal(where, case, start, trace, oracle):
 
 
 def make_case(name, case, models, tensors, limits):
-    """Fills in the expected numbers of one case."""
-    hf, hf64, oracle = models
-    where, key = f"{name}/{case['name']}", case["name"] + "."
+    oracle = models[-1]
+    where = f"{name}/{case['name']}"
     start = start_of(name, case, oracle)
     if case["orthogonal"]:
         case["orthogonal_to"] = torch.stack([normal(oracle.s["D"], 1.0 + i, name, "melbo", i)
                                              for i in range(case["orthogonal"])])
-        tensors[key + "orthogonal"] = case["orthogonal_to"]
+        tensors[case["name"] + ".orthogonal"] = case["orthogonal_to"]
         start = orthogonal(start[0].double(), case["orthogonal_to"]).float()[None]
-    losses, d = gradient(oracle, case, start.double())
-    losses_hf, d_hf = gradient(hf64, case, start.double())
-    _, d32 = gradient(hf, case, start)
-    limits.check("loss, transformers in fp64 - oracle", relative(losses_hf, losses), 1e-12, where)
-    limits.check("gradient, transformers in fp64 - oracle", relative(d_hf, d), 1e-11, where)
-    limits.check("gradient, transformers in fp32 - oracle", relative(d32, d), 1e-4, where)
-    u, h = d / d.norm(), 1e-5
-    up, down = (objective(case, measure(oracle, case, rows), rows) for rows in (start.double() + s * h * u for s in (1, -1)))
-    limits.check("gradient, oracle - difference quotient", relative((up - down) / (2 * h), d.norm()), 1e-6, where)
-    if any(not row.norm() > 1e-3 * d.norm() for row in d):
-        sys.exit(f"{where}: the objective hardly depends on a row of parameters")
-    check_forgotten(where, case, start, losses, d, oracle)
-
-    trace, trace32 = train(oracle, case, start), train(hf, case, start)
-    limits.check("losses of a trace, fp32 - oracle",
-                 max(relative(a, b) for a, b in zip(trace32["losses"], trace["losses"])), 2e-5, where)
-    limits.check("final parameters, fp32 - oracle", relative(trace32["final"], trace["final"]), 2e-4, where)
-    check_trace(where, case, start, trace, oracle)
+    changed = ((what, other, start.double()) for what, other in forgotten(case, oracle.s["N"]))
+    trace = fill_in(where, case, start, changed, models, tensors, limits)
     if case["orthogonal"]:
         check_orthogonal(where, case, start, trace, oracle)
         del case["orthogonal_to"]
-    tensors.update({key + "start": start, key + "gradient": d, key + "final": trace["final"].float()})
-    for what in ("losses", "norm", "grad_norm"):
-        case[what] = trace[what]
-
-
-def make_model(name):
-    print(name)
-    directory, out = os.path.join(HERE, "models", name), os.path.join(HERE, "melbo", name)
-    models = Transformers(directory), TransformersDouble(directory), Oracle(directory)
-    tensors, limits, cases = {}, Limits(), list(make_cases(name, models[-1]))
-    for case in cases:
-        make_case(name, case, models, tensors, limits)
-    limits.report()
-    os.makedirs(out, exist_ok=True)
-    with open(os.path.join(out, "cases.json"), "w", encoding="utf-8") as f:
-        f.write(dump({"format": "osv-golden-forms/1", "model": name, "cases": shortened(cases)}))
-    write_tensors(os.path.join(out, "cases.safetensors"), {key: t.contiguous() for key, t in sorted(tensors.items())})
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    for model in sys.argv[1:] or MODELS:
-        make_model(model)
+    main("melbo", make_cases, make_case)
