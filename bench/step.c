@@ -162,7 +162,7 @@ int main(int argc, char **argv)
     int status = osv_options_parse(option_table, argc, argv, &options, &e);
     if (!status && options.help)
         osv_options_help(stdout, option_table, "usage: bench-step [options]\n", "");
-    else if (!status && !(status = ranks_find(&options.machine, program, argv, &quiet, &e)))
+    else if (!status && !(status = ranks_find(&options.machine, program, argv, false, &quiet, &e)))
         status = run(&options, &e);
     return ranks_end(&options.machine, e.status ? osv_program_fail(program, &e) : status);
 }

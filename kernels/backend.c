@@ -55,11 +55,11 @@ static int open_nccl(osv_comm **c, osv_ops *o, osv_world *w)
     osv_comm *host;
     if (!ids) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
     int status = w->rank % w->tp == 0 ? osv_nccl_filling_id(id, o->error) : OSV_OK;
-    if (!status) status = osv_world_gather(w, ids, id, sizeof id, o->error);
+    if (!status) status = osv_world_gather(w, osv_world_replica(w), ids, id, sizeof id, o->error);
     memcpy(id, ids, sizeof id);
     free(ids);
     OSV_TRY(status);
-    OSV_TRY(osv_tcp_open(&host, o, w));
+    OSV_TRY(osv_tcp_open(&host, o, w, osv_world_replica(w)));
     return osv_nccl_filling_open(c, o, id, host);
 }
 
@@ -75,8 +75,9 @@ int osv_backend_comm(osv_comm **c, osv_ops *o, const osv_machine *m)
         return OSV_FAIL(o->error, OSV_USAGE, "--comm nccl: %s",
                         gpus ? "this build has no NCCL" : "it is between GPUs, with --backend cuda");
     if (m->comm == OSV_COMM_NCCL || (m->comm == OSV_COMM_AUTO && nccl)) return open_nccl(c, o, w);
-    if (m->comm == OSV_COMM_MPI || (m->comm == OSV_COMM_AUTO && mpi)) return osv_mpi_filling_open(c, o, w);
-    return osv_tcp_open(c, o, w);
+    if (m->comm == OSV_COMM_MPI || (m->comm == OSV_COMM_AUTO && mpi))
+        return osv_mpi_filling_open(c, o, w, osv_world_replica(w));
+    return osv_tcp_open(c, o, w, osv_world_replica(w));
 }
 
 /* The program, its libraries, and the buffers of OpenBLAS: measured at 11.3 to 12.0 MB from 2M to 0.5B. */

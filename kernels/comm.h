@@ -33,14 +33,15 @@ struct osv_comm {
 
 int osv_comm_self_open(osv_comm **c, osv_error *error);
 
-/* MPI, between the ranks of a replica, for memory of any ops: what a device holds goes through the host. In
- * builds with MPI only. The first call of either starts MPI, which ends with the process. */
-int osv_mpi_open(osv_comm **c, osv_ops *o, osv_world *w);
+/* MPI, for memory of any ops: what a device holds goes through the host. In builds with MPI only. The ranks
+ * of a group are a communicator; all groups of this kind open theirs together. The first call of either
+ * starts MPI, which ends with the process. */
+int osv_mpi_open(osv_comm **c, osv_ops *o, osv_world *w, osv_group g);
 /* x [bytes] of rank 0, to all that were launched: where they do not know each other yet. */
 int osv_mpi_tell(void *x, size_t bytes, const osv_launch *launch, osv_error *error);
 
 /* TCP, likewise, in every build. */
-int osv_tcp_open(osv_comm **c, osv_ops *o, osv_world *w);
+int osv_tcp_open(osv_comm **c, osv_ops *o, osv_world *w, osv_group g);
 
 /* NCCL, for GPUs, one a rank. In builds with nvcc and NCCL only. `id` comes from osv_nccl_id on one of the
  * ranks. What host memory needs is left to `host`, a communicator of the same ranks, which the new one owns

@@ -10,13 +10,13 @@ bool osv_mpi_filling_there(void)
     return true;
 }
 
-int osv_mpi_filling_open(osv_comm **c, osv_ops *o, osv_world *w)
+int osv_mpi_filling_open(osv_comm **c, osv_ops *o, osv_world *w, osv_group g)
 {
-    typedef int open_function(osv_comm **, osv_ops *, osv_world *);
+    typedef int open_function(osv_comm **, osv_ops *, osv_world *, osv_group);
     open_function *open = (open_function *)osv_library_find(library, "osv_mpi_open");
     *c = NULL;
     if (!open) return OSV_FAIL(o->error, OSV_DEVICE, "%d ranks: %s", w->size, dlerror());
-    return open(c, o, w);
+    return open(c, o, w, g);
 }
 
 int osv_mpi_filling_tell(void *x, size_t bytes, const osv_launch *launch, osv_error *error)

@@ -17,6 +17,21 @@ enum { OSV_RANKS = 1024 /* of a replica, at most */, OSV_EXCHANGE = 1024, OSV_ME
 
 typedef struct osv_world osv_world;
 
+/* Ranks that do something together: `size` of them that lie `stride` apart. All ranks are in such groups. */
+typedef struct {
+    int size, stride;
+} osv_group;
+/* Place of a rank in its group. */
+static inline int osv_group_place(osv_group g, int rank)
+{
+    return rank / g.stride % g.size;
+}
+/* The rank at a place of this rank's group. */
+static inline int osv_group_rank(osv_group g, int rank, int place)
+{
+    return rank + (place - osv_group_place(g, rank)) * g.stride;
+}
+
 /* Whom the watching thread tells, on that thread, while the main thread may wait for the lost rank. */
 typedef struct {
     void *context;
@@ -46,6 +61,12 @@ struct osv_world {
     struct osv_world_state *state;
 };
 
+/* The ranks of a replica. */
+static inline osv_group osv_world_replica(const osv_world *w)
+{
+    return (osv_group){w->tp, 1};
+}
+
 /* Meets the others: where rank 0 listens is told by the environment (kernels/world/address.c). A port that is
  * taken, ranks that were started as one of another number, and a rank that does not come are OSV_DEVICE.
  * *told: another rank says it. */
@@ -59,8 +80,8 @@ bool osv_world_close(osv_world *w);
 /* All ranks of the launch call it with the same `what`, a few words: "the build". The first one that has
  * another value than rank 0 is named to all of them, OSV_DEVICE. */
 int osv_world_agree(osv_world *w, const char *what, const char *value, osv_error *e);
-/* What each rank of a replica has to say, to all of these: out [tp, bytes], bytes <= OSV_EXCHANGE. */
-int osv_world_gather(osv_world *w, void *out, const void *x, size_t bytes, osv_error *e);
+/* What each rank of a group has to say, to all of these: out [size, bytes], bytes <= OSV_EXCHANGE. */
+int osv_world_gather(osv_world *w, osv_group g, void *out, const void *x, size_t bytes, osv_error *e);
 
 /* ---- asking rank 0 ---- */
 
@@ -74,7 +95,7 @@ typedef struct {
 } osv_world_service;
 
 /* On rank 0. Those that have asked already have waited, and are answered now; of replicas that are lost
- * already it hears now, too. Until osv_world_close. */
+ * already it hears now, too. Until osv_world_close, or another service: one of NULLs lets who asks wait. */
 void osv_world_serve(osv_world *w, const osv_world_service *s);
 /* Waits for the answer, which has *got of `room` bytes. Rank 0 may ask itself. */
 int osv_world_ask(osv_world *w, const void *request, size_t bytes, void *answer, size_t room, size_t *got,

@@ -121,17 +121,17 @@ static void close_hosted(osv_comm *c)
     release(h);
 }
 
-static hosted *allocate(osv_ops *o, osv_world *w, const osv_transport *t)
+static hosted *allocate(osv_ops *o, osv_world *w, osv_group g, const osv_transport *t)
 {
-    size_t n = (size_t)w->tp, numbers = n * FEW > PIECE + n ? n * FEW : PIECE + n;
+    size_t n = (size_t)g.size, numbers = n * FEW > PIECE + n ? n * FEW : PIECE + n;
     hosted *h = calloc(1, sizeof *h);
     if (!h) return NULL;
     *h = (hosted){.ops = o,
                   .world = w,
                   .transport = *t,
                   .comm = {.name = t->name,
-                           .rank = w->rank % w->tp,
-                           .size = w->tp,
+                           .rank = osv_group_place(g, w->rank),
+                           .size = g.size,
                            .state = h,
                            .close = close_hosted,
                            .all_reduce = all_reduce,
@@ -147,15 +147,15 @@ static hosted *allocate(osv_ops *o, osv_world *w, const osv_transport *t)
     }
     h->order[OSV_SUM] = (order){h, REDUCE, OSV_SUM, 0};
     h->order[OSV_MAX] = (order){h, REDUCE, OSV_MAX, 0};
-    for (int r = 0; r < w->tp; r++) h->order[2 + r] = (order){h, BROADCAST, OSV_SUM, r};
+    for (int r = 0; r < g.size; r++) h->order[2 + r] = (order){h, BROADCAST, OSV_SUM, r};
     return h;
 }
 
-int osv_hosted_open(osv_comm **c, osv_ops *o, osv_world *w, const osv_transport *t)
+int osv_hosted_open(osv_comm **c, osv_ops *o, osv_world *w, osv_group g, const osv_transport *t)
 {
-    hosted *h = allocate(o, w, t);
+    hosted *h = allocate(o, w, g, t);
     *c = h ? &h->comm : NULL;
     if (h) return OSV_OK;
     t->close(t->state);
-    return OSV_FAIL(o->error, OSV_DEVICE, "out of memory for %d ranks", w->tp);
+    return OSV_FAIL(o->error, OSV_DEVICE, "out of memory for %d ranks", g.size);
 }

@@ -6,7 +6,7 @@
 
 #include "kernels/comm.h"
 
-/* All ranks of a replica call the same, and wait. What fails sets the ops' error, and is false. */
+/* All ranks of a group call the same, and wait. What fails sets the ops' error, and is false. */
 typedef struct {
     const char *name;
     void *state;
@@ -22,6 +22,6 @@ typedef struct {
 } osv_transport;
 
 /* The transport is closed with it, also after a failure. */
-int osv_hosted_open(osv_comm **c, osv_ops *o, osv_world *w, const osv_transport *t);
+int osv_hosted_open(osv_comm **c, osv_ops *o, osv_world *w, osv_group g, const osv_transport *t);
 
 #endif

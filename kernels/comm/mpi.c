@@ -103,19 +103,19 @@ int osv_mpi_tell(void *x, size_t bytes, const osv_launch *launch, osv_error *err
     return OSV_FAIL(error, OSV_DEVICE, "MPI_Bcast: the ranks do not hear rank 0");
 }
 
-int osv_mpi_open(osv_comm **c, osv_ops *o, osv_world *w)
+int osv_mpi_open(osv_comm **c, osv_ops *o, osv_world *w, osv_group g)
 {
     mpi *m = calloc(1, sizeof *m);
     *c = NULL;
     if (!m || osv_ops_status(o) || start(&w->launch, o->error)) {
         free(m);
-        return m ? osv_ops_status(o) : OSV_FAIL(o->error, OSV_DEVICE, "out of memory for %d ranks", w->tp);
+        return m ? osv_ops_status(o) : OSV_FAIL(o->error, OSV_DEVICE, "out of memory for %d ranks", g.size);
     }
-    *m = (mpi){.rank = w->rank % w->tp,
-               .size = w->tp,
+    *m = (mpi){.rank = osv_group_place(g, w->rank),
+               .size = g.size,
                .error = o->error,
                .ranks = MPI_COMM_NULL,
-               .share = calloc(2 * (size_t)w->tp, sizeof *m->share)};
+               .share = calloc(2 * (size_t)g.size, sizeof *m->share)};
     const osv_transport transport = {.name = "mpi",
                                      .state = m,
                                      .close = close_mpi,
@@ -124,10 +124,11 @@ int osv_mpi_open(osv_comm **c, osv_ops *o, osv_world *w)
                                      .join = join,
                                      .broadcast = broadcast};
     if (!m->share ||
-        !check(m, MPI_Comm_split(MPI_COMM_WORLD, w->replica, w->rank, &m->ranks), "MPI_Comm_split")) {
+        !check(m, MPI_Comm_split(MPI_COMM_WORLD, osv_group_rank(g, w->rank, 0), w->rank, &m->ranks),
+               "MPI_Comm_split")) {
         close_mpi(m);
-        return OSV_FAIL(o->error, OSV_DEVICE, "out of memory for %d ranks", w->tp);
+        return OSV_FAIL(o->error, OSV_DEVICE, "out of memory for %d ranks", g.size);
     }
     MPI_Comm_set_errhandler(m->ranks, MPI_ERRORS_RETURN);
-    return osv_hosted_open(c, o, w, &transport);
+    return osv_hosted_open(c, o, w, g, &transport);
 }

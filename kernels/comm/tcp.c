@@ -1,4 +1,4 @@
-/* TCP between ranks, on host memory: a connection between any two of a replica. */
+/* TCP between ranks, on host memory: a connection between any two of a group. */
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -27,11 +27,17 @@ typedef struct {
 typedef struct {
     int rank, size;
     osv_world *world;
+    osv_group group;
     osv_error *error;
     int *fd;             /* [size] this rank's own is -1 */
     traffic *with;       /* [size] */
     struct pollfd *poll; /* [size] */
 } tcp;
+
+static int in_world(const tcp *t, int place)
+{
+    return osv_group_rank(t->group, t->world->rank, place);
+}
 
 /* ---- moving bytes ---- */
 
@@ -40,8 +46,8 @@ static bool is_gone(const tcp *t, int r, int error)
 {
     double until = osv_host_seconds() + 2 * t->world->timeout;
     while (osv_host_seconds() < until) nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
-    OSV_FAIL(t->error, OSV_DEVICE, "the connection to rank %d broke: %s", t->world->replica * t->size + r,
-             error ? strerror(error) : "it was closed");
+    OSV_FAIL(t->error, OSV_DEVICE, "the connection to rank %d broke: %s",
+             osv_group_rank(t->group, t->world->rank, r), error ? strerror(error) : "it was closed");
     return false;
 }
 
@@ -215,15 +221,15 @@ static int missing(const tcp *t)
 static int connect_all(tcp *t, int listening, const address *all)
 {
     double until = osv_host_seconds() + t->world->timeout;
-    int first = t->world->replica * t->size;
+    const address *own = &all[t->rank];
     for (int r = 0; r < t->rank; r++)
         if (!reach(t, r, &all[r]))
-            return OSV_FAIL(t->error, OSV_DEVICE, "cannot reach rank %d, at %s, port %d", first + r,
+            return OSV_FAIL(t->error, OSV_DEVICE, "cannot reach rank %d, at %s, port %d", in_world(t, r),
                             all[r].host, all[r].port);
-    while (missing(t) < t->size && accept_one(t, listening, &all[t->rank], until)) continue;
+    while (missing(t) < t->size && accept_one(t, listening, own, until)) continue;
     if (missing(t) == t->size) return OSV_OK;
-    return OSV_FAIL(t->error, OSV_DEVICE, "rank %d cannot reach this one, at %s, port %d", first + missing(t),
-                    all[t->rank].host, all[t->rank].port);
+    return OSV_FAIL(t->error, OSV_DEVICE, "rank %d cannot reach this one, at %s, port %d",
+                    in_world(t, missing(t)), own->host, own->port);
 }
 
 static int meet(tcp *t)
@@ -234,22 +240,23 @@ static int meet(tcp *t)
     if (!t->world->local) osv_socket_addresses(own.host, sizeof own.host);
     getrandom(&own.key, sizeof own.key, 0);
     status = osv_socket_listen(&listening, own.host, &own.port, t->error);
-    if (!status) status = osv_world_gather(t->world, all, &own, sizeof own, t->error);
+    if (!status) status = osv_world_gather(t->world, t->group, all, &own, sizeof own, t->error);
     if (!status) status = connect_all(t, listening, all);
     if (listening >= 0) close(listening);
     free(all);
     return status;
 }
 
-int osv_tcp_open(osv_comm **c, osv_ops *o, osv_world *w)
+int osv_tcp_open(osv_comm **c, osv_ops *o, osv_world *w, osv_group g)
 {
-    size_t n = (size_t)w->tp;
+    size_t n = (size_t)g.size;
     tcp *t = calloc(1, sizeof *t);
     *c = NULL;
-    if (!t) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory for %d ranks", w->tp);
-    *t = (tcp){.rank = w->rank % w->tp,
-               .size = w->tp,
+    if (!t) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory for %d ranks", g.size);
+    *t = (tcp){.rank = osv_group_place(g, w->rank),
+               .size = g.size,
                .world = w,
+               .group = g,
                .error = o->error,
                .fd = malloc(n * sizeof *t->fd),
                .with = calloc(n, sizeof *t->with),
@@ -257,7 +264,7 @@ int osv_tcp_open(osv_comm **c, osv_ops *o, osv_world *w)
     for (size_t r = 0; t->fd && r < n; r++) t->fd[r] = -1;
     int status = t->fd && t->with && t->poll
                      ? meet(t)
-                     : OSV_FAIL(o->error, OSV_DEVICE, "out of memory for %d ranks", w->tp);
+                     : OSV_FAIL(o->error, OSV_DEVICE, "out of memory for %d ranks", g.size);
     if (status) {
         close_tcp(t);
         return status;
@@ -269,5 +276,5 @@ int osv_tcp_open(osv_comm **c, osv_ops *o, osv_world *w)
                                      .trade = trade,
                                      .join = join,
                                      .broadcast = broadcast};
-    return osv_hosted_open(c, o, w, &transport);
+    return osv_hosted_open(c, o, w, g, &transport);
 }

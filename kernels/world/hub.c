@@ -17,9 +17,10 @@ typedef struct {
     standing standing;
     double heard; /* when */
     osv_beat beat;
-    uint32_t pending; /* OSV_COLLECT or OSV_ASK, with its data; 0: it waits for no reply */
+    uint32_t pending; /* OSV_AGREE, OSV_GATHER or OSV_ASK, with its data; 0: it waits for no reply */
     osv_bytes data;
-    int status; /* of LEAVING */
+    osv_group group; /* of OSV_GATHER */
+    int status;      /* of LEAVING */
     double since;
 } member;
 
@@ -122,7 +123,7 @@ static void end_replica(osv_hub *h, int k, int status, const char *text, double 
     for (int other = 1; k == 0 && other < h->replicas; other++) end_replica(h, other, status, "", now);
 }
 
-static void collect(osv_hub *h, int scope_all, int k);
+static void agree(osv_hub *h);
 
 static void lose(osv_hub *h, int r, const char *why, double now)
 {
@@ -137,7 +138,7 @@ static void lose(osv_hub *h, int r, const char *why, double now)
     h->broken = true;
     if (!left && p->state == SAVES && !p->saved) tell_lost(h, r / h->tp, ""); /* the next one saves */
     if (!left) end_replica(h, r / h->tp, OSV_DEVICE, text, now);
-    collect(h, true, 0); /* which may have waited for this one alone */
+    agree(h); /* which may have waited for this one alone */
 }
 
 void osv_hub_closed(osv_hub *h, int rank, int error, double now)
@@ -171,8 +172,8 @@ static void compare(const osv_hub *h, char text[TEXT])
     *text = '\0';
     for (int r = 1; r < h->size && !*text; r++) {
         const member *m = &h->rank[r];
-        bool same = m->pending != OSV_COLLECT || (m->data.bytes == first->data.bytes &&
-                                                  memcmp(m->data.data, first->data.data, m->data.bytes) == 0);
+        bool same = m->pending != OSV_AGREE || (m->data.bytes == first->data.bytes &&
+                                                memcmp(m->data.data, first->data.data, m->data.bytes) == 0);
         if (same) continue;
         if (strcmp(m->data.data, first->data.data) == 0)
             snprintf(text, TEXT, "rank %d (host %s) has another %s than rank 0 (host %s): %.200s, not %.200s",
@@ -183,30 +184,33 @@ static void compare(const osv_hub *h, char text[TEXT])
     }
 }
 
-/* Replies when those of all ranks are there. */
-static void collect(osv_hub *h, int all, int k)
+/* Replies when those of all ranks are there; those that are lost or have left are not waited for. */
+static void agree(osv_hub *h)
 {
-    int from = all ? 0 : k * h->tp, to = all ? h->size : from + h->tp;
-    osv_bytes together = {0};
     char text[TEXT];
+    for (int r = 0; r < h->size; r++)
+        if (h->rank[r].pending != OSV_AGREE && (r == 0 || h->rank[r].standing == THERE)) return;
+    compare(h, text);
+    for (int r = 0; r < h->size; r++)
+        if (h->rank[r].pending == OSV_AGREE) reply(h, r, text, strlen(text));
+}
+
+/* The same of the group of a rank. */
+static void gather(osv_hub *h, int rank)
+{
+    osv_group g = h->rank[rank].group;
+    osv_bytes together = {0};
     bool good = true;
-    for (int r = from; r < to; r++) {
-        const member *m = &h->rank[r];
-        bool gone = all && r > 0 && m->standing != THERE;
-        int scope = 0;
-        if (m->pending == OSV_COLLECT) memcpy(&scope, m->data.data + m->data.bytes, sizeof scope);
-        if (!gone && (m->pending != OSV_COLLECT || scope != all)) return;
+    for (int i = 0; i < g.size; i++) {
+        const member *m = &h->rank[osv_group_rank(g, rank, i)];
+        if (m->pending != OSV_GATHER || m->group.size != g.size || m->group.stride != g.stride) return;
     }
-    if (all) compare(h, text);
-    for (int r = from; r < to && !all; r++)
-        good = good && osv_bytes_add(&together, h->rank[r].data.data, h->rank[r].data.bytes);
-    for (int r = from; r < to; r++) {
-        if (h->rank[r].pending != OSV_COLLECT) continue;
-        if (all)
-            reply(h, r, text, strlen(text));
-        else
-            reply(h, r, together.data, good ? together.bytes : 0);
+    for (int i = 0; i < g.size; i++) {
+        const osv_bytes *said = &h->rank[osv_group_rank(g, rank, i)].data;
+        good = good && osv_bytes_add(&together, said->data, said->bytes);
     }
+    for (int i = 0; i < g.size; i++)
+        reply(h, osv_group_rank(g, rank, i), together.data, good ? together.bytes : 0);
     free(together.data);
 }
 
@@ -222,9 +226,15 @@ void osv_hub_serve(osv_hub *h, const osv_world_service *s)
 {
     h->service = *s;
     for (int k = 0; k < h->replicas; k++)
-        if (h->replica[k].state != LIVES && !h->replica[k].told) s->lost(s->context, k);
+        if (h->replica[k].state != LIVES && !h->replica[k].told && s->lost) s->lost(s->context, k);
     for (int r = 0; r < h->size; r++)
         if (h->rank[r].pending == OSV_ASK) answer(h, r);
+}
+
+static bool is_group(const osv_hub *h, osv_group g)
+{
+    return g.size > 0 && g.stride > 0 && g.size <= h->size && g.stride <= h->size &&
+           h->size % (g.size * g.stride) == 0;
 }
 
 /* Keeps what a rank wants to have a reply to. */
@@ -262,11 +272,14 @@ void osv_hub_receive(osv_hub *h, int rank, const osv_frame *f, double now)
     case OSV_BEAT:
         if (f->bytes == sizeof m->beat) memcpy(&m->beat, f->data, sizeof m->beat);
         break;
-    case OSV_COLLECT: /* the scope behind the blob */
-        if (f->bytes < sizeof number || !hold(m, f)) break;
-        m->data.bytes -= sizeof number;
-        memcpy(&number, m->data.data + m->data.bytes, sizeof number);
-        collect(h, number, rank / h->tp);
+    case OSV_AGREE:
+        if (hold(m, f)) agree(h);
+        break;
+    case OSV_GATHER: /* the group behind the blob */
+        if (f->bytes < sizeof m->group || !hold(m, f)) break;
+        m->data.bytes -= sizeof m->group;
+        memcpy(&m->group, m->data.data + m->data.bytes, sizeof m->group);
+        if (is_group(h, m->group)) gather(h, rank);
         break;
     case OSV_ASK:
         if (hold(m, f)) answer(h, rank);

@@ -14,10 +14,11 @@ enum {
     OSV_WELCOME, /* <- all are here; rank 0's host */
     OSV_REFUSE,  /* <- and why */
     OSV_BEAT,    /* osv_beat; <- nothing */
-    OSV_COLLECT, /* a blob, and int: of all ranks, or of the replica; replied to when all have come */
+    OSV_AGREE,   /* what, and value: replied to when those of all are here */
+    OSV_GATHER,  /* a blob, and osv_group: replied to when those of the group are here */
     OSV_ASK,     /* a request */
     OSV_LEAVE,   /* int status */
-    OSV_REPLY,   /* <- to these three */
+    OSV_REPLY,   /* <- to these four */
     OSV_LOST,    /* <- osv_last_words, and a text */
     OSV_SAVED,   /* what there was to be saved is saved */
     OSV_END,     /* <- int status, int whether ranks were lost */

@@ -71,14 +71,13 @@ bool osv_world_close(osv_world *w)
     return whole;
 }
 
-/* What all say, or one replica: the blob, and of whom. */
-static const osv_bytes *collect(osv_world *w, const void *a, size_t a_bytes, const void *b, size_t b_bytes,
-                                int all)
+/* Two parts in one frame; NULL: no memory. */
+static const osv_bytes *say_both(osv_world *w, uint32_t kind, const void *a, size_t a_bytes, const void *b,
+                                 size_t b_bytes)
 {
     osv_bytes frame = {0};
-    bool good = osv_bytes_add(&frame, a, a_bytes) && osv_bytes_add(&frame, b, b_bytes) &&
-                osv_bytes_add(&frame, &all, sizeof all);
-    const osv_bytes *reply = good ? osv_watch_call(w->state, OSV_COLLECT, frame.data, frame.bytes) : NULL;
+    bool good = osv_bytes_add(&frame, a, a_bytes) && osv_bytes_add(&frame, b, b_bytes);
+    const osv_bytes *reply = good ? osv_watch_call(w->state, kind, frame.data, frame.bytes) : NULL;
     free(frame.data);
     return reply;
 }
@@ -86,20 +85,20 @@ static const osv_bytes *collect(osv_world *w, const void *a, size_t a_bytes, con
 int osv_world_agree(osv_world *w, const char *what, const char *value, osv_error *e)
 {
     if (!w) return OSV_OK;
-    const osv_bytes *reply = collect(w, what, strlen(what) + 1, value, strlen(value) + 1, true);
+    const osv_bytes *reply = say_both(w, OSV_AGREE, what, strlen(what) + 1, value, strlen(value) + 1);
     if (!reply) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
     return reply->bytes == 0 ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "%.*s", (int)reply->bytes, reply->data);
 }
 
-int osv_world_gather(osv_world *w, void *out, const void *x, size_t bytes, osv_error *e)
+int osv_world_gather(osv_world *w, osv_group g, void *out, const void *x, size_t bytes, osv_error *e)
 {
     if (!w) {
         memmove(out, x, bytes);
         return OSV_OK;
     }
-    const osv_bytes *reply = collect(w, x, bytes, NULL, 0, false);
-    if (!reply || reply->bytes != (size_t)w->tp * bytes)
-        return OSV_FAIL(e, OSV_DEVICE, "what %d ranks have to say did not come together", w->tp);
+    const osv_bytes *reply = say_both(w, OSV_GATHER, x, bytes, &g, sizeof g);
+    if (!reply || reply->bytes != (size_t)g.size * bytes)
+        return OSV_FAIL(e, OSV_DEVICE, "what %d ranks have to say did not come together", g.size);
     memcpy(out, reply->data, reply->bytes);
     return OSV_OK;
 }

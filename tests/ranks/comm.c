@@ -1,5 +1,5 @@
 /* The communicator on memory of the ops: what it computes, in which order, and in a recorded graph. Usage:
- * ranks-comm BACKEND [RANKS] */
+ * ranks-comm BACKEND [TP [RANKS]] */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

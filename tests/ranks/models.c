@@ -1,6 +1,6 @@
 /* Whole models split over ranks against the same model on one: losses and dv at a fixed vector, traces and
  * final vectors, texts and their likelihood, of every family. All ranks compute the split model, rank 0 the
- * whole one too, on the cpu whatever the ranks compute on. Usage: ranks-models BACKEND [RANKS] */
+ * whole one too, on the cpu whatever the ranks compute on. Usage: ranks-models BACKEND [TP [RANKS]] */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

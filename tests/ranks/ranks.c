@@ -60,7 +60,7 @@ void ranks_open(ranks *r, int argc, char **argv)
                            .dtype = OSV_DTYPE_F32,
                            .threads = 1,
                            .device = -1,
-                           .tp = argc > 2 ? atoi(argv[2]) : 0,
+                           .tp = argc > 3 ? atoi(argv[3]) : 0,
                            .comm = OSV_COMM_TCP};
     *r = (ranks){0};
     must(r, osv_launch_find(&machine.launch, getenv, &r->error));
@@ -71,6 +71,13 @@ void ranks_open(ranks *r, int argc, char **argv)
                                          : osv_backend_open(&r->ops, &machine, &r->error));
     must(r, nccl && machine.launch.size == 1 ? open_nccl_alone(r)
                                              : osv_backend_comm(&r->comm, r->ops, &machine));
+}
+
+void ranks_group(ranks *r, osv_comm **c, osv_group g)
+{
+    must(r, g.size == 1            ? osv_comm_self_open(c, &r->error)
+            : r->world->launch.mpi ? osv_mpi_filling_open(c, r->ops, r->world, g)
+                                   : osv_tcp_open(c, r->ops, r->world, g));
 }
 
 int ranks_close(ranks *r)

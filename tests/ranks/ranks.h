@@ -15,11 +15,13 @@ typedef struct {
     osv_comm *comm;   /* of all ranks */
 } ranks;
 
-/* The command line: BACKEND [RANKS]. "cpu", "ref" or "cuda", which is the emulation here; on a machine with
- * GPUs "gpu", through the host, and "nccl", which also one rank can do. f32, one thread. Under mpirun ranks
- * talk by MPI; with RANKS the program starts itself so often, and they talk by TCP. What fails ends the
+/* The command line: BACKEND [TP [RANKS]]. "cpu", "ref" or "cuda", which is the emulation here; on a machine
+ * with GPUs "gpu", through the host, and "nccl", which also one rank can do. f32, one thread. Under mpirun
+ * ranks talk by MPI; with RANKS the program starts itself so often, and they talk by TCP. What fails ends the
  * program. */
 void ranks_open(ranks *r, int argc, char **argv);
+/* Another communicator, of a group of them. */
+void ranks_group(ranks *r, osv_comm **c, osv_group g);
 /* Prints the plan; returns the exit status. */
 int ranks_close(ranks *r);
 

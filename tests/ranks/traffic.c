@@ -1,5 +1,5 @@
 /* What an iteration sends between ranks, counted, against what engine/traffic.h says it does: to the byte.
- * Usage: ranks-traffic BACKEND [RANKS] */
+ * Usage: ranks-traffic BACKEND [TP [RANKS]] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
