@@ -79,7 +79,7 @@ static int compute(train_setup *s, train_replicas *r)
     OSV_TRY(tool_model_weights(&s->m));
     OSV_TRY(train_setup_write(s));
     OSV_TRY(train_memory_find(&s->memory, o->memory, osv_teacher_bytes(&s->lessons.teacher), &s->m.footprint,
-                              &s->m.model, s->m.ops, s->m.comm));
+                              &s->m.model, s->m.ops, s->m.comm, o->machine.launch.local_size));
     if (!o->scan) OSV_TRY(check_resumed(s)); /* once more, with the weights */
     OSV_TRY(learn(s));
     if (o->dump) return train_dump(s);
