@@ -161,8 +161,8 @@ ended_by() { # NAME: $pid did
     wait $pid
     status=$? last=$1.err
 } 2>/dev/null
-options=(--model "$model" --data data.jsonl --layer 2 --lr 0.1 --max-iters 300 --threads 1 --plateau-iters 0 --memory 1G)
-iters=300
+options=(--model "$model" --data data.jsonl --layer 2 --lr 0.1 --max-iters 200 --threads 1 --plateau-iters 0 --memory 1G)
+iters=200
 run whole 2 --tp 1
 for signal in USR1:130 USR2:143; do # mpirun hands these two on
     name=${signal%:*}
@@ -242,6 +242,27 @@ check 'kill -9 of one rank of a replica' ends pairs 0 0 4 137 0 0
 check 'kill -9 of one rank: it is named' says pairs2.err 'rank 3' 'is lost'
 status=0
 check 'kill -9 of one rank: the numbers' as_one pairs left
+three stopped 1 --comm-timeout 3
+until_lines 300 stopped.run/units/1/trace.jsonl
+kill -STOP "${ranks[1]}"
+wait "${ranks[0]}"
+check 'a replica that stops is lost' says stopped0.err 'warning: replica 1 is lost; others go on with its unit'
+kill -CONT "${ranks[1]}"
+check 'a replica that stops: it ends when it hears of it' ends stopped 0 4 0
+status=0
+check 'a replica that stops: the same bytes' same stopped left
+three told 1
+until_lines 300 told.run/units/1/trace.jsonl
+kill -TERM "${ranks[1]}"
+check 'SIGTERM to one replica: the others go on' ends told 0 143 0
+status=0
+check 'SIGTERM to one replica: the same bytes' same told left
+three all 1
+until_lines 300 all.run/units/1/trace.jsonl
+kill -TERM "${ranks[0]}"
+check 'SIGTERM to rank 0: all of them end' ends all 143 143 143
+run all 1 --resume
+check 'SIGTERM to rank 0: gone on with' same all left
 three first 1
 until_lines 300 first.run/units/0/trace.jsonl
 kill -9 "${ranks[0]}"
