@@ -143,19 +143,44 @@ done
 # ---- interrupted, and gone on with in another layout ----
 
 lines() { cat "$@" 2>/dev/null | wc -l; }
-iters=300
-run whole 2 --tp 1
-run whole-alone 1
-for signal in USR1:130 USR2:143; do
-    name=${signal%:*}
-    run "$name" 2 --tp 1 --checkpoint-every 0 &
-    tries=0
-    while [ "$(lines "$name".run/units/*/trace.jsonl)" -lt 400 ] && [ $tries -lt 2000 ]; do
+# begin NAME LINES COMMAND...: in the background, in $pid, with so many lines in the traces of its units
+begin() {
+    local name=$1 lines=$2 tries=0
+    shift 2
+    "$@" >"$name.out" 2>"$name.err" &
+    pid=$!
+    while [ "$(lines "$name".run/units/*/trace.jsonl)" -lt "$lines" ] && [ $tries -lt 3000 ] && kill -0 $pid 2>/dev/null; do
         sleep 0.01
         tries=$((tries + 1))
     done
-    pkill "-$name" -f -n "^mpirun .* --out $name.run"
-    wait $!
-    status=$? last=$name.err
+}
+ended_by() { # NAME: $pid did
+    wait $pid
+    status=$? last=$1.err
+} 2>/dev/null
+options=(--model "$model" --data data.jsonl --layer 2 --lr 0.1 --max-iters 300 --threads 1 --plateau-iters 0 --memory 1G)
+iters=300
+run whole 2 --tp 1
+for signal in USR1:130 USR2:143; do # mpirun hands these two on
+    name=${signal%:*}
+    begin "$name" 400 mpirun --quiet --oversubscribe --bind-to none -n 2 "$train" "${options[@]}" --out "$name.run" --tp 1 \
+        --checkpoint-every 0
+    kill "-$name" $pid
+    ended_by "$name"
+    check "SIG$name: exit status" ended "${signal#*:}"
+    check "SIG$name: how to go on" says "$name.err" 'with --resume the run goes on from here, 0 of 2 units done'
+    check "SIG$name: no lock, but two checkpoints" test ! -e "$name.run/lock" -a -s "$name.run/units/0/checkpoint.safetensors" -a \
+        -s "$name.run/units/1/checkpoint.safetensors"
+    cp -r "$name.run" "$name-alone.run"
+    cp -r "$name.run" "$name-three.run"
+    cp -r "$name.run" "$name-pair.run"
+    run "$name" 2 --tp 1 --resume
+    check "SIG$name: resumed, the bytes of a run without interruption" same "$name" whole
+    run "$name-alone" 1 --resume
+    check "SIG$name: resumed by one process, the same bytes" same "$name-alone" whole
+    run "$name-three" 3 --tp 1 --resume
+    check "SIG$name: resumed by three replicas, the same bytes" same "$name-three" whole
+    run "$name-pair" 2 --resume
+    check "SIG$name: resumed by a replica of two ranks" as_one "$name-pair" whole
 done
 finish

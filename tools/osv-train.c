@@ -99,6 +99,7 @@ static int run(const train_options *o, train_replicas *r, osv_error *e)
         status = o->plan   ? train_plan_print(&s)
                  : o->list ? train_list_print(&s.jobs, o->json, e)
                            : compute(&s, r);
+    if (e->status) train_replicas_fail(r, status);
     status = ranks_fail(&o->machine, program, status, e);
     train_setup_close(&s);
     return status;
@@ -115,19 +116,17 @@ static int run_both(const train_options *o, train_replicas *r, osv_error *e)
     return status;
 }
 
-static int run_all(const train_options *o, osv_error *e)
+static int run_all(const train_options *o, train_replicas *r, osv_error *e)
 {
-    train_replicas r;
-    int status = train_replicas_open(&r, o->machine.world, e);
-    if (!status) status = o->reentrant >= 0 ? run_both(o, &r, e) : run(o, &r, e);
-    train_replicas_close(&r);
-    return status;
+    OSV_TRY(train_replicas_open(r, o->machine.world, e));
+    return o->reentrant >= 0 ? run_both(o, r, e) : run(o, r, e);
 }
 
 int main(int argc, char **argv)
 {
     osv_error error = {0};
     train_options options;
+    train_replicas replicas = {0};
     osv_program_start();
     int status = train_options_parse(&options, argc, argv, &error);
     bool computes = !status && !options.help && !options.version && !options.plan && !options.list;
@@ -135,7 +134,10 @@ int main(int argc, char **argv)
     if (!status && options.help) train_options_help(stdout);
     if (!status && options.version) osv_program_print_version(stdout, program);
     if (!status)
-        status = options.help || options.version ? osv_program_flush(&error) : run_all(&options, &error);
-    if (status == OSV_PIPE_CLOSED) return ranks_end(&options.machine, OSV_OK);
-    return ranks_end(&options.machine, error.status ? osv_program_fail(program, &error) : status);
+        status = options.help || options.version ? osv_program_flush(&error)
+                                                 : run_all(&options, &replicas, &error);
+    if (status == OSV_PIPE_CLOSED) status = OSV_OK;
+    status = ranks_end(&options.machine, error.status ? osv_program_fail(program, &error) : status);
+    train_replicas_close(&replicas);
+    return status;
 }

@@ -70,6 +70,7 @@ static void end(void *program, int status)
 
 /* ---- meeting ---- */
 
+/* All that the launcher has started; --tp says how many of them share a model. */
 static int meet(osv_machine *m, const char *program, bool replicas, osv_error *e)
 {
     const osv_launch *l = &m->launch;
@@ -77,10 +78,13 @@ static int meet(osv_machine *m, const char *program, bool replicas, osv_error *e
     int tp = m->tp > 0 ? m->tp : l->size;
     if (tp > OSV_RANKS)
         return OSV_FAIL(e, OSV_USAGE, "%d ranks cannot share a model; at most %d", tp, OSV_RANKS);
-    if (replicas ? l->size % tp != 0 : tp != l->size)
-        return OSV_FAIL(e, OSV_USAGE, "--tp %d: %s started %d rank%s; it has to be as many%s", tp,
-                        l->by ? l->by : "nobody", l->size, l->size == 1 ? "" : "s",
-                        replicas ? ", or a multiple" : "");
+    if (l->size % tp != 0)
+        return OSV_FAIL(e, OSV_USAGE, "--tp %d: %s started %d rank%s, which makes no replicas of %d", tp,
+                        l->by ? l->by : "nobody", l->size, l->size == 1 ? "" : "s", tp);
+    if (l->size != tp && !replicas)
+        return OSV_FAIL(e, OSV_USAGE,
+                        "--tp %d: %s started %d ranks; only osv-train has a use for more than %d", tp, l->by,
+                        l->size, tp);
     if (l->size == 1) return OSV_OK;
     const osv_world_settings settings = {
         .launch = *l, .tp = tp, .timeout = m->timeout, .observer = {(void *)(uintptr_t)program, lost, end}};

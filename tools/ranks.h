@@ -8,7 +8,7 @@
 /* Fills m->launch, and m->world where there are several ranks: all have met, and have the same build and the
  * same command line. Where --tp asks for several ranks and nobody has started them, the program starts itself
  * again as often as that, and does not return. Ranks other than 0 lose their standard output: *quiet becomes
- * true. replicas: ranks beyond --tp are replicas of the model, else a mistake. What fails is said by one
+ * true. replicas: whether the program has a use for more ranks than share a model. What fails is said by one
  * rank. */
 int ranks_find(osv_machine *m, const char *program, char **argv, bool replicas, bool *quiet, osv_error *e);
 

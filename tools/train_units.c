@@ -15,9 +15,9 @@
 #include "tools/train_select.h"
 #include "tools/train_work.h"
 
-/* Seconds: between two questions of who has nothing to do; and of who trains; and how long rank 0 waits for
- * the others when it was interrupted. */
-static const double PAUSE = 0.1, LOOK = 1, PATIENCE = 10;
+/* Seconds: between two questions of who has nothing to do; and of who trains; how long rank 0 waits for the
+ * others when it was interrupted, and a replica that has failed for replica 0 to fail alike. */
+static const double PAUSE = 0.1, LOOK = 1, PATIENCE = 10, GRACE = 2;
 
 /* ---- rank 0 of all, and its answers ---- */
 
@@ -64,17 +64,15 @@ typedef struct {
     double looked;          /* seconds, when it last did */
 } sharing;
 
-static int ask(const sharing *h, unit_request *q, unit_answer *a)
+static int ask(const train_replicas *r, unit_request *q, unit_answer *a, osv_error *e)
 {
-    const train_replicas *r = h->r;
     size_t got = sizeof *a;
     q->run = r->run;
     if (r->queue)
         *a = unit_queue_answer(r->queue, r->replica, q);
     else
-        OSV_TRY(osv_world_ask(r->world, q, sizeof *q, a, sizeof *a, &got, h->s->error));
-    return got == sizeof *a ? OSV_OK
-                            : OSV_FAIL(h->s->error, OSV_DEVICE, "rank 0 gives no answer about units");
+        OSV_TRY(osv_world_ask(r->world, q, sizeof *q, a, sizeof *a, &got, e));
+    return got == sizeof *a ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "rank 0 gives no answer about units");
 }
 
 /* The replica's first rank asks, and all of them hear the answer. */
@@ -87,7 +85,7 @@ static int ask_together(const sharing *h, unit_request *q, unit_answer *a)
     static told all[OSV_RANKS];
     osv_comm *c = h->s->m.comm;
     told own = {0};
-    if (c->rank == 0) own.status = ask(h, q, &own.answer);
+    if (c->rank == 0) own.status = ask(h->r, q, &own.answer, h->s->error);
     c->exchange(c, all, &own, sizeof own);
     OSV_TRY(osv_ops_status(h->s->m.ops));
     *a = all[0].answer;
@@ -98,6 +96,21 @@ static void pause_for(double seconds)
 {
     long nanoseconds = (long)(seconds * 1e9);
     nanosleep(&(struct timespec){nanoseconds / 1000000000, nanoseconds % 1000000000}, NULL);
+}
+
+void train_replicas_fail(const train_replicas *r, int status)
+{
+    unit_request q = {.run = r->run, .question = UNIT_STILL, .unit = UNIT_WAIT};
+    unit_answer a = {.unit = UNIT_WAIT};
+    osv_error ignored = {0};
+    if (r->queue) unit_queue_stop(r->queue, status);
+    if (r->replica == 0) return;
+    for (double start = osv_host_seconds(); osv_host_seconds() - start < GRACE; pause_for(PAUSE)) {
+        if (ask(r, &q, &a, &ignored)) return;
+        if (a.unit != UNIT_OVER) continue;
+        if (a.status == status) osv_program_mute();
+        return;
+    }
 }
 
 /* ---- which units ---- */
@@ -149,7 +162,7 @@ static int look(void *context)
     if (now - h->looked < LOOK) return OSV_OK;
     h->looked = now;
     if (h->run) OSV_TRY(osv_run_lock_renew(&h->run->lock, h->s->error));
-    OSV_TRY(ask(h, &q, &a));
+    OSV_TRY(ask(h->r, &q, &a, h->s->error));
     if (a.unit == UNIT_OVER && !osv_program_signal) osv_program_signal = SIGTERM;
     return OSV_OK;
 }

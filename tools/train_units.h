@@ -21,6 +21,9 @@ int train_replicas_open(train_replicas *r, osv_world *world, osv_error *e);
 /* When the world is closed. */
 void train_replicas_close(train_replicas *r);
 
+/* After a failure, before it is said: what all replicas find is said by replica 0 alone. */
+void train_replicas_fail(const train_replicas *r, int status);
+
 /* In what memory bins are to be packed, so that all replicas pack the same ones; and s->units: as the run
  * that is gone on with has them, or planned for these replicas; none for a run that one replica trains. */
 int train_units_find(train_setup *s, train_replicas *r);
