@@ -57,7 +57,8 @@ static void lost(void *program, const char *text, double wait)
     const ranks_rescuer *r = rescuer;
     osv_error why = {0};
     if (others_do(r, wait)) return;
-    if (text) say("%s: %s\n", (const char *)program, text);
+    const char *then = r && r->there() ? "; with --resume the run goes on" : "";
+    if (text) say("%s: %s%s\n", (const char *)program, text, then);
     if (r) r->save(&why);
     if (why.status) say("%s: %s\n", (const char *)program, why.text);
 }
