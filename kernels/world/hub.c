@@ -109,6 +109,15 @@ static void tell_lost(osv_hub *h, int k, const char *text)
     h->replica[k].saved = saves; /* nobody is left to do it */
 }
 
+/* When it has saved what it had: others may go on with that. */
+static void tell_service(osv_hub *h, int k)
+{
+    replica *p = &h->replica[k];
+    if (p->state != OVER || p->told || !h->service.lost) return;
+    p->told = true;
+    h->service.lost(h->service.context, k);
+}
+
 /* text "": somebody else says it */
 static void end_replica(osv_hub *h, int k, int status, const char *text, double now)
 {
@@ -117,8 +126,6 @@ static void end_replica(osv_hub *h, int k, int status, const char *text, double 
     if (p->state != LIVES || h->rank[k * h->tp].standing == LEFT) return;
     *p = (replica){.state = SAVES, .status = status, .since = now};
     tell_lost(h, k, text);
-    if (h->service.lost) h->service.lost(h->service.context, k);
-    p->told = h->service.lost;
     /* Rank 0 keeps what the others ask for; without its replica it does not go on. */
     for (int other = 1; k == 0 && other < h->replicas; other++) end_replica(h, other, status, "", now);
 }
@@ -225,8 +232,7 @@ static void answer(osv_hub *h, int r)
 void osv_hub_serve(osv_hub *h, const osv_world_service *s)
 {
     h->service = *s;
-    for (int k = 0; k < h->replicas; k++)
-        if (h->replica[k].state != LIVES && !h->replica[k].told && s->lost) s->lost(s->context, k);
+    for (int k = 0; k < h->replicas; k++) tell_service(h, k);
     for (int r = 0; r < h->size; r++)
         if (h->rank[r].pending == OSV_ASK) answer(h, r);
 }
@@ -359,6 +365,7 @@ static void look_at_end(osv_hub *h, int k, double now)
     for (int other = 1; k == 0 && other < h->replicas; other++)
         if (h->replica[other].state == SAVES) return;
     p->state = OVER;
+    tell_service(h, k);
     if (k == 0) end_rank(h, 0);
 }
 
