@@ -79,7 +79,7 @@ run() { # NAME COMMAND...: trains into NAME.run
     timeout 120 "$@" "${options[@]}" --max-iters $iters --out "$name.run" >"$name.out" 2>"$name.err"
     status=$? last=$name.err
 }
-same() { diff -r -x run.json -x checkpoint.safetensors "$1.run" "$2.run"; } # those tell the memory that was free
+same() { diff -rq -x run.json -x checkpoint.safetensors "$1.run" "$2.run"; } # those tell the memory that was free
 said_once() { [ "$(grep -c 'backend cpu' "$1.err")" = 1 ] || { cat "$1.err" && return 1; }; }
 
 run alone osv-train --tp 4

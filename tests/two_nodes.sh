@@ -63,7 +63,7 @@ run() { # NAME COMMAND...: trains into NAME.run
     "$@" "${options[@]}" --max-iters $iters --out "$name.run" >"$name.out" 2>"$name.err"
     status=$? last=$name.err
 }
-same() { diff -r -x run.json -x checkpoint.safetensors "$1.run" "$2.run"; } # those tell the memory that was free
+same() { diff -rq -x run.json -x checkpoint.safetensors "$1.run" "$2.run"; } # those tell the memory that was free
 
 # ---- as one node ----
 
@@ -73,4 +73,48 @@ check 'four ranks on one node' ended 0
 run nodes on_nodes 2 "$train" --tp 4
 check 'four ranks on two nodes' ended 0
 check 'the same bytes' same nodes alone
+
+# ---- the cable is cut ----
+
+lines() { wc -l 2>/dev/null <"$1" || echo 0; }
+until_lines() { # FILE COUNT: of a trace
+    for _ in $(seq 600); do
+        [ "$(lines "$1")" -ge "$2" ] && return
+        sleep 0.1
+    done
+    echo "$1 has $(lines "$1") lines"
+    return 1
+}
+processes() { # NODE NAME: how many of this name
+    ip netns pids "$1" | while read -r pid; do cat "/proc/$pid/comm" 2>/dev/null; done | grep -c "^$2$"
+}
+until_none() { # NODE SECONDS: its ranks have ended
+    for _ in $(seq $((10 * $2))); do
+        [ "$(processes "$1" osv-train)" = 0 ] && return
+        sleep 0.1
+    done
+    echo "$(processes "$1" osv-train) ranks are left on $1"
+    return 1
+}
+
+iters=300
+run whole timeout 120 "$train" --tp 4
+run cut on_nodes 2 "$train" --tp 4 --comm-timeout 3 &
+check 'training over a cable' until_lines cut.run/trace.jsonl 40
+check 'four ranks' test "$(processes $a osv-train) $(processes $b osv-train)" = '2 2'
+ip -n $b link set veth-b down
+check 'cut: the ranks of one node end' until_none $a 10
+check 'cut: the ranks of the other node end' until_none $b 10
+check 'cut: before they are done' test "$(lines cut.run/trace.jsonl)" -lt 600
+# mpirun, which cannot reach the other node either, may wait for ever. What the ranks said goes through it.
+for _ in $(seq 30); do grep -q 'is lost' cut.err || sleep 0.1; done
+for name in $a $b; do ip netns pids $name | xargs -r kill -KILL; done
+wait
+check 'cut: one message, with host and reason' says cut.err 'is lost' 'host node-b'
+check 'cut: one message' test "$(grep -c 'is lost' cut.err)" = 1
+check 'cut: what was trained is saved' test -s cut.run/checkpoint.safetensors
+ip -n $b link set veth-b up
+run cut on_nodes 2 "$train" --tp 4 --resume
+check 'mended: --resume' ended 0
+check 'mended: the same vectors' same cut whole
 finish
