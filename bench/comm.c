@@ -193,7 +193,7 @@ static int run(comm_options *o, osv_error *e)
     }
     free(b.host);
     if (b.x) b.ops->free(b.ops, b.x);
-    status = ranks_leave(b.comm, &o->machine, program, status, e);
+    status = ranks_fail(&o->machine, program, status, e);
     if (b.comm) b.comm->close(b.comm);
     if (b.ops) b.ops->close(b.ops);
     return status;
@@ -207,7 +207,7 @@ int main(int argc, char **argv)
     int status = osv_options_parse(option_table, argc, argv, &options, &e);
     if (!status && options.help)
         osv_options_help(stdout, option_table, "usage: bench-comm [options]\n", "");
-    else if (!status && !(status = ranks_find(&options.machine, argv, &quiet, &e)))
+    else if (!status && !(status = ranks_find(&options.machine, program, argv, false, &quiet, &e)))
         status = run(&options, &e);
-    return e.status ? osv_program_fail(program, &e) : status;
+    return ranks_end(&options.machine, e.status ? osv_program_fail(program, &e) : status);
 }

@@ -140,7 +140,7 @@ static int measure_model(bench *b, osv_error *e)
     if (!status) status = measure(b, &m, &jobs, e);
     if (!status) bench_report_end(m.ops, o->machine.device);
     bench_jobs_free(&jobs);
-    status = ranks_leave(m.comm, &o->machine, program, status, e);
+    status = ranks_fail(&o->machine, program, status, e);
     bench_close(&m);
     return status;
 }
@@ -162,7 +162,7 @@ int main(int argc, char **argv)
     int status = osv_options_parse(option_table, argc, argv, &options, &e);
     if (!status && options.help)
         osv_options_help(stdout, option_table, "usage: bench-step [options]\n", "");
-    else if (!status && !(status = ranks_find(&options.machine, argv, &quiet, &e)))
+    else if (!status && !(status = ranks_find(&options.machine, program, argv, false, &quiet, &e)))
         status = run(&options, &e);
-    return e.status ? osv_program_fail(program, &e) : status;
+    return ranks_end(&options.machine, e.status ? osv_program_fail(program, &e) : status);
 }

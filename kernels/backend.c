@@ -47,37 +47,37 @@ int osv_backend_open(osv_ops **o, const osv_machine *m, osv_error *error)
     return osv_cuda_filling_open(o, c.dtype, m->device < 0 ? own : m->device, error);
 }
 
-/* On GPUs, over the communicator of the same ranks that there is already: the id of rank 0's NCCL. */
-static int open_nccl(osv_comm **c, osv_ops *o, osv_comm *host)
+/* On GPUs: the id of the NCCL of the replica's first rank goes to all of them. What concerns host memory is
+ * little, and TCP's. */
+static int open_nccl(osv_comm **c, osv_ops *o, osv_world *w)
 {
-    unsigned char id[OSV_NCCL_ID] = {0}, *ids = malloc((size_t)host->size * sizeof id);
-    if (!ids) OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
-    if (ids && host->rank == 0) osv_nccl_filling_id(id, o->error);
-    if (ids) host->exchange(host, ids, id, sizeof id);
-    if (ids) memcpy(id, ids, sizeof id);
+    unsigned char id[OSV_NCCL_ID] = {0}, *ids = malloc((size_t)w->tp * sizeof id);
+    osv_comm *host;
+    if (!ids) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
+    int status = w->rank % w->tp == 0 ? osv_nccl_filling_id(id, o->error) : OSV_OK;
+    if (!status) status = osv_world_gather(w, osv_world_replica(w), ids, id, sizeof id, o->error);
+    memcpy(id, ids, sizeof id);
     free(ids);
+    OSV_TRY(status);
+    OSV_TRY(osv_tcp_open(&host, o, w, osv_world_replica(w)));
     return osv_nccl_filling_open(c, o, id, host);
 }
 
 int osv_backend_comm(osv_comm **c, osv_ops *o, const osv_machine *m)
 {
-    const osv_launch *l = &m->launch;
-    osv_comm *host;
-    int size = l->by ? l->size : 1, tp = m->tp > 0 ? m->tp : size;
+    osv_world *w = m->world;
     bool gpus = strcmp(o->name, "cuda") == 0 && osv_backend_gpus() > 0;
-    bool nccl = m->comm != OSV_COMM_MPI && gpus && osv_nccl_filling_there();
+    bool nccl = gpus && osv_nccl_filling_there();
+    bool mpi = osv_mpi_filling_there() && w && w->launch.mpi;
     *c = NULL;
-    if (tp != size)
-        return OSV_FAIL(o->error, OSV_USAGE, "--tp %d: %s started %d rank%s; this version wants as many", tp,
-                        l->by ? l->by : "nobody", size, size == 1 ? "" : "s");
-    if (size == 1) return osv_comm_self_open(c, o->error);
+    if (!w || w->tp == 1) return osv_comm_self_open(c, o->error);
     if (m->comm == OSV_COMM_NCCL && !nccl)
         return OSV_FAIL(o->error, OSV_USAGE, "--comm nccl: %s",
                         gpus ? "this build has no NCCL" : "it is between GPUs, with --backend cuda");
-    OSV_TRY(osv_mpi_filling_open(&host, o, l, tp, 1));
-    if (nccl) return open_nccl(c, o, host);
-    *c = host;
-    return OSV_OK;
+    if (m->comm == OSV_COMM_NCCL || (m->comm == OSV_COMM_AUTO && nccl)) return open_nccl(c, o, w);
+    if (m->comm == OSV_COMM_MPI || (m->comm == OSV_COMM_AUTO && mpi))
+        return osv_mpi_filling_open(c, o, w, osv_world_replica(w));
+    return osv_tcp_open(c, o, w, osv_world_replica(w));
 }
 
 /* The program, its libraries, and the buffers of OpenBLAS: measured at 11.3 to 12.0 MB from 2M to 0.5B. */

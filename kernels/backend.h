@@ -14,18 +14,21 @@ typedef struct {
     int device;          /* of cuda, counted from 0; < 0: the first, or on each rank of a host another one */
     int tp;              /* ranks that share a model; 0: all that were launched */
     int comm;            /* osv_comm_choice */
+    double timeout;      /* seconds without a word from a rank, after which it is lost */
     osv_launch launch;
+    osv_world *world; /* of several ranks that were launched; borrowed */
 } osv_machine;
 
-/* How ranks talk to each other. Auto: NCCL between GPUs, where this build has it, else MPI. */
-typedef enum { OSV_COMM_AUTO, OSV_COMM_MPI, OSV_COMM_NCCL } osv_comm_choice;
+/* How ranks talk to each other. Auto: NCCL between GPUs, where this build has it; else MPI, where it has that
+ * and the launcher can start it; else TCP. */
+typedef enum { OSV_COMM_AUTO, OSV_COMM_MPI, OSV_COMM_NCCL, OSV_COMM_TCP } osv_comm_choice;
 
 /* An unknown name, and a device for a filling that has none, are OSV_USAGE; what this build or machine lacks
  * is OSV_DEVICE. `error` becomes the ops' sticky error. */
 int osv_backend_open(osv_ops **o, const osv_machine *machine, osv_error *error);
 
-/* The communicator of the ranks that share a model with this one; `self` where it is alone. Ranks that were
- * launched and asked for in different numbers are OSV_USAGE. */
+/* The communicator of the ranks that share a model with this one, its replica in the world; `self` where it
+ * is alone. */
 int osv_backend_comm(osv_comm **c, osv_ops *o, const osv_machine *machine);
 
 /* What a filling takes of the memory that it computes in, known without opening it: for plans. */

@@ -9,16 +9,14 @@
 #ifndef OSV_KERNELS_COMM_H
 #define OSV_KERNELS_COMM_H
 
-#include "kernels/launch.h"
 #include "kernels/ops.h"
+#include "kernels/world.h"
 
 typedef struct osv_comm osv_comm;
 typedef enum { OSV_SUM, OSV_MAX } osv_reduction;
 
-enum { OSV_RANKS = 1024 /* at most */, OSV_EXCHANGE = 1024 /* bytes */ };
-
 struct osv_comm {
-    const char *name; /* "self", "mpi", "nccl" */
+    const char *name; /* "self", "mpi", "tcp", "nccl" */
     int rank, size;
     void *state;
     void (*close)(osv_comm *c); /* all ranks together; the ops are still open */
@@ -31,20 +29,19 @@ struct osv_comm {
     /* What each rank has to say, to all of them, also after a failure: out [size, bytes], bytes <=
      * OSV_EXCHANGE. */
     void (*exchange)(osv_comm *c, void *out, const void *x, size_t bytes);
-    /* Before close, on every rank whatever its status. True: all are here, *lowest is the lowest rank whose
-     * status is a failure, `size` where there is none. False: this one failed alone and the others are not
-     * coming: abort. */
-    bool (*leave)(osv_comm *c, int status, int *lowest);
-    /* Ends this process and all other ranks with this exit status; one rank: does nothing. */
-    void (*abort)(osv_comm *c, int status);
 };
 
 int osv_comm_self_open(osv_comm **c, osv_error *error);
 
-/* MPI, for memory of any ops: what a device holds goes through the host. In builds with MPI only. Of the
- * ranks that were launched, `size` that lie `stride` apart are a communicator; all of them open theirs
- * together. The first call starts MPI, which ends with the process. */
-int osv_mpi_open(osv_comm **c, osv_ops *o, const osv_launch *launch, int size, int stride);
+/* MPI, for memory of any ops: what a device holds goes through the host. In builds with MPI only. The ranks
+ * of a group are a communicator; all groups of this kind open theirs together. The first call of either
+ * starts MPI, which ends with the process. */
+int osv_mpi_open(osv_comm **c, osv_ops *o, osv_world *w, osv_group g);
+/* x [bytes] of rank 0, to all that were launched: where they do not know each other yet. */
+int osv_mpi_tell(void *x, size_t bytes, const osv_launch *launch, osv_error *error);
+
+/* TCP, likewise, in every build. */
+int osv_tcp_open(osv_comm **c, osv_ops *o, osv_world *w, osv_group g);
 
 /* NCCL, for GPUs, one a rank. In builds with nvcc and NCCL only. `id` comes from osv_nccl_id on one of the
  * ranks. What host memory needs is left to `host`, a communicator of the same ranks, which the new one owns

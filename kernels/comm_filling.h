@@ -6,8 +6,11 @@
 
 #include "kernels/comm.h"
 
-/* As osv_mpi_open. */
-int osv_mpi_filling_open(osv_comm **c, osv_ops *o, const osv_launch *launch, int size, int stride);
+/* Has this build MPI? */
+bool osv_mpi_filling_there(void);
+/* As osv_mpi_open and osv_mpi_tell. */
+int osv_mpi_filling_open(osv_comm **c, osv_ops *o, osv_world *w, osv_group g);
+int osv_mpi_filling_tell(void *x, size_t bytes, const osv_launch *launch, osv_error *error);
 /* For --version. */
 const char *osv_mpi_filling_text(void);
 

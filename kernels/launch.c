@@ -1,16 +1,18 @@
 #include "kernels/launch.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 
 static const struct {
     const char *by, *rank, *size, *local_rank, *local_size;
-    bool local; /* local_rank has to be there as well */
+    const char *also; /* has to be there as well */
+    const char *mpi;  /* where this is there, MPI can be started */
 } launchers[] = {
+    {"--tp", "OSV_RANK", "OSV_RANKS", "OSV_RANK", "OSV_RANKS", NULL, NULL},
     {"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
-     "OMPI_COMM_WORLD_LOCAL_SIZE", false},
-    {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", NULL, false},
-    {"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", true},
+     "OMPI_COMM_WORLD_LOCAL_SIZE", NULL, "OMPI_COMM_WORLD_RANK"},
+    {"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "TORCHELASTIC_RUN_ID", NULL},
+    {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", NULL, NULL, "PMIX_RANK"},
+    {"RANK", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "LOCAL_RANK", NULL},
 };
 
 /* `other` where the variable is not set. */
@@ -32,7 +34,9 @@ int osv_launch_find(osv_launch *l, char *(*get)(const char *name), osv_error *e)
     *l = (osv_launch){.size = 1};
     for (size_t i = 0; i < sizeof launchers / sizeof *launchers; i++) {
         const char *rank = launchers[i].rank, *size = launchers[i].size;
-        if (!get(rank) || !get(size) || (launchers[i].local && !get(launchers[i].local_rank))) continue;
+        const char *also = launchers[i].also, *mpi = launchers[i].mpi;
+        if (!get(rank) || !get(size) || (also && !get(also))) continue;
+        l->mpi = mpi && get(mpi);
         l->by = launchers[i].by;
         OSV_TRY(read_number(&l->rank, get, rank, 0, e));
         OSV_TRY(read_number(&l->size, get, size, 1, e));

@@ -12,7 +12,8 @@
 #include "optim/output_folder.h"
 
 /* What a run consists of besides vectors/. */
-static const char *const run_files[] = {"run.json", "trace.jsonl", "checkpoint.safetensors"};
+static const char *const run_files[] = {"run.json", "trace.jsonl", "checkpoint.safetensors",
+                                        "evaluation.safetensors"};
 enum { RUN_FILES = sizeof run_files / sizeof *run_files };
 
 static const osv_output run_output = {"--out", "run", run_files, RUN_FILES};
@@ -101,7 +102,8 @@ static int remove_run(const char *path, const char *vectors, osv_error *e)
 {
     for (int i = RUN_FILES - 1; i >= 0; i--) OSV_TRY(osv_output_remove(path, run_files[i], e));
     OSV_TRY(remove_files(path, is_half_written, e));
-    return remove_files(vectors, is_vector, e);
+    OSV_TRY(remove_files(vectors, is_vector, e));
+    return osv_run_remove_units(path, e);
 }
 
 /* Folders that were there before, and hold something, stay: rmdir refuses them. */
@@ -262,13 +264,16 @@ int osv_run_trace(osv_run_directory *r, const char *job, const osv_report *repor
     return failed ? trace_failed(r, e) : OSV_OK;
 }
 
+static int vector_path(const char *folder, const char *job, char **path, osv_error *e)
+{
+    if (asprintf(path, "%s/vectors/%s.safetensors", folder, job) >= 0) return OSV_OK;
+    *path = NULL;
+    return OSV_FAIL(e, OSV_DEVICE, "no memory for the path of job %s", job);
+}
+
 int osv_run_vector_path(const osv_run_directory *r, const char *job, char **path, osv_error *e)
 {
-    if (asprintf(path, "%s/vectors/%s.safetensors", r->path, job) < 0) {
-        *path = NULL;
-        return OSV_FAIL(e, OSV_DEVICE, "no memory for the path of job %s", job);
-    }
-    return OSV_OK;
+    return vector_path(r->path, job, path, e);
 }
 
 int osv_run_close(osv_run_directory *r, osv_error *e)
@@ -278,5 +283,78 @@ int osv_run_close(osv_run_directory *r, osv_error *e)
     osv_run_lock_release(&r->lock);
     free(r->path);
     *r = (osv_run_directory){0};
+    return status;
+}
+
+/* ---- parts ---- */
+
+int osv_run_unit_path(const char *path, int unit, char **unit_path, osv_error *e)
+{
+    if (asprintf(unit_path, "%s/units/%d", path, unit) >= 0) return OSV_OK;
+    *unit_path = NULL;
+    return OSV_FAIL(e, OSV_DEVICE, "%s: no memory for the name of a unit", path);
+}
+
+static int append(osv_run_directory *r, FILE *from, const char *path, osv_error *e)
+{
+    char piece[1 << 14];
+    for (size_t bytes; (bytes = fread(piece, 1, sizeof piece, from)) > 0;)
+        if (fwrite(piece, 1, bytes, r->trace) != bytes) return trace_failed(r, e);
+    return ferror(from) ? OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot read: %s", path, strerror(errno)) : OSV_OK;
+}
+
+int osv_run_append(osv_run_directory *r, const char *part, osv_error *e)
+{
+    char *path;
+    OSV_TRY(osv_path_join(&path, part, "trace.jsonl", e));
+    FILE *from = fopen(path, "re");
+    int status = from ? append(r, from, path, e)
+                      : OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot open: %s", path, strerror(errno));
+    if (from) fclose(from);
+    free(path);
+    return status;
+}
+
+int osv_run_move_vector(osv_run_directory *r, const char *part, const char *job, osv_error *e)
+{
+    char *from, *to = NULL;
+    OSV_TRY(vector_path(part, job, &from, e));
+    int status = vector_path(r->path, job, &to, e);
+    if (!status && rename(from, to) && !(errno == ENOENT && osv_path_exists(to)))
+        status = OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot move it to %s: %s", from, to, strerror(errno));
+    free(from);
+    free(to);
+    return status;
+}
+
+/* A folder that is a run and nothing else. */
+static int remove_unit(const char *path, osv_error *e)
+{
+    char *vectors;
+    OSV_TRY(osv_path_join(&vectors, path, "vectors", e));
+    int status = remove_run(path, vectors, e);
+    if (!status) status = osv_output_remove(path, "lock", e);
+    rmdir(vectors);
+    free(vectors);
+    rmdir(path);
+    return status;
+}
+
+int osv_run_remove_units(const char *path, osv_error *e)
+{
+    char *units, *unit;
+    OSV_TRY(osv_path_join(&units, path, "units", e));
+    DIR *dir = opendir(units);
+    int status = OSV_OK;
+    for (struct dirent *entry; !status && dir && (entry = readdir(dir));) {
+        if (strspn(entry->d_name, "0123456789") != strlen(entry->d_name)) continue;
+        status = osv_path_join(&unit, units, entry->d_name, e);
+        if (status) break;
+        status = remove_unit(unit, e);
+        free(unit);
+    }
+    if (dir) closedir(dir);
+    rmdir(units);
+    free(units);
     return status;
 }

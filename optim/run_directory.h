@@ -40,4 +40,15 @@ int osv_run_vector_path(const osv_run_directory *r, const char *job, char **path
 /* Flushes and closes the trace and removes the lock; an error (full disk) is reported here at the latest. */
 int osv_run_close(osv_run_directory *r, osv_error *e);
 
+/* ---- parts of a run, which are runs themselves: <path>/units/<number> ---- */
+
+/* "<path>/units/<unit>", malloc'ed. */
+int osv_run_unit_path(const char *path, int unit, char **unit_path, osv_error *e);
+/* The trace of the run in `part` behind this one's. */
+int osv_run_append(osv_run_directory *r, const char *part, osv_error *e);
+/* The vector of a job from the run in `part`, into this one; done already: fine. */
+int osv_run_move_vector(osv_run_directory *r, const char *part, const char *job, osv_error *e);
+/* Removes all parts of the run in `path`, and what else is theirs. */
+int osv_run_remove_units(const char *path, osv_error *e);
+
 #endif

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Runs of osv-train that are killed (kill -9) at random moments, again and again, and go on with --resume until they are
 # complete: vectors, trace and run.json have to be, byte for byte, those of a run that was left alone.
-# Usage: kill.sh OSV_TRAIN ROOT [KILLS [SEED]]: as many kills that hit a run (default 50)
+# Usage: kill.sh OSV_TRAIN ROOT [KILLS [SEED [UNITS]]]: as many kills that hit a run (default 50); UNITS: of runs that
+# several replicas have begun and one goes on with, in so many units
 set -u
 train=$(realpath "$1") root=$(realpath "$2") kills=${3:-50}
-RANDOM=${4:-1}
+RANDOM=${4:-1} units=${5:-0}
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
@@ -19,13 +20,22 @@ options=(--model "$root/tests/golden/models/llama-tiny" --data data.jsonl --laye
 plan=$("$train" "${options[@]}" --memory 1G --plan --json)
 of_plan() { tr ',{' '\n\n' <<<"$plan" | sed -n "s/^ *\"$1\": //p" | head -n 1; }
 options+=(--memory $(($(of_plan peak_bytes) - $(of_plan bytes) * 2 / 3)))
+# What stands in run.json when replicas have begun: every unit's jobs.
+in_units() { for u in $(seq "$units"); do echo "[$(for i in $(seq "$u" "$units" 40); do echo "\"j$i\""; done | paste -sd,)]"; done; }
+if [ "$units" -gt 0 ]; then
+    "$train" "${options[@]}" --out alone >alone.out || exit 1
+    mkdir begun
+    sed "s/\"unit_jobs\": null/\"unit_jobs\": [$(in_units | paste -sd,)]/" alone/run.json >begun/run.json
+    cp -r begun whole
+fi
 whole=$(date +%s%N)
-"$train" "${options[@]}" --out whole >whole.out || exit 1
+"$train" "${options[@]}" --out whole --resume >whole.out || exit 1
 whole=$((($(date +%s%N) - whole) / 1000)) # microseconds
 
 hits=0 runs=0 rounds=0
 while [ $hits -lt "$kills" ]; do
     rm -rf killed
+    [ "$units" = 0 ] || cp -r begun killed
     runs=$((runs + 1))
     while :; do
         rounds=$((rounds + 1))

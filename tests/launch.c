@@ -28,22 +28,37 @@ static const struct {
     const char *environment[2 * MOST];
     osv_launch want;
 } rows[] = {
-    {"a shell", {"HOME", "/root"}, {NULL, 0, 1, 0, 0}},
-    {"mpirun", {OMPI("1", "4")}, {"mpirun", 1, 4, 1, 4}},
+    {"a shell", {"HOME", "/root"}, {NULL, 0, 1, 0, 0, false}},
+    {"mpirun", {OMPI("1", "4")}, {"mpirun", 1, 4, 1, 4, true}},
+    {"--tp",
+     {"OSV_RANK", "1", "OSV_RANKS", "2", "RANK", "0", "WORLD_SIZE", "1", "LOCAL_RANK", "0"},
+     {"--tp", 1, 2, 1, 2, false}},
     {"srun, 2 tasks on two nodes",
      {"SLURM_PROCID", "1", "SLURM_NTASKS", "2", "SLURM_STEP_NUM_TASKS", "2", "SLURM_LOCALID", "0",
       "PMIX_RANK", "1"},
-     {"srun", 1, 2, 0, 0}},
-    {"a plain program in a batch script", {"SLURM_PROCID", "0", "SLURM_NTASKS", "2"}, {NULL, 0, 1, 0, 0}},
-    {"a shell of salloc", {"SLURM_NTASKS", "2"}, {NULL, 0, 1, 0, 0}},
+     {"srun", 1, 2, 0, 0, true}},
+    {"srun --mpi=none",
+     {"SLURM_PROCID", "1", "SLURM_STEP_NUM_TASKS", "2", "SLURM_LOCALID", "1"},
+     {"srun", 1, 2, 1, 0, false}},
+    {"a plain program in a batch script",
+     {"SLURM_PROCID", "0", "SLURM_NTASKS", "2"},
+     {NULL, 0, 1, 0, 0, false}},
+    {"a shell of salloc", {"SLURM_NTASKS", "2"}, {NULL, 0, 1, 0, 0, false}},
     {"mpirun -n 2 in a batch script",
      {OMPI("1", "2"), "SLURM_PROCID", "0", "SLURM_NTASKS", "1", "SLURM_STEP_NUM_TASKS", "1"},
-     {"mpirun", 1, 2, 1, 2}},
+     {"mpirun", 1, 2, 1, 2, true}},
     {"torchrun",
      {"RANK", "5", "WORLD_SIZE", "8", "LOCAL_RANK", "1", "LOCAL_WORLD_SIZE", "4", "MASTER_ADDR", "a",
-      "MASTER_PORT", "29500"},
-     {"torchrun", 5, 8, 1, 4}},
-    {"somebody's RANK and WORLD_SIZE", {"RANK", "5", "WORLD_SIZE", "8"}, {NULL, 0, 1, 0, 0}},
+      "MASTER_PORT", "29500", "TORCHELASTIC_RUN_ID", "none"},
+     {"torchrun", 5, 8, 1, 4, false}},
+    {"torchrun that srun has started on each node",
+     {"RANK", "5", "WORLD_SIZE", "8", "LOCAL_RANK", "1", "LOCAL_WORLD_SIZE", "4", "TORCHELASTIC_RUN_ID",
+      "none", "SLURM_PROCID", "1", "SLURM_STEP_NUM_TASKS", "2"},
+     {"torchrun", 5, 8, 1, 4, false}},
+    {"torchrun's variables, by hand",
+     {"RANK", "1", "WORLD_SIZE", "2", "LOCAL_RANK", "1"},
+     {"RANK", 1, 2, 1, 0, false}},
+    {"somebody's RANK and WORLD_SIZE", {"RANK", "5", "WORLD_SIZE", "8"}, {NULL, 0, 1, 0, 0, false}},
 };
 
 Test(launch, what_launchers_set)
@@ -59,6 +74,7 @@ Test(launch, what_launchers_set)
                   l.size);
         cr_expect(l.local_rank == want.local_rank && l.local_size == want.local_size, "%s: local %d of %d",
                   rows[i].what, l.local_rank, l.local_size);
+        cr_expect_eq(l.mpi, want.mpi, "%s: MPI", rows[i].what);
     }
 }
 

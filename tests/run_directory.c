@@ -211,3 +211,57 @@ Test(run_directory, full_disk, .init = temp_open, .fini = temp_close)
     osv_error ignored = {0};
     osv_run_close(&r, &ignored);
 }
+
+static void make_unit(int unit, const char *job)
+{
+    osv_run_directory r;
+    osv_error e = {0};
+    osv_report report = running();
+    char *path, vector[64];
+    cr_assert_eq(osv_run_unit_path(temp_path("run"), unit, &path, &e), OSV_OK);
+    cr_assert_eq(create(&r, path, false, "{}", &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(osv_run_trace(&r, job, &report, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(osv_run_close(&r, &e), OSV_OK, "%s", e.text);
+    snprintf(vector, sizeof vector, "run/units/%d/vectors/%s.safetensors", unit, job);
+    temp_text(vector, job);
+    free(path);
+}
+
+Test(run_directory, units, .init = temp_open, .fini = temp_close)
+{
+    osv_run_directory r;
+    osv_error e = {0};
+    char dir[512];
+    snprintf(dir, sizeof dir, "%s", temp_path("run")); /* longer than temp_path keeps it */
+    cr_assert_eq(create(&r, dir, false, "{}", &e), OSV_OK, "%s", e.text);
+    make_unit(0, "a");
+    make_unit(12, "b");
+    temp_text("run/units/12/evaluation.safetensors", "x");
+    temp_text("run/units/12/lock", "x");
+    temp_text("run/units/0/lock.host-12.tmp", "x");
+    cr_assert_eq(osv_run_append(&r, temp_path("run/units/12"), &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(osv_run_append(&r, temp_path("run/units/0"), &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(fflush(r.trace), 0);
+    char *text = text_of(dir, "trace.jsonl"), *second = strchr(text, '\n') + 1;
+    cr_expect(strstr(text, "{\"job\": \"b\"") == text && strstr(second, "{\"job\": \"a\"") == second);
+    free(text);
+    for (int i = 0; i < 2; i++) { /* once more does no harm */
+        cr_assert_eq(osv_run_move_vector(&r, temp_path("run/units/12"), "b", &e), OSV_OK, "%s", e.text);
+        cr_expect(there(dir, "vectors/b.safetensors") && !there(dir, "units/12/vectors/b.safetensors"));
+    }
+    check_failure("no vector", osv_run_move_vector(&r, temp_path("run/units/0"), "c", &e), &e, OSV_BAD_INPUT,
+                  "run/units/0/vectors/c.safetensors");
+    e = (osv_error){0};
+    check_failure("no trace", osv_run_append(&r, temp_path("run/units/7"), &e), &e, OSV_BAD_INPUT,
+                  "run/units/7/trace.jsonl");
+    e = (osv_error){0};
+    temp_text("run/units/notes.txt", "mine");
+    cr_assert_eq(osv_run_remove_units(dir, &e), OSV_OK, "%s", e.text);
+    cr_expect(there(dir, "units/notes.txt") && !there(dir, "units/0") && !there(dir, "units/12"));
+    cr_expect(there(dir, "vectors/b.safetensors") && there(dir, "trace.jsonl"));
+    cr_assert_eq(osv_run_close(&r, &e), OSV_OK, "%s", e.text);
+    make_unit(3, "c"); /* of a run that is replaced */
+    cr_assert_eq(create(&r, dir, true, "{}", &e), OSV_OK, "%s", e.text);
+    cr_expect(!there(dir, "units/3") && there(dir, "units/notes.txt"));
+    cr_assert_eq(osv_run_close(&r, &e), OSV_OK, "%s", e.text);
+}

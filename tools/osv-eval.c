@@ -120,16 +120,16 @@ static int run_flips(int argc, char **argv, osv_error *e)
     if (o.help) eval_options_help(stdout);
     if (o.version) osv_program_print_version(stdout, program);
     if (o.help || o.version) return osv_program_flush(e);
-    OSV_TRY(ranks_find(&o.machine, argv - 1, &o.quiet, e));
+    OSV_TRY(ranks_find(&o.machine, program, argv - 1, false, &o.quiet, e));
     int status = open_flips(&f, &o, e);
     if (!status) {
         osv_program_catch_signals();
         print_notes(&f);
         status = measure(&f);
     }
-    status = ranks_leave(f.m.comm, &o.machine, program, status, e);
+    status = ranks_fail(&o.machine, program, status, e);
     close_flips(&f);
-    return status;
+    return ranks_end(&o.machine, status);
 }
 
 static void print_help(void)

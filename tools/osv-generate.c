@@ -135,7 +135,7 @@ static int run(const generate_options *o, osv_error *e)
         print_notes(&r);
         status = generate(&r);
     }
-    status = ranks_leave(r.m.comm, &o->machine, program, status, e);
+    status = ranks_fail(&o->machine, program, status, e);
     close_run(&r);
     return status;
 }
@@ -147,10 +147,10 @@ int main(int argc, char **argv)
     osv_program_start();
     int status = generate_options_parse(&options, argc, argv, &error);
     if (!status && !options.help && !options.version)
-        status = ranks_find(&options.machine, argv, &options.quiet, &error);
+        status = ranks_find(&options.machine, program, argv, false, &options.quiet, &error);
     if (!status && options.help) generate_options_help(stdout);
     if (!status && options.version) osv_program_print_version(stdout, program);
     if (!status) status = options.help || options.version ? osv_program_flush(&error) : run(&options, &error);
-    if (status == OSV_PIPE_CLOSED) return OSV_OK;
-    return error.status ? osv_program_fail(program, &error) : status;
+    if (status == OSV_PIPE_CLOSED) return ranks_end(&options.machine, OSV_OK);
+    return ranks_end(&options.machine, error.status ? osv_program_fail(program, &error) : status);
 }

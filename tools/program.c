@@ -39,12 +39,14 @@ void osv_program_print_version(FILE *out, const char *program)
     fprintf(out, "NCCL:     %s\n", osv_backend_nccl());
 }
 
-static char speaker[40];
+static char speaker[100];
 static bool mute;
 
 void osv_program_speak_for(int rank)
 {
-    snprintf(speaker, sizeof speaker, "rank %d: ", rank);
+    char host[64] = "?";
+    gethostname(host, sizeof host - 1);
+    snprintf(speaker, sizeof speaker, "rank %d (host %s): ", rank, host);
 }
 
 void osv_program_mute(void)

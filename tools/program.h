@@ -18,7 +18,7 @@ void osv_program_print_version(FILE *out, const char *program);
 
 /* "osv-train: --lr x: must be ...", with a hint after usage errors; returns the exit status. */
 int osv_program_fail(const char *program, const osv_error *e);
-/* From here messages begin with "rank 3: "; or there are none, because another rank has them. */
+/* From here messages begin with "rank 3 (host b): "; or there are none, because another rank has them. */
 void osv_program_speak_for(int rank);
 void osv_program_mute(void);
 

@@ -1,142 +1,182 @@
 #include "tools/ranks.h"
 
 #include <errno.h>
-#include <sched.h>
-#include <signal.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tools/program.h"
-
-/* Processors that this process may run on, which a container or taskset can make fewer than there are. */
-static int processors(void)
-{
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
-}
+#include "tools/ranks_start.h"
 
 int ranks_threads(const osv_launch *l)
 {
-    int own = processors();
+    int own = ranks_processors();
     bool bound = own < sysconf(_SC_NPROCESSORS_ONLN);
     int ranks = bound || l->local_size < 1 ? 1 : l->local_size;
     return own > ranks ? own / ranks : 1;
 }
 
-static bool is_in_path(const char *program)
+/* ---- a rank is lost: on the watching thread ---- */
+
+static _Atomic(const ranks_rescuer *) rescuer;
+
+void ranks_rescue_by(const ranks_rescuer *r)
 {
-    const char *path = getenv("PATH");
-    char file[4096];
-    for (size_t length; path && *path; path += length + (path[length] == ':')) {
-        length = strcspn(path, ":");
-        if (length == 0) continue;
-        snprintf(file, sizeof file, "%.*s/%s", (int)length, path, program);
-        if (access(file, X_OK) == 0) return true;
+    rescuer = r;
+}
+
+/* Not by stdio: whoever holds its lock may never let go of it. */
+static void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static void say(const char *format, ...)
+{
+    va_list arguments;
+    if (isatty(STDERR_FILENO)) dprintf(STDERR_FILENO, "\n"); /* a line of progress is there */
+    va_start(arguments, format);
+    vdprintf(STDERR_FILENO, format, arguments);
+    va_end(arguments);
+}
+
+/* Is there a rank that does it, within this time? */
+static bool others_do(const ranks_rescuer *r, double seconds)
+{
+    if (seconds <= 0) return false;
+    if (r) return r->wait(seconds);
+    nanosleep(&(struct timespec){(time_t)seconds, (long)(fmod(seconds, 1) * 1e9)}, NULL);
+    return false;
+}
+
+/* The message first: a launcher that sees the lost rank's end may give little time. */
+static void lost(void *program, const char *text, double wait)
+{
+    const ranks_rescuer *r = rescuer;
+    osv_error why = {0};
+    if (others_do(r, wait)) return;
+    if (text) say("%s: %s\n", (const char *)program, text);
+    if (r) r->save(&why);
+    if (why.status) say("%s: %s\n", (const char *)program, why.text);
+}
+
+static void end(void *program, int status)
+{
+    (void)program;
+    _exit(status == OSV_PIPE_CLOSED ? OSV_OK : status);
+}
+
+/* ---- meeting ---- */
+
+/* All that the launcher has started; --tp says how many of them share a model. */
+static int meet(osv_machine *m, const char *program, bool replicas, osv_error *e)
+{
+    const osv_launch *l = &m->launch;
+    bool told = false;
+    int tp = m->tp > 0 ? m->tp : l->size;
+    if (tp > OSV_RANKS)
+        return OSV_FAIL(e, OSV_USAGE, "%d ranks cannot share a model; at most %d", tp, OSV_RANKS);
+    if (l->size % tp != 0)
+        return OSV_FAIL(e, OSV_USAGE, "--tp %d: %s started %d rank%s, which makes no replicas of %d", tp,
+                        l->by ? l->by : "nobody", l->size, l->size == 1 ? "" : "s", tp);
+    if (l->size != tp && !replicas)
+        return OSV_FAIL(e, OSV_USAGE,
+                        "--tp %d: %s started %d ranks; only osv-train has a use for more than %d", tp, l->by,
+                        l->size, tp);
+    if (l->size == 1) return OSV_OK;
+    const osv_world_settings settings = {
+        .launch = *l, .tp = tp, .timeout = m->timeout, .observer = {(void *)(uintptr_t)program, lost, end}};
+    int status = osv_world_open(&m->world, &settings, &told, e);
+    if (told) osv_program_mute();
+    return status;
+}
+
+/* Options in which ranks may differ; models are compared. */
+static bool is_own(const char *word, bool *has_value)
+{
+    static const char *const own[] = {"--model", "--device", "--threads"};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        size_t length = strlen(own[i]);
+        *has_value = word[length] == '=';
+        if (strncmp(word, own[i], length) == 0 && (*has_value || !word[length])) return true;
     }
     return false;
 }
 
-/* ---- starting them ---- */
-
-static pid_t mpirun;
-
-/* A signal that ends is handed on as one that mpirun hands on in its turn. */
-static void hand_on(int number)
+/* The words of the command line, but for those. */
+static char *spell(char **argv)
 {
-    kill(mpirun, number == SIGINT ? SIGUSR1 : SIGUSR2);
-}
-
-/* mpirun's command line, in one allocation. */
-static char **make_command(const osv_machine *m, char **argv, char *self, char *ranks, char *threads)
-{
-    static char *const head[] = {"mpirun", "--quiet", "--oversubscribe", "--bind-to", "none", "-n"};
-    size_t n = 0, at = sizeof head / sizeof *head;
-    while (argv[n]) n++;
-    char **command = calloc(at + n + 5, sizeof *command);
-    if (!command) return NULL;
-    memcpy(command, head, sizeof head);
-    command[at++] = ranks;
-    command[at++] = self;
-    memcpy(command + at, argv + 1, (n - 1) * sizeof *argv);
-    if (m->threads > 0) return command;
-    command[at + n - 1] = "--threads";
-    command[at + n] = threads;
-    return command;
-}
-
-/* In the child: mpirun gets no signal from the terminal, and ends with its parent. */
-static void become_mpirun(char **command)
-{
-    setpgid(0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (geteuid() == 0) { /* whoever is root here has asked for it */
-        setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
-        setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+    char *text = NULL;
+    size_t bytes;
+    FILE *out = open_memstream(&text, &bytes);
+    for (bool skip = false; out && *++argv;) {
+        bool with_value = false, own = !skip && is_own(*argv, &with_value);
+        if (!own && !skip) fprintf(out, "%s ", *argv);
+        skip = own && !with_value;
     }
-    execvp(command[0], command);
-    fprintf(stderr, "mpirun: %s\n", strerror(errno));
-    _exit(OSV_DEVICE);
+    if (out) fclose(out);
+    return text;
 }
 
-static int wait_for_ranks(void)
+static int agree(osv_world *w, const char *program, char **argv, osv_error *e)
 {
-    int status;
-    struct sigaction action = {.sa_handler = hand_on, .sa_flags = SA_RESTART};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    if (waitpid(mpirun, &status, 0) < 0) return OSV_DEVICE;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    char build[256];
+    snprintf(build, sizeof build, "%s %s, commit %s, %s", program, osv_program_version(),
+             osv_program_commit(), osv_program_compiler());
+    OSV_TRY(osv_world_agree(w, "build", build, e));
+    char *spelled = spell(argv);
+    if (!spelled) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
+    int status = osv_world_agree(w, "command line", spelled, e);
+    free(spelled);
+    return status;
 }
 
-static int start_ranks(const osv_machine *m, char **argv, osv_error *e)
-{
-    char self[4096], ranks[16], threads[16];
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (length < 0) return OSV_FAIL(e, OSV_DEVICE, "/proc/self/exe: %s", strerror(errno));
-    self[length] = '\0';
-    snprintf(ranks, sizeof ranks, "%d", m->tp);
-    snprintf(threads, sizeof threads, "%d", processors() > m->tp ? processors() / m->tp : 1);
-    if (!is_in_path("mpirun"))
-        return OSV_FAIL(
-            e, OSV_USAGE,
-            "--tp %d: nobody has started %d ranks, and there is no mpirun here that could; install "
-            "it (openmpi-bin on Debian), or start this with srun -n %d",
-            m->tp, m->tp, m->tp);
-    char **command = make_command(m, argv, self, ranks, threads);
-    mpirun = command ? fork() : -1;
-    if (mpirun == 0) become_mpirun(command);
-    free(command);
-    if (mpirun < 0)
-        return OSV_FAIL(e, OSV_DEVICE, "--tp %d: cannot start mpirun: %s", m->tp, strerror(errno));
-    exit(wait_for_ranks());
-}
-
-int ranks_find(osv_machine *m, char **argv, bool *quiet, osv_error *e)
+int ranks_find(osv_machine *m, const char *program, char **argv, bool replicas, bool *quiet, osv_error *e)
 {
     OSV_TRY(osv_launch_find(&m->launch, getenv, e));
-    /* A shell that srun has started is one rank as well; but mpirun does not go into itself. */
-    bool by_mpirun = m->launch.by && strcmp(m->launch.by, "mpirun") == 0;
-    if (m->launch.size == 1 && m->tp > 1 && !by_mpirun) return start_ranks(m, argv, e);
+    /* A shell that srun has started is one rank as well; but what was started does not start itself again. */
+    bool ours = m->launch.by && (strcmp(m->launch.by, "mpirun") == 0 || strcmp(m->launch.by, "--tp") == 0);
+    if (m->launch.size == 1 && m->tp > 1 && !ours) return ranks_start(m, argv, e);
+    OSV_TRY(meet(m, program, replicas, e));
+    int status = agree(m->world, program, argv, e);
+    if (status) return ranks_fail(m, program, status, e);
     if (m->launch.rank == 0) return OSV_OK;
     *quiet = true;
     return freopen("/dev/null", "w", stdout) ? OSV_OK
                                              : OSV_FAIL(e, OSV_DEVICE, "/dev/null: %s", strerror(errno));
 }
 
-int ranks_leave(osv_comm *c, const osv_machine *m, const char *program, int status, const osv_error *e)
+/* ---- the end ---- */
+
+static bool left;
+
+static void end_here(int status)
 {
-    int lowest, rank = m->launch.rank;
-    if (rank > 0) osv_program_speak_for(rank);
-    if (!c || c->size == 1) return status;
-    bool together = c->leave(c, status, &lowest);
-    /* Now, while the others wait for the end of MPI: mpirun ends all ranks when it sees the first one fail.
-     */
-    if (e->status && (!together || lowest == rank)) osv_program_fail(program, e);
-    if (status) osv_program_mute();
-    if (!together) c->abort(c, status);
+    fflush(stdout);
+    _exit(status == OSV_PIPE_CLOSED ? OSV_OK : status); /* MPI would wait for the others */
+}
+
+int ranks_fail(const osv_machine *m, const char *program, int status, const osv_error *e)
+{
+    osv_world *w = m->world;
+    int lowest, failure = e->status ? e->status : status == OSV_PIPE_CLOSED ? status : OSV_OK;
+    if (!w || !failure || left) return status;
+    left = true;
+    if (w->rank > 0) osv_program_speak_for(w->rank);
+    bool together = osv_world_leave(w, failure, &lowest);
+    if (e->status && (!together || lowest == w->rank % w->tp)) osv_program_fail(program, e);
+    osv_program_mute();
+    if (!together) end_here(status);
+    return status;
+}
+
+int ranks_end(const osv_machine *m, int status)
+{
+    int lowest;
+    if (!m->world) return status;
+    if (!left) osv_world_leave(m->world, OSV_OK, &lowest);
+    if (!osv_world_close(m->world)) end_here(status);
     return status;
 }

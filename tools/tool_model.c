@@ -54,6 +54,7 @@ static void start(tool_model *m, const char *dir, const osv_machine *machine, os
 {
     *m = (tool_model){.dir = dir,
                       .error = e,
+                      .world = machine->world,
                       .threads = machine->threads > 0 ? machine->threads : ranks_threads(&machine->launch)};
 }
 
@@ -88,6 +89,7 @@ void tool_model_longest(tool_model *m, int tokens)
 int tool_model_weights(tool_model *m)
 {
     OSV_TRY(osv_checkpoint_open(&m->checkpoint, &m->model, m->dir, m->comm->rank, m->comm->size, m->error));
+    OSV_TRY(osv_world_agree(m->world, "model", osv_checkpoint_sha256(m->checkpoint), m->error));
     osv_rope_fit(&m->model.config, m->longest);
     return osv_model_place(&m->model, m->ops);
 }

@@ -35,14 +35,20 @@
             FIELD(machine.threads), .low = 1, .high = 1024                                             \
     }
 /* And of those that several ranks can do together, with tools/ranks.h. */
-#define TOOL_RANK_OPTIONS                                                                                    \
-    {"tp",           "N",                                                                                    \
-     NULL,           "ranks that share the model (default: all that were started)",                          \
-     OSV_OPTION_INT, FIELD(machine.tp),                                                                      \
-     .low = 1,       .high = OSV_RANKS},                                                                     \
-    {                                                                                                        \
-        "comm", "auto|mpi|nccl", "auto", "between ranks; auto: nccl with GPUs, else mpi", OSV_OPTION_CHOICE, \
-            FIELD(machine.comm)                                                                              \
+#define TOOL_RANK_OPTIONS                                                                            \
+    {"tp",           "N",                                                                            \
+     NULL,           "ranks that share the model (default: all that were started)",                  \
+     OSV_OPTION_INT, FIELD(machine.tp),                                                              \
+     .low = 1,       .high = OSV_RANKS},                                                             \
+        {"comm",                                                                                     \
+         "auto|mpi|nccl|tcp",                                                                        \
+         "auto",                                                                                     \
+         "between ranks; auto: nccl with GPUs, else mpi, else tcp",                                  \
+         OSV_OPTION_CHOICE,                                                                          \
+         FIELD(machine.comm)},                                                                       \
+    {                                                                                                \
+        "comm-timeout", "SECONDS", "30", "without a word from a rank it is lost", OSV_OPTION_NUMBER, \
+            FIELD(machine.timeout), .low = 1, .high = 86400                                          \
     }
 /* What they are before the command line is read. */
 #define TOOL_MACHINE_DEFAULT \
@@ -56,6 +62,7 @@ typedef struct {
     osv_error *error; /* also the ops' sticky one */
     osv_ops *ops;
     osv_comm *comm;
+    osv_world *world; /* of several ranks */
     int threads;
     osv_footprint footprint; /* of the backend */
     osv_config config;

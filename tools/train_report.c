@@ -145,13 +145,14 @@ int train_report_follow(void *context, const osv_report *report, osv_error *e)
     train_report *r = context;
     const char *name = r->setup->jobs.job[report->job].name;
     if (report->stopped == OSV_RUNNING) return OSV_OK;
+    r->interrupted |= report->stopped == OSV_STOP_INTERRUPTED;
     OSV_TRY(osv_run_vector_path(r->run, name, &r->file[report->job], e));
     return keep_outcome(r, report, e);
 }
 
 /* ---- checkpoints ---- */
 
-static int write_checkpoint(const train_report *r, const osv_saved_run *saved, osv_error *e)
+int train_report_checkpoint(const train_report *r, const osv_saved_run *saved, osv_error *e)
 {
     const train_setup *s = r->setup;
     const osv_saved_shape shape = train_resume_shape(s);
@@ -169,7 +170,7 @@ int train_report_save(void *context, const osv_training_state *state, osv_error 
     osv_error why = {0};
     osv_program_hold();
     OSV_TRY(osv_run_sync(r->run, &saved.trace_bytes, e)); /* the trace that it speaks of comes first */
-    r->saved = !write_checkpoint(r, &saved, &why);
+    r->saved = !train_report_checkpoint(r, &saved, &why);
     if (!r->saved && !r->warned) {
         osv_progress_end(&r->progress);
         fprintf(stderr, "osv-train: warning: %s; the training goes on without new checkpoints\n", why.text);
@@ -222,11 +223,11 @@ static int allocate(train_report *r, size_t jobs)
 }
 
 int train_report_open(train_report *r, const train_setup *s, osv_run_directory *run,
-                      const osv_saved_run *from)
+                      const osv_saved_run *from, bool quiet)
 {
     *r = (train_report){.setup = s, .run = run};
     OSV_TRY(allocate(r, (size_t)s->jobs.jobs));
-    osv_progress_start(&r->progress, s->options->quiet);
+    osv_progress_start(&r->progress, quiet);
     for (int j = 0; from && j < s->jobs.jobs; j++)
         if (from->state.stage[j] != OSV_JOB_WAITS) OSV_TRY(restore(r, from, j));
     r->progress.from = fraction_done(r);

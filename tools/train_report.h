@@ -29,9 +29,10 @@ typedef struct {
     int next_line;    /* iteration of the next plain line */
 } train_report;
 
-/* from: the checkpoint that the run goes on from, whose vectors are read back; NULL: it begins. */
+/* from: the checkpoint that the run goes on from, whose vectors are read back; NULL: it begins. quiet: no
+ * progress. */
 int train_report_open(train_report *r, const train_setup *s, osv_run_directory *run,
-                      const osv_saved_run *from);
+                      const osv_saved_run *from, bool quiet);
 void train_report_close(train_report *r);
 
 /* osv_observer.report; context: train_report. */
@@ -41,5 +42,7 @@ int train_report_follow(void *context, const osv_report *report, osv_error *e);
 /* osv_observer.save: writes the checkpoint. Where it cannot be written a warning says so and the training
  * goes on: the one before stays good. */
 int train_report_save(void *context, const osv_training_state *state, osv_error *e);
+/* That file. */
+int train_report_checkpoint(const train_report *r, const osv_saved_run *saved, osv_error *e);
 
 #endif

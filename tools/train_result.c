@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "kernels/host.h"
+#include "tools/program.h"
 #include "tools/text.h"
 #include "tools/train_job_words.h"
 
@@ -70,7 +71,7 @@ static void print_completion(const train_source *from, const osv_sequence *s, do
     printf("loss %.4g%s\n", loss, from->opposite ? "  (the other sign)" : "");
 }
 
-void train_result_print(const train_report *r, const double *before, const double *after)
+static void print_text(const train_report *r, const double *before, const double *after)
 {
     const train_setup *s = r->setup;
     int c = 0;
@@ -104,7 +105,7 @@ void train_result_print(const train_report *r, const double *before, const doubl
         printf("P: probability of the whole completion at %s, KL: divergence in nats; without the vector -> "
                "with it\n",
                coldness);
-    printf("also written: %s/trace.jsonl, %s/run.json\n", r->run->path, r->run->path);
+    printf("also written: %s/trace.jsonl, %s/run.json\n", s->options->out, s->options->out);
 }
 
 /* ---- JSON ---- */
@@ -142,7 +143,7 @@ static json_t *job_json(const train_report *r, int j, const double *before, cons
                      completions);
 }
 
-int train_result_json(const train_report *r, const double *before, const double *after, osv_error *e)
+static int print_json(const train_report *r, const double *before, const double *after, osv_error *e)
 {
     json_t *jobs = json_array();
     int c = 0;
@@ -150,7 +151,7 @@ int train_result_json(const train_report *r, const double *before, const double 
         json_array_append_new(jobs, job_json(r, j, before + c, after + c));
         c += r->setup->jobs.job[j].completions;
     }
-    json_t *all = json_pack("{s:o, s:o, s:I, s:o}", "run", osv_text_json(r->run->path), "coldness",
+    json_t *all = json_pack("{s:o, s:o, s:I, s:o}", "run", osv_text_json(r->setup->options->out), "coldness",
                             osv_number_json(common_coldness(r->setup)), "host_peak_bytes",
                             (json_int_t)osv_host_peak(), "jobs", jobs);
     if (!all) return OSV_FAIL(e, OSV_DEVICE, "out of memory for the results");
@@ -158,4 +159,30 @@ int train_result_json(const train_report *r, const double *before, const double 
     putchar('\n');
     json_decref(all);
     return OSV_OK;
+}
+
+int train_result_tell(const train_report *r, const double *before, const double *after, osv_error *e)
+{
+    const train_options *o = r->setup->options;
+    if (!o->json)
+        print_text(r, before, after);
+    else if (o->stage != OSV_STAGE_EARLY)
+        OSV_TRY(print_json(r, before, after, e));
+    return osv_program_flush(e);
+}
+
+int train_result_verdict(const train_report *r, osv_error *e)
+{
+    for (int j = 0; j < r->setup->jobs.jobs; j++) {
+        const osv_outcome *out = &r->outcome[j];
+        if (out->stopped == OSV_STOP_NAN)
+            return OSV_FAIL(e, OSV_BAD_INPUT,
+                            "job \"%s\": the loss of iteration %d is not a finite number; %s holds the "
+                            "vector of iteration "
+                            "%d",
+                            r->setup->jobs.job[j].name, out->nan_iter, r->file[j], out->iterations);
+    }
+    return osv_program_signal == SIGTERM  ? OSV_TERMINATED
+           : osv_program_signal == SIGINT ? OSV_INTERRUPTED
+                                          : OSV_OK;
 }

@@ -8,8 +8,11 @@
 
 /* before, after [completions of all jobs]: ln P(completion), unsteered and with the vector; of jobs that have
  * not begun `after` is NaN. */
-void train_result_print(const train_report *r, const double *before, const double *after);
-int train_result_json(const train_report *r, const double *before, const double *after, osv_error *e);
+int train_result_tell(const train_report *r, const double *before, const double *after, osv_error *e);
+
+/* How the run ends: a job whose loss stopped being a number is the error of the run, the first one; what was
+ * kept is written. Else whether it was interrupted. */
+int train_result_verdict(const train_report *r, osv_error *e);
 
 /* run.json: all arguments as they were resolved, model, tokenizer and data, build, hardware, units. Before
  * the weights are there the hash of the model is null. */

@@ -11,11 +11,11 @@
 
 /* Options that have no say in the result, and paths, whose contents are compared instead. */
 static const char *const free_options[] = {
-    "model",   "data",       "init",         "offset",  "orthogonal-to", "sweep",
-    "teacher", "out",        "force",        "resume",  "plan",          "checkpoint-every",
-    "device",  "threads",    "tp",           "comm",    "profile",       "list",
-    "json",    "quiet",      "help",         "version", "scan-norm",     "scan-positions",
-    "ranks",   "host-ranks", "host-network",
+    "model",   "data",       "init",         "offset",         "orthogonal-to", "sweep",
+    "teacher", "out",        "force",        "resume",         "plan",          "checkpoint-every",
+    "device",  "threads",    "tp",           "comm",           "comm-timeout",  "profile",
+    "list",    "json",       "quiet",        "help",           "version",       "scan-norm",
+    "ranks",   "host-ranks", "host-network", "scan-positions",
 };
 
 static bool is_free(const char *option)
@@ -177,6 +177,61 @@ int train_resume_check(train_setup *s)
     return status;
 }
 
+/* ---- its units ---- */
+
+/* "unit_jobs": names, unit by unit -> unit [jobs]: of each job, -1 where it has none. False: there is a name
+ * that no job has, or one twice. */
+static bool find_units(int *unit, const json_t *lists, const train_jobs *jobs)
+{
+    json_t *index = json_object(), *list, *name;
+    size_t k, i;
+    bool good = index && json_is_array(lists);
+    for (int j = 0; j < jobs->jobs; j++) {
+        json_object_set_new(index, jobs->name[j], json_integer(j));
+        unit[j] = -1;
+    }
+    json_array_foreach(lists, k, list) json_array_foreach(list, i, name)
+    {
+        const json_t *job = json_is_string(name) ? json_object_get(index, json_string_value(name)) : NULL;
+        if (!job || unit[json_integer_value(job)] >= 0)
+            good = false;
+        else
+            unit[json_integer_value(job)] = (int)k;
+    }
+    json_decref(index);
+    return good;
+}
+
+static int make_units(train_setup *s, const json_t *lists)
+{
+    int jobs = s->jobs.jobs, *unit = malloc((size_t)jobs * sizeof *unit + 1);
+    osv_error why = {0};
+    if (!unit) return OSV_FAIL(s->error, OSV_DEVICE, "out of memory for %d jobs", jobs);
+    bool good = find_units(unit, lists, &s->jobs) && json_array_size(lists) <= (size_t)jobs;
+    for (int j = 0; j < jobs; j++) good &= unit[j] >= 0;
+    if (good) good = !osv_units_make(&s->units, s->jobs.job, jobs, unit, (int)json_array_size(lists), &why);
+    free(unit);
+    if (good) return OSV_OK;
+    return OSV_FAIL(
+        s->error, OSV_BAD_INPUT,
+        "%s/run.json: \"unit_jobs\" does not divide the jobs of the run%s%s; put it back, or begin "
+        "anew with --force",
+        s->options->out, *why.text ? ": " : "", why.text);
+}
+
+int train_resume_units(train_setup *s)
+{
+    json_t *was;
+    char *path;
+    OSV_TRY(run_json_path(&path, s->options, s->error));
+    int status = osv_json_read(&was, path, s->error);
+    const json_t *lists = status ? NULL : json_object_get(was, "unit_jobs");
+    if (lists && !json_is_null(lists)) status = make_units(s, lists);
+    if (!status) json_decref(was);
+    free(path);
+    return status;
+}
+
 /* ---- where it goes on ---- */
 
 static const char *text_at(const json_t *run, const char *part, const char *key)
@@ -203,13 +258,17 @@ static void print_place(const train_setup *s, const osv_saved_run *saved, bool f
 {
     int ended = 0, jobs = s->jobs.jobs;
     for (int j = 0; j < jobs && !from_start; j++) ended += saved->state.stage[j] == OSV_JOB_ENDED;
-    if (from_start)
+    if (s->units.units > 0)
+        fprintf(stderr, "osv-train: going on with a run of %d units\n", s->units.units);
+    else if (from_start)
         fprintf(stderr, "osv-train: no checkpoint was saved yet: the run begins anew\n");
     else if (ended == jobs)
         fprintf(stderr, "osv-train: this run is complete: nothing is left to train\n");
     else
         fprintf(stderr, "osv-train: going on after iteration %d of the run; %d of %d job%s done\n",
                 saved->state.iterations, ended, jobs, jobs == 1 ? "" : "s");
+    if (s->units.units == 0 && ended < jobs && s->options->machine.launch.size > s->m.comm->size)
+        fprintf(stderr, "osv-train: note: one replica has begun this run, and one goes on with it\n");
 }
 
 int train_resume_read(osv_saved_run *saved, bool *from_start, const train_setup *s)
@@ -231,6 +290,8 @@ int train_resume_open(osv_run_directory *run, osv_saved_run *saved, bool *from_s
     if (!status) status = compare(s, was, is);
     if (!status) status = train_resume_read(saved, from_start, s);
     if (!status) status = osv_run_cut(run, saved->trace_bytes, s->error);
+    if (!status && !*from_start)
+        status = osv_run_remove_units(run->path, s->error); /* they have been joined */
     if (!status && !s->options->quiet) {
         print_notes(was, is);
         print_place(s, saved, *from_start);

@@ -21,6 +21,9 @@ int train_resume_check(train_setup *s);
  * came of it. */
 int train_resume_open(osv_run_directory *run, osv_saved_run *saved, bool *from_start, const train_setup *s);
 
+/* s->units of the run that is there; none where one replica has begun it. */
+int train_resume_units(train_setup *s);
+
 /* The checkpoint alone, for ranks that do not write. */
 int train_resume_read(osv_saved_run *saved, bool *from_start, const train_setup *s);
 

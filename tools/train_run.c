@@ -15,6 +15,7 @@
 #include "tools/train_list.h"
 #include "tools/train_memory.h"
 #include "tools/train_result.h"
+#include "tools/train_select.h"
 #include "tools/train_unsteered.h"
 
 /* ---- run.json ---- */
@@ -34,9 +35,10 @@ static json_t *hardware_json(const train_setup *s)
 {
     char name[200];
     osv_host_processor(name, sizeof name);
+    int ranks = s->options->machine.launch.size;
     json_int_t bytes = (json_int_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
-    return json_pack("{s:s, s:i, s:s, s:o, s:o, s:I, s:i, s:I}", "backend", s->m.ops->name, "ranks",
-                     s->m.comm->size, "between_ranks", s->m.comm->name, "device",
+    return json_pack("{s:s, s:i, s:i, s:s, s:o, s:o, s:I, s:i, s:I}", "backend", s->m.ops->name, "ranks",
+                     ranks, "replicas", ranks / s->m.comm->size, "between_ranks", s->m.comm->name, "device",
                      osv_text_json(s->m.ops->hardware), "processor", osv_text_json(name), "processors",
                      (json_int_t)sysconf(_SC_NPROCESSORS_ONLN), "threads", s->m.threads, "memory_bytes",
                      bytes);
@@ -190,12 +192,38 @@ static int add_names(void *context, const int *job, const osv_bin_size *size)
  * weights, and so no memory that is left beside them. */
 static json_t *bins_json(const train_setup *s)
 {
-    const osv_training t = train_setup_training(s);
+    osv_training t = train_setup_training(s);
+    const osv_units *u = &s->units;
     if (s->memory.bin == 0) return json_null();
     names n = {&t, json_array()};
-    if (!osv_pack_each_ready(&t, add_names, &n)) return n.bins;
+    int status = u->units == 0 ? osv_pack_each_ready(&t, add_names, &n) : OSV_OK;
+    for (int k = 0; k < u->units && !status; k++) {
+        train_jobs some;
+        status =
+            train_jobs_select(&some, &s->jobs, u->job + u->first[k], u->first[k + 1] - u->first[k], s->error);
+        t.job = some.job;
+        t.jobs = some.jobs;
+        if (!status) status = osv_pack_each_ready(&t, add_names, &n);
+        train_jobs_free(&some);
+    }
+    if (!status) return n.bins;
     json_decref(n.bins);
     return NULL;
+}
+
+/* What is handed out to replicas together; null where one replica trains all. */
+static json_t *units_json(const train_setup *s)
+{
+    const osv_units *u = &s->units;
+    if (u->units == 0) return json_null();
+    json_t *units = json_array();
+    for (int k = 0; k < u->units; k++) {
+        json_t *jobs = json_array();
+        for (int i = u->first[k]; i < u->first[k + 1]; i++)
+            json_array_append_new(jobs, json_string(s->jobs.name[u->job[i]]));
+        json_array_append_new(units, jobs);
+    }
+    return units;
 }
 
 int train_run_json(json_t **out, const train_setup *s)
@@ -223,6 +251,7 @@ int train_run_json(json_t **out, const train_setup *s)
         {"jobs", jobs_json(s)},
         {"memory", train_memory_json(&s->memory)},
         {"bins", bins_json(s)},
+        {"unit_jobs", units_json(s)},
         {"hardware", hardware_json(s)},
         {"units", json_pack("{s:s, s:s, s:s}", "loss",
                             "nats, natural logarithm; of --melbo minus a distance in the residual stream",

@@ -234,6 +234,7 @@ int train_setup_layers(train_setup *s, const char *const *layer)
 
 void train_setup_close(train_setup *s)
 {
+    osv_units_free(&s->units);
     free_jobs(s);
     train_teachers_close(&s->teachers);
     tool_model_close(&s->m);

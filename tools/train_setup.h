@@ -4,7 +4,7 @@
 #ifndef OSV_TOOLS_TRAIN_SETUP_H
 #define OSV_TOOLS_TRAIN_SETUP_H
 
-#include "optim/train.h"
+#include "optim/units.h"
 #include "tools/tool_model.h"
 #include "tools/train_jobs.h"
 #include "tools/train_lessons.h"
@@ -21,6 +21,7 @@ typedef struct {
     train_jobs jobs;
     train_lessons lessons;
     train_memory memory; /* found when the weights are there */
+    osv_units units;     /* of a run of several replicas; else none */
 } train_setup;
 
 /* All but the weights (tool_model_weights). With --scan the jobs are what is scanned: one for each "job" of

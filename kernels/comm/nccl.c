@@ -1,5 +1,5 @@
 /* NCCL between GPUs, on the stream that the CUDA filling computes on, and so inside its graphs. Knows the
- * device by kernels/cuda/device.h alone. What concerns host memory, and the end, goes to the communicator of
+ * device by kernels/cuda/device.h alone. What concerns host memory goes to the communicator of
  * the same ranks over which the id came. */
 #include <nccl.h>
 #include <stdlib.h>
@@ -56,18 +56,6 @@ static void nccl_exchange(osv_comm *c, void *out, const void *x, size_t bytes)
     host->exchange(host, out, x, bytes);
 }
 
-static bool nccl_leave(osv_comm *c, int status, int *lowest)
-{
-    osv_comm *host = ((const nccl *)c->state)->host;
-    return host->leave(host, status, lowest);
-}
-
-static void nccl_abort(osv_comm *c, int status)
-{
-    osv_comm *host = ((const nccl *)c->state)->host;
-    host->abort(host, status);
-}
-
 static void nccl_close(osv_comm *c)
 {
     nccl *s = c->state;
@@ -112,9 +100,7 @@ int osv_nccl_open(osv_comm **c, osv_ops *o, const unsigned char id[OSV_NCCL_ID],
                          .all_reduce = nccl_all_reduce,
                          .all_gather = nccl_all_gather,
                          .broadcast = nccl_broadcast,
-                         .exchange = nccl_exchange,
-                         .leave = nccl_leave,
-                         .abort = nccl_abort}};
+                         .exchange = nccl_exchange}};
     *c = &s->comm;
     return OSV_OK;
 }

@@ -25,18 +25,6 @@ static void exchange(osv_comm *c, void *out, const void *x, size_t bytes)
     if (bytes > 0) memmove(out, x, bytes);
 }
 
-static bool leave(osv_comm *c, int status, int *lowest)
-{
-    (void)c;
-    *lowest = status ? 0 : 1;
-    return true;
-}
-
-static void abort_ranks(osv_comm *c, int status)
-{
-    (void)c, (void)status;
-}
-
 static void close_self(osv_comm *c)
 {
     free(c);
@@ -52,8 +40,6 @@ int osv_comm_self_open(osv_comm **out, osv_error *error)
                     .all_reduce = all_reduce,
                     .all_gather = all_gather,
                     .broadcast = broadcast,
-                    .exchange = exchange,
-                    .leave = leave,
-                    .abort = abort_ranks};
+                    .exchange = exchange};
     return OSV_OK;
 }

@@ -1,5 +1,5 @@
-/* The communicator on memory of the ops: what it computes, in which order, and in a recorded graph. Usage, by
- * mpirun: ranks-comm BACKEND */
+/* The communicator on memory of the ops: what it computes, in which order, and in a recorded graph. Usage:
+ * ranks-comm BACKEND [TP [RANKS]] */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -160,7 +160,7 @@ int main(int argc, char **argv)
     /* a piece of the emulation's on_host has 8192 numbers, one of MPI's 2^22 */
     static const size_t many[] = {1, 2, 1023, 8192, 8193, 30011}, huge = ((size_t)1 << 22) + 17;
     ranks r;
-    ranks_open(&r, argc > 1 ? argv[1] : "cpu");
+    ranks_open(&r, argc, argv);
     bool sum = true, max = true, order = true, all = true, cast = true;
     bool ours = strcmp(r.comm->name, "nccl") != 0; /* NCCL has an order of its own, and no word on NaN */
     for (size_t i = 0; i < sizeof many / sizeof *many; i++) {

@@ -1,6 +1,6 @@
 /* Whole models split over ranks against the same model on one: losses and dv at a fixed vector, traces and
  * final vectors, texts and their likelihood, of every family. All ranks compute the split model, rank 0 the
- * whole one too, on the cpu whatever the ranks compute on. Usage, by mpirun: ranks-models BACKEND */
+ * whole one too, on the cpu whatever the ranks compute on. Usage: ranks-models BACKEND [TP [RANKS]] */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -382,7 +382,7 @@ static void check_model(const char *model)
 int main(int argc, char **argv)
 {
     const char *backend = argc > 1 ? argv[1] : "cpu";
-    ranks_open(&r, backend);
+    ranks_open(&r, argc, argv);
     few = strcmp(backend, "cuda") == 0;
     for (int m = 0; m < GOLDEN_MODELS; m++) check_model(golden_models[m]);
     ranks_test(&r, check_forms("llama-tiny"), "every form and loss, llama-tiny");

@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kernels/comm_filling.h"
 #include "tests/emu/device_emu.h"
+#include "tools/ranks_start.h"
 
 static int tests, failures;
 
@@ -15,8 +17,29 @@ static void must(const ranks *r, int status)
 {
     if (!status) return;
     fprintf(stderr, "%s\n", r->error.text);
-    if (r->comm) r->comm->abort(r->comm, 1);
-    exit(1);
+    _exit(1); /* which the others notice */
+}
+
+static void lost(void *context, const char *text, double wait)
+{
+    (void)context;
+    if (text && wait == 0) fprintf(stderr, "%s\n", text);
+}
+
+static void end(void *context, int status)
+{
+    (void)context;
+    _exit(status);
+}
+
+/* All that were started. */
+static void open_world(ranks *r, osv_machine *m)
+{
+    bool told;
+    const osv_world_settings settings = {
+        .launch = m->launch, .tp = m->launch.size, .timeout = 60, .observer = {NULL, lost, end}};
+    must(r, osv_world_open(&r->world, &settings, &told, &r->error));
+    m->world = r->world;
 }
 
 /* NCCL with nobody. */
@@ -29,20 +52,32 @@ static int open_nccl_alone(ranks *r)
     return osv_nccl_filling_open(&r->comm, r->ops, id, self);
 }
 
-void ranks_open(ranks *r, const char *backend)
+void ranks_open(ranks *r, int argc, char **argv)
 {
+    const char *backend = argc > 1 ? argv[1] : "cpu";
     bool nccl = strcmp(backend, "nccl") == 0, gpu = nccl || strcmp(backend, "gpu") == 0;
     osv_machine machine = {.backend = gpu ? "cuda" : backend,
                            .dtype = OSV_DTYPE_F32,
                            .threads = 1,
                            .device = -1,
-                           .comm = nccl ? OSV_COMM_NCCL : OSV_COMM_MPI};
+                           .tp = argc > 3 ? atoi(argv[3]) : 0,
+                           .comm = OSV_COMM_TCP};
     *r = (ranks){0};
     must(r, osv_launch_find(&machine.launch, getenv, &r->error));
+    if (!machine.launch.by && machine.tp > 1) must(r, ranks_start(&machine, argv, &r->error));
+    if (machine.launch.size > 1) open_world(r, &machine);
+    machine.comm = nccl ? OSV_COMM_NCCL : machine.launch.mpi ? OSV_COMM_MPI : OSV_COMM_TCP;
     must(r, strcmp(backend, "cuda") == 0 ? osv_emu_open(&r->ops, OSV_DTYPE_F32, &r->error)
                                          : osv_backend_open(&r->ops, &machine, &r->error));
     must(r, nccl && machine.launch.size == 1 ? open_nccl_alone(r)
                                              : osv_backend_comm(&r->comm, r->ops, &machine));
+}
+
+void ranks_group(ranks *r, osv_comm **c, osv_group g)
+{
+    must(r, g.size == 1            ? osv_comm_self_open(c, &r->error)
+            : r->world->launch.mpi ? osv_mpi_filling_open(c, r->ops, r->world, g)
+                                   : osv_tcp_open(c, r->ops, r->world, g));
 }
 
 int ranks_close(ranks *r)
@@ -50,9 +85,11 @@ int ranks_close(ranks *r)
     int lowest;
     must(r, osv_ops_status(r->ops));
     if (r->comm->rank == 0) printf("1..%d\n", tests);
-    must(r, !r->comm->leave(r->comm, OSV_OK, &lowest));
+    fflush(stdout);
     r->comm->close(r->comm);
     r->ops->close(r->ops);
+    must(r, !osv_world_leave(r->world, OSV_OK, &lowest));
+    must(r, !osv_world_close(r->world));
     return failures > 0;
 }
 

@@ -128,17 +128,11 @@ static bool check_pairs(void)
 
 int main(int argc, char **argv)
 {
-    osv_launch launch;
     const char *backend = argc > 1 ? argv[1] : "cpu";
-    int tp = argc > 2 ? atoi(argv[2]) : 1;
-    ranks_open(&r, backend);
-    golden_model error = {0};
-    golden_check(&error, osv_launch_find(&launch, getenv, &error.error));
-    if (tp == 1)
-        golden_check(&error, osv_comm_self_open(&model_ranks, r.ops->error));
-    else
-        golden_check(&error, osv_mpi_filling_open(&model_ranks, r.ops, &launch, tp, 1));
-    golden_check(&error, osv_mpi_filling_open(&data, r.ops, &launch, launch.size / tp, tp));
+    ranks_open(&r, argc, argv);
+    int tp = argc > 2 ? atoi(argv[2]) : 1, size = r.comm->size;
+    ranks_group(&r, &model_ranks, (osv_group){tp, 1});
+    ranks_group(&r, &data, (osv_group){size / tp, tp});
     ranks_test(&r, check_model("llama-tiny", backend), "every form and loss, llama-tiny");
     ranks_test(&r, check_model("gemma2-tiny", backend), "every form and loss, gemma2-tiny");
     ranks_test(&r, check_refusals(), "what cannot be divided");

@@ -1,5 +1,5 @@
 /* What an iteration sends between ranks, counted, against what engine/traffic.h says it does: to the byte.
- * Usage, by mpirun: ranks-traffic */
+ * Usage: ranks-traffic BACKEND [TP [RANKS]] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,9 +103,9 @@ static void check_model(const char *folder, const char *model)
     ranks_test(&r, good, name);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    ranks_open(&r, "cpu");
+    ranks_open(&r, argc, argv);
     check_model("cases", "llama-tiny");
     check_model("cases", "olmo2");  /* norms of whole rows */
     check_model("cases", "gemma3"); /* post-norms */
