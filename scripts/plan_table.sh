@@ -40,7 +40,7 @@ for model in $models; do
         cells=()
         for tp in 1 2 4 8 16 32; do
             if [ $tp -le $ranks ] && plan "${model%:*}" "${model#*:}" $tp $ranks; then
-                cells+=("$(math %.2f "$(number run_seconds) / 60")")
+                cells+=("$(math %.3g "$(number run_seconds)")")
             else
                 cells+=('')
             fi
