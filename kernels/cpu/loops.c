@@ -9,8 +9,7 @@ enum {
     FEW = OSV_CPU_FEW,
     COLUMNS = OSV_CPU_COLUMNS, /* sums of that length, for FEW rows, fit the first-level cache */
     SUM = 256,                 /* terms that are added up before they go to the total: keeps rounding small */
-    AHEAD = 8,                 /* rows of a weight that are fetched before they are needed */
-    GROUP = 32                 /* rows of a weight that all rows of dy go over while they are in the cache */
+    AHEAD = 8                  /* rows of a weight that are fetched before they are needed */
 };
 
 /* sum[t] = x[t] . w for t < FEW */
@@ -103,17 +102,17 @@ static void axpys_bf16(float *sum, const float d[FEW * FEW], const void *w, size
     axpys(sum, d, w, cols, OSV_BF16, n);
 }
 
-/* part[t] += dy[row + t] w for FEW rows t of dy and `terms` <= FEW rows of w from m. A row of dy that is not
- * there is one that is, and goes to a row of part that nobody reads; terms that are not there are 0 times a
- * row of w that is. */
-static void add_products(float *part, const float *dy, const osv_weight *w, int row, int rows, int m,
-                         int terms, int first, int count)
+/* part[t] += dy[t] w for FEW rows t of dy and `terms` <= FEW rows of w from m. A row of dy that is not there
+ * is one that is, and goes to a row of part that nobody reads; terms that are not there are 0 times a row of
+ * w that is. */
+static void add_products(float *part, const float *dy, const osv_weight *w, int rows, int m, int terms,
+                         int first, int count)
 {
     static void (*const kernel[])(float *, const float *, const void *, size_t, int) = {
         [OSV_F32] = axpys_f32, [OSV_F16] = axpys_f16, [OSV_BF16] = axpys_bf16};
     const float *from[FEW];
     float d[FEW * FEW];
-    for (int t = 0; t < FEW; t++) from[t] = dy + (size_t)osv_cpu_min(row + t, rows - 1) * w->rows + m;
+    for (int t = 0; t < FEW; t++) from[t] = dy + (size_t)osv_cpu_min(t, rows - 1) * w->rows + m;
     if (terms == FEW) {
         for (int t = 0; t < FEW; t++) memcpy(d + t * FEW, from[t], FEW * sizeof *d);
         kernel[w->format](part, d, osv_cpu_at(w, (size_t)m, (size_t)first), (size_t)w->cols, count);
@@ -127,18 +126,16 @@ static void add_products(float *part, const float *dy, const osv_weight *w, int 
 }
 
 void osv_cpu_back(float *sum, const float *dy, const osv_weight *w, int begin, int end, int first, int count,
-                  int rows, bool add, float *part)
+                  int rows, bool add)
 {
+    float part[FEW * COLUMNS];
     for (int next; begin < end; begin = next, add = true) {
         next = osv_cpu_min(begin + SUM, end);
-        memset(part, 0, (size_t)osv_cpu_blocks(rows, FEW) * FEW * COLUMNS * sizeof *part);
-        for (int group = begin; group < next; group += GROUP)
-            for (int t = 0; t < rows; t += FEW)
-                for (int m = group; m < osv_cpu_min(group + GROUP, next); m += FEW) {
-                    if (t == 0) osv_cpu_fetch(w, m + AHEAD, osv_cpu_min(m + AHEAD + FEW, end), first, count);
-                    add_products(part + (size_t)t * COLUMNS, dy, w, t, rows, m, osv_cpu_min(FEW, next - m),
-                                 first, count);
-                }
+        memset(part, 0, sizeof part);
+        for (int m = begin; m < next; m += FEW) {
+            osv_cpu_fetch(w, m + AHEAD, osv_cpu_min(m + AHEAD + FEW, end), first, count);
+            add_products(part, dy, w, rows, m, osv_cpu_min(FEW, next - m), first, count);
+        }
         for (int t = 0; t < rows; t++) {
             float *out = sum + (size_t)t * w->cols + first;
             const float *in = part + (size_t)t * COLUMNS;
