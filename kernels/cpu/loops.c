@@ -49,10 +49,51 @@ static void dots_bf16(float *sum, const float *const x[FEW], const void *w, int 
     dots(sum, x, w, OSV_BF16, n);
 }
 
+/* x . w */
+OSV_CPU_INLINE float dot(const float *x, const void *w, osv_format format, int n)
+{
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int i = 0; i < n; i++) sum += osv_cpu_load(w, format, (size_t)i) * x[i];
+    return sum;
+}
+
+OSV_CPU_CLONES
+static float dot_f32(const float *x, const void *w, int n)
+{
+    return dot(x, w, OSV_F32, n);
+}
+
+OSV_CPU_CLONES
+static float dot_f16(const float *x, const void *w, int n)
+{
+    return dot(x, w, OSV_F16, n);
+}
+
+OSV_CPU_CLONES
+static float dot_bf16(const float *x, const void *w, int n)
+{
+    return dot(x, w, OSV_BF16, n);
+}
+
+/* One row has a loop of its own: sums for rows that are not there would cost more than reading the weight. It
+ * reads as the memory likes best, straight on, and to fetch ahead makes it slower. */
+static void one_row(float *y, const float *x, const osv_weight *w, int first, int count)
+{
+    static float (*const kernel[])(const float *, const void *,
+                                   int) = {[OSV_F32] = dot_f32, [OSV_F16] = dot_f16, [OSV_BF16] = dot_bf16};
+    for (int m = first; m < first + count; m++)
+        y[m] = kernel[w->format](x, osv_cpu_at(w, (size_t)m, 0), w->cols);
+}
+
 void osv_cpu_dots(float *y, const float *x, const osv_weight *w, int first, int count, int rows)
 {
     static void (*const kernel[])(float *, const float *const *, const void *,
                                   int) = {[OSV_F32] = dots_f32, [OSV_F16] = dots_f16, [OSV_BF16] = dots_bf16};
+    if (rows == 1) {
+        one_row(y, x, w, first, count);
+        return;
+    }
     const float *row[FEW];
     for (int t = 0; t < FEW; t++) /* a row that is not there is one that is: memory sets the pace, not sums */
         row[t] = x + (size_t)osv_cpu_min(t, rows - 1) * w->cols;
