@@ -130,7 +130,7 @@ static void end_replica(osv_hub *h, int k, int status, const char *text, double 
     for (int other = 1; k == 0 && other < h->replicas; other++) end_replica(h, other, status, "", now);
 }
 
-static void agree(osv_hub *h);
+static void agree(osv_hub *h, double now);
 
 static void lose(osv_hub *h, int r, const char *why, double now)
 {
@@ -145,7 +145,7 @@ static void lose(osv_hub *h, int r, const char *why, double now)
     h->broken = true;
     if (!left && p->state == SAVES && !p->saved) tell_lost(h, r / h->tp, ""); /* the next one saves */
     if (!left) end_replica(h, r / h->tp, OSV_DEVICE, text, now);
-    agree(h); /* which may have waited for this one alone */
+    agree(h, now); /* which may have waited for this one alone */
 }
 
 void osv_hub_closed(osv_hub *h, int rank, int error, double now)
@@ -166,10 +166,34 @@ static void reply(osv_hub *h, int r, const void *data, size_t bytes)
     h->tell(h->context, r, OSV_REPLY, data, bytes);
 }
 
-/* "what", "value" in one blob */
+/* "what" and "value" in one blob */
 static const char *value_of(const member *m)
 {
     return m->data.data + strlen(m->data.data) + 1;
+}
+
+/* Where the first word begins in which they differ. */
+static size_t differ_at(const char *a, const char *b)
+{
+    size_t word = 0;
+    for (size_t i = 0; a[i] && a[i] == b[i]; i++)
+        if (a[i] == ' ') word = i + 1;
+    return word;
+}
+
+static void describe(const osv_hub *h, char text[TEXT], int r)
+{
+    enum { SHOWN = 120 };
+    const member *m = &h->rank[r], *first = &h->rank[0];
+    const char *what = first->data.data, *is = value_of(m), *should = value_of(first);
+    size_t at = differ_at(is, should);
+    if (strcmp(m->data.data, what) == 0)
+        snprintf(text, TEXT, "rank %d (host %s) has another %s than rank 0 (host %s): %.*s, not %.*s", r,
+                 h->host[r], what, h->host[0], SHOWN, is[at] ? is + at : "nothing", SHOWN,
+                 should[at] ? should + at : "nothing");
+    else
+        snprintf(text, TEXT, "rank %d (host %s) has come to its %s, but rank 0 (host %s) to its %s", r,
+                 h->host[r], m->data.data, h->host[0], what);
 }
 
 /* Do all say what rank 0 says? `text`: who does not, and what. */
@@ -181,22 +205,26 @@ static void compare(const osv_hub *h, char text[TEXT])
         const member *m = &h->rank[r];
         bool same = m->pending != OSV_AGREE || (m->data.bytes == first->data.bytes &&
                                                 memcmp(m->data.data, first->data.data, m->data.bytes) == 0);
-        if (same) continue;
-        if (strcmp(m->data.data, first->data.data) == 0)
-            snprintf(text, TEXT, "rank %d (host %s) has another %s than rank 0 (host %s): %.200s, not %.200s",
-                     r, h->host[r], first->data.data, h->host[0], value_of(m), value_of(first));
-        else
-            snprintf(text, TEXT, "rank %d (host %s) has come to %s, but rank 0 (host %s) to %s", r,
-                     h->host[r], m->data.data, h->host[0], first->data.data);
+        if (!same) describe(h, text, r);
     }
 }
 
+/* Rank 0 has failed before: nobody else has a value to go by. */
+static void end_agreement(osv_hub *h, double now)
+{
+    for (int r = h->tp; r < h->size; r++)
+        if (h->rank[r].pending == OSV_AGREE) end_replica(h, r / h->tp, h->rank[0].status, "", now);
+}
+
 /* Replies when those of all ranks are there; those that are lost or have left are not waited for. */
-static void agree(osv_hub *h)
+static void agree(osv_hub *h, double now)
 {
     char text[TEXT];
+    bool first = h->rank[0].pending == OSV_AGREE;
+    if (!first && h->rank[0].standing == LEFT && h->rank[0].status) end_agreement(h, now);
     for (int r = 0; r < h->size; r++)
-        if (h->rank[r].pending != OSV_AGREE && (r == 0 || h->rank[r].standing == THERE)) return;
+        if (h->rank[r].pending != OSV_AGREE && h->rank[r].standing == THERE) return;
+    if (!first) return;
     compare(h, text);
     for (int r = 0; r < h->size; r++)
         if (h->rank[r].pending == OSV_AGREE) reply(h, r, text, strlen(text));
@@ -267,6 +295,7 @@ static void note_leave(osv_hub *h, int r, int status, double now)
         h->rank[i].standing = LEFT;
         reply(h, i, words, sizeof words);
     }
+    agree(h, now); /* which may have waited for these */
 }
 
 void osv_hub_receive(osv_hub *h, int rank, const osv_frame *f, double now)
@@ -279,7 +308,7 @@ void osv_hub_receive(osv_hub *h, int rank, const osv_frame *f, double now)
         if (f->bytes == sizeof m->beat) memcpy(&m->beat, f->data, sizeof m->beat);
         break;
     case OSV_AGREE:
-        if (hold(m, f)) agree(h);
+        if (hold(m, f)) agree(h, now);
         break;
     case OSV_GATHER: /* the group behind the blob */
         if (f->bytes < sizeof m->group || !hold(m, f)) break;
