@@ -273,6 +273,11 @@ Test(world_hub, asking)
     hear(&f, 0, OSV_ASK, "me", 2, 2);
     cr_expect_str_eq(f.to[0][OSV_REPLY].data, "0 asks me");
     osv_hub_closed(f.hub, 3, 0, 3);
+    osv_hub_look(f.hub, 3);
+    cr_expect_eq(f.lost, 0, "rank 2 has yet to save what others will go on with");
+    hear(&f, 2, OSV_SAVED, NULL, 0, 3);
+    osv_hub_look(f.hub, 3);
+    osv_hub_look(f.hub, 3);
     cr_expect_eq(f.lost, 1 << 1);
     hear(&f, 1, OSV_ASK, "on", 2, 4);
     cr_expect_str_eq(f.to[1][OSV_REPLY].data, "1 asks on");
@@ -340,6 +345,38 @@ Test(world_hub, agreement_without_the_lost)
     expect_silent(&f, OSV_REPLY);
     osv_hub_closed(f.hub, 3, 0, 2);
     for (int r = 0; r < 2; r++) cr_expect_eq(f.to[r][OSV_REPLY].count, 1);
+    osv_hub_close(f.hub);
+}
+
+/* Nor is one that has left. */
+Test(world_hub, agreement_without_those_that_left)
+{
+    fixture f;
+    start(&f, 3, 1);
+    say(&f, 0, "model", "abc");
+    say(&f, 2, "model", "abc");
+    expect_silent(&f, OSV_REPLY);
+    leave(&f, 1, OSV_BAD_INPUT, 2);
+    for (int r = 0; r < 3; r += 2) cr_expect(f.to[r][OSV_REPLY].count == 1 && f.to[r][OSV_REPLY].bytes == 0);
+    cr_expect_eq(f.lost, 0);
+    osv_hub_close(f.hub);
+}
+
+/* Without rank 0 there is nothing to agree on: it has said why, whether it left before the others came or
+ * after. */
+Test(world_hub, agreement_without_rank_0)
+{
+    fixture f;
+    start(&f, 3, 1);
+    say(&f, 1, "model", "abc");
+    leave(&f, 0, OSV_BAD_INPUT, 2);
+    expect_lost(&f, 1, true, false, "");
+    cr_expect_eq(f.to[2][OSV_LOST].count, 0);
+    say(&f, 2, "model", "abc");
+    expect_lost(&f, 2, true, false, "");
+    for (int r = 1; r < 3; r++) hear(&f, r, OSV_SAVED, NULL, 0, 3);
+    osv_hub_look(f.hub, 3);
+    for (int r = 1; r < 3; r++) expect_two(&f, r, OSV_END, OSV_BAD_INPUT, true);
     osv_hub_close(f.hub);
 }
 
