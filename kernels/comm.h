@@ -53,7 +53,7 @@ int osv_nccl_open(osv_comm **c, osv_ops *o, const unsigned char id[OSV_NCCL_ID],
 /* What all ranks agree on; kernels/comm/agree.c. */
 size_t osv_comm_least(osv_comm *c, size_t x);
 int osv_comm_most(osv_comm *c, int x);
-int osv_comm_told(osv_comm *c, int x); /* rank 0's x */
+long long osv_comm_told(osv_comm *c, long long x); /* rank 0's x */
 
 /* Ranks of the communicator that are on this host, this one included. */
 int osv_comm_neighbours(osv_comm *c);

@@ -378,8 +378,11 @@ static int print_header(char **text, size_t *bytes, const json_t *header, const 
     return OSV_OK;
 }
 
-int osv_safetensors_write(const char *path, const osv_tensor_out *tensor, int tensors,
-                          const osv_metadata *metadata, int entries, osv_error *e)
+/* What is done with the pieces of a file. */
+typedef int sink(void *to, const char *path, const osv_piece *piece, int pieces, osv_error *e);
+
+static int compose(sink *take, void *to, const char *path, const osv_tensor_out *tensor, int tensors,
+                   const osv_metadata *metadata, int entries, osv_error *e)
 {
     int status;
     char *text = NULL;
@@ -400,7 +403,7 @@ int osv_safetensors_write(const char *path, const osv_tensor_out *tensor, int te
     if ((status = print_header(&text, &piece[0].bytes, header, path, e))) goto done;
     piece[0].data = text;
     for (int i = 0; i < tensors; i++) piece[i + 1] = (osv_piece){entry[i].tensor->data, entry[i].bytes};
-    status = osv_file_write(path, piece, tensors + 1, e);
+    status = take(to, path, piece, tensors + 1, e);
 done:
     free(text);
     free(piece);
@@ -408,4 +411,35 @@ done:
     free(entry);
     json_decref(header);
     return status;
+}
+
+static int to_disk(void *to, const char *path, const osv_piece *piece, int pieces, osv_error *e)
+{
+    (void)to;
+    return osv_file_write(path, piece, pieces, e);
+}
+
+int osv_safetensors_write(const char *path, const osv_tensor_out *tensor, int tensors,
+                          const osv_metadata *metadata, int entries, osv_error *e)
+{
+    return compose(to_disk, NULL, path, tensor, tensors, metadata, entries, e);
+}
+
+static int to_memory(void *to, const char *path, const osv_piece *piece, int pieces, osv_error *e)
+{
+    osv_packed *packed = to;
+    size_t bytes = 0, at = 0;
+    for (int i = 0; i < pieces; i++) bytes += piece[i].bytes;
+    *packed = (osv_packed){malloc(bytes + 1), bytes};
+    if (!packed->data) return OSV_FAIL(e, OSV_DEVICE, "%s: no memory for its %zu bytes", path, bytes);
+    for (int i = 0; i < pieces; at += piece[i++].bytes)
+        if (piece[i].bytes > 0) memcpy(packed->data + at, piece[i].data, piece[i].bytes);
+    return OSV_OK;
+}
+
+int osv_safetensors_pack(osv_packed *packed, const char *path, const osv_tensor_out *tensor, int tensors,
+                         const osv_metadata *metadata, int entries, osv_error *e)
+{
+    *packed = (osv_packed){0};
+    return compose(to_memory, packed, path, tensor, tensors, metadata, entries, e);
 }

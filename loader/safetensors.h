@@ -50,4 +50,12 @@ typedef struct {
 int osv_safetensors_write(const char *path, const osv_tensor_out *tensor, int tensors,
                           const osv_metadata *metadata, int entries, osv_error *e);
 
+/* The same file in memory, malloc'ed, to be written later; `path` is for messages. */
+typedef struct {
+    char *data;
+    size_t bytes;
+} osv_packed;
+int osv_safetensors_pack(osv_packed *packed, const char *path, const osv_tensor_out *tensor, int tensors,
+                         const osv_metadata *metadata, int entries, osv_error *e);
+
 #endif

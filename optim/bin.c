@@ -34,7 +34,7 @@ struct osv_bin {
     osv_real *p;                /* [OSV_HISTORY, P, D] parameters, P as in the batch */
     osv_real *m, *s;            /* [P, D] */
     osv_real *dp;               /* [G, D] */
-    osv_real *completion;       /* [C] losses, then 1 if rank 0 was interrupted */
+    osv_real *completion;       /* [C] losses, then rank 0's wish */
     osv_real *own_completion;   /* [batch C] this replica's; in `completion` where it has all */
     osv_real *norm, *grad_norm; /* [P] */
     double *direction;          /* [directions, D] that vectors stay orthogonal to, job by job */
@@ -46,7 +46,7 @@ struct osv_bin {
 
     /* host, one set for even and one for odd iterations: the device may be an iteration ahead */
     osv_turn host_turn[2];
-    osv_real host_asked[2];
+    osv_real host_wish[2];
     osv_real *host_completion[2], *host_norm[2], *host_grad_norm[2], *host_cost[2];
     osv_graph *graph[2];
     bool recorded;
@@ -283,7 +283,7 @@ static void iterate(osv_bin *b, int parity)
     osv_backward(b->step, b->p, b->dp);
     /* What the ranks decide by, and below what they compute with, is rank 0's: they have the same bytes where
      * their processors are the same. */
-    OP(copy, b->completion + C, &b->host_asked[parity], sizeof(osv_real), OSV_TO_DEVICE);
+    OP(copy, b->completion + C, &b->host_wish[parity], sizeof(osv_real), OSV_TO_DEVICE);
     if (data) gather_losses(b);
     ACROSS(broadcast, b->completion, (C + 1) * sizeof(osv_real), 0);
     if (b->noisy.draws > 0) osv_noisy_run(&b->noisy, b->step, b->p, b->dp, b->turn.noise, &b->objective);
@@ -304,11 +304,11 @@ static void iterate(osv_bin *b, int parity)
     if (data) data->broadcast(data, b->p, all * sizeof(osv_real), 0);
 }
 
-void osv_bin_submit(osv_bin *b, bool op_by_op)
+void osv_bin_submit(osv_bin *b, bool op_by_op, int wish)
 {
     osv_ops *o = b->t->ops;
     int parity = b->submitted++ % 2;
-    b->host_asked[parity] = b->t->interrupted && *b->t->interrupted;
+    b->host_wish[parity] = (osv_real)wish;
     for (int i = 0; i < b->J; i++) {
         osv_turn_fill(&b->host_turn[parity], &b->own.job[i], b->state[i], b->batch->job_param[i],
                       b->own.first[i]);
@@ -394,9 +394,9 @@ void osv_bin_close(osv_bin *b)
     release(b);
 }
 
-bool osv_bin_asked(const osv_bin *b, int iteration)
+int osv_bin_wish(const osv_bin *b, int iteration)
 {
-    return b->host_completion[iteration % 2][b->C] != 0;
+    return (int)b->host_completion[iteration % 2][b->C];
 }
 
 bool osv_bin_recorded(const osv_bin *b)

@@ -20,10 +20,11 @@ void osv_bin_save(osv_bin *b);
 void osv_bin_close(osv_bin *b);
 
 /* Enqueues one iteration: forward, objective, backward, Adam. Counts the step in each job's state. op_by_op:
- * not as a recorded graph, so that a profiler sees the ops. */
-void osv_bin_submit(osv_bin *b, bool op_by_op);
-/* Had rank 0 been interrupted when this iteration (as below) was submitted? */
-bool osv_bin_asked(const osv_bin *b, int iteration);
+ * not as a recorded graph, so that a profiler sees the ops. wish: a small number, of rank 0, for all ranks;
+ * those of ranks that share the jobs are added up. */
+void osv_bin_submit(osv_bin *b, bool op_by_op, int wish);
+/* The wish that this iteration (as below) was submitted with. */
+int osv_bin_wish(const osv_bin *b, int iteration);
 /* True where the last iteration was a recorded graph: then osv_bin_submit returns before it is done. */
 bool osv_bin_recorded(const osv_bin *b);
 

@@ -176,8 +176,9 @@ static void add_outcomes(writer *w, const osv_saved_run *saved, const osv_saved_
     }
 }
 
-int osv_saved_run_write(const char *path, const osv_saved_run *saved, const osv_saved_shape *shape,
-                        osv_error *e)
+/* To `path`, or, if `packed` is given, into memory. */
+static int put(osv_packed *packed, const char *path, const osv_saved_run *saved, const osv_saved_shape *shape,
+               osv_error *e)
 {
     const osv_training_state *s = &saved->state;
     int *job = calloc((size_t)shape->jobs + 1, sizeof *job);
@@ -203,13 +204,26 @@ int osv_saved_run_write(const char *path, const osv_saved_run *saved, const osv_
     if (!status) {
         add_bin(&w, s, shape, name);
         add_outcomes(&w, saved, shape, job, begun);
-        status = osv_safetensors_write(path, w.tensor, w.tensors, metadata, METADATA + 1, e);
+        status = packed ? osv_safetensors_pack(packed, path, w.tensor, w.tensors, metadata, METADATA + 1, e)
+                        : osv_safetensors_write(path, w.tensor, w.tensors, metadata, METADATA + 1, e);
     }
     free(job);
     free(w.tensor);
     free(w.memory);
     free(name);
     return status;
+}
+
+int osv_saved_run_write(const char *path, const osv_saved_run *saved, const osv_saved_shape *shape,
+                        osv_error *e)
+{
+    return put(NULL, path, saved, shape, e);
+}
+
+int osv_saved_run_pack(osv_packed *packed, const char *path, const osv_saved_run *saved,
+                       const osv_saved_shape *shape, osv_error *e)
+{
+    return put(packed, path, saved, shape, e);
 }
 
 /* ---- reading ---- */

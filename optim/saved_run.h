@@ -4,6 +4,7 @@
 #ifndef OSV_OPTIM_SAVED_RUN_H
 #define OSV_OPTIM_SAVED_RUN_H
 
+#include "loader/safetensors.h"
 #include "optim/train.h"
 
 /* What became of a job. */
@@ -31,6 +32,9 @@ typedef struct {
 /* All or nothing, as osv_file_write. */
 int osv_saved_run_write(const char *path, const osv_saved_run *saved, const osv_saved_shape *shape,
                         osv_error *e);
+/* The same file in memory, to be written as it is; `path` is for messages. */
+int osv_saved_run_pack(osv_packed *packed, const char *path, const osv_saved_run *saved,
+                       const osv_saved_shape *shape, osv_error *e);
 /* What is wrong in any way is OSV_BAD_INPUT. On failure nothing is left to free. */
 int osv_saved_run_read(osv_saved_run *saved, const char *path, const osv_saved_shape *shape, osv_error *e);
 /* Frees what osv_saved_run_read made. */

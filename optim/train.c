@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/host.h"
 #include "optim/bin.h"
 #include "optim/orthogonal.h"
 #include "optim/pack.h"
@@ -16,6 +17,8 @@
  * share a bin when depends on it: a bin is packed anew two iterations after the one whose measurement ended
  * enough of its jobs, which is when it is known in any case. */
 enum { KNOWN_AFTER = 2 };
+
+enum { KEEP = 1 << 12 /* in a wish; more than there are replicas, each of which may add 1: interrupted */ };
 
 typedef struct {
     const osv_training *t;
@@ -30,6 +33,8 @@ typedef struct {
     int iterations;           /* of all bins */
     int saved_at;             /* iterations when it was saved last */
     bool asked;               /* interrupted, on rank 0, as of the last iteration that was processed */
+    bool keep;                /* by then, what there is was to be kept */
+    double kept;              /* when, on rank 0, in seconds of osv_host_seconds */
     bool ending;              /* interrupted, and saved: the next measurement is the last */
     osv_profile profile;
     double *losses;  /* of the job at hand */
@@ -153,7 +158,9 @@ static int second_phase(training *r, int i, const measured *m, int behind)
 /* Looks at what iteration `iteration` of the bin measured; `behind`: steps that v has taken since then. */
 static int process(training *r, int iteration, int behind)
 {
-    r->asked |= osv_bin_asked(r->bin, iteration);
+    int wish = osv_bin_wish(r->bin, iteration);
+    r->asked |= wish % KEEP != 0;
+    r->keep |= wish >= KEEP;
     for (int i = 0; i < r->bin_jobs; i++) {
         int job = r->in_bin[i];
         osv_job_state *state = &r->state[job];
@@ -251,11 +258,22 @@ static bool is_idle(const training *r)
     return 4 * (long)idle >= osv_bin_all_rows(r->bin);
 }
 
+/* What rank 0 wants all ranks to do. Of those that share the jobs one asks for keeping. */
+static int wish(training *r)
+{
+    const osv_training *t = r->t;
+    double now = osv_host_seconds();
+    bool first = t->comm->rank == 0 && (!t->data || t->data->rank == 0);
+    bool keeps = first && t->observer.keep && now - r->kept >= t->keep_every;
+    if (keeps) r->kept = now;
+    return (t->interrupted && *t->interrupted ? 1 : 0) + (keeps ? KEEP : 0);
+}
+
 static int iterate(training *r)
 {
     if (osv_profile_turns(&r->profile)) OSV_TRY(catch_up(r, 0)); /* sync counts recorded iterations alone */
     bool op_by_op = osv_profile_begin(&r->profile);
-    osv_bin_submit(r->bin, op_by_op);
+    osv_bin_submit(r->bin, op_by_op, wish(r));
     osv_profile_end(&r->profile);
     r->submitted++;
     r->iterations++;
@@ -265,11 +283,11 @@ static int iterate(training *r)
 /* ---- saving, and going on ---- */
 
 /* Looking at measurements earlier than usual changes nothing that is computed: see KNOWN_AFTER. */
-static int save(training *r)
+static int save(training *r, bool lasting)
 {
     const osv_observer *o = &r->t->observer;
     if (r->bin) OSV_TRY(catch_up(r, 0));
-    if (!o->save) return OSV_OK;
+    if (!o->save && !o->keep) return OSV_OK;
     if (r->bin) osv_bin_save(r->bin);
     OSV_TRY(osv_ops_status(r->t->ops));
     const osv_training_state state = {.iterations = r->iterations,
@@ -280,7 +298,8 @@ static int save(training *r)
                                       .state = r->state,
                                       .recompute = r->recompute,
                                       .submitted = r->submitted};
-    return o->save(o->context, &state, r->t->ops->error);
+    if (o->keep) OSV_TRY(o->keep(o->context, &state, r->t->ops->error));
+    return o->save && lasting ? o->save(o->context, &state, r->t->ops->error) : OSV_OK;
 }
 
 /* Before an iteration. An interrupt is obeyed after one more: what was measured so far is saved as if the
@@ -289,10 +308,11 @@ static int save_if_due(training *r)
 {
     int every = r->t->save_every;
     bool now = interrupted(r) && !r->ending;
-    bool due = every > 0 && r->iterations % every == 0 && r->iterations > r->saved_at;
-    if (!now && !due) return OSV_OK;
+    bool due = every > 0 && r->iterations % every == 0 && r->iterations > r->saved_at, keep = r->keep;
+    r->keep = false;
+    if (!now && !due) return keep ? save(r, false) : OSV_OK;
     r->saved_at = r->iterations;
-    OSV_TRY(save(r));
+    OSV_TRY(save(r, true));
     r->ending |= now;
     return OSV_OK;
 }
@@ -330,7 +350,7 @@ static int loop(training *r)
         OSV_TRY(catch_up(r, 0));
         OSV_TRY(pack(r));
     }
-    return r->ending || complete ? OSV_OK : save(r);
+    return r->ending || complete ? OSV_OK : save(r, true);
 }
 
 /* ---- all of it ---- */

@@ -37,6 +37,9 @@ typedef struct {
      * given this state as osv_training.resume goes on as if there had been no end: the same reports and
      * vectors, byte for byte. */
     int (*save)(void *context, const osv_training_state *state, osv_error *e);
+    /* The same for memory alone, where ranks share the model, in case that one of them is lost: on all of
+     * them together; may be NULL, on all of them. Before each save, too. */
+    int (*keep)(void *context, const osv_training_state *state, osv_error *e);
 } osv_observer;
 
 typedef struct {
@@ -54,9 +57,10 @@ typedef struct {
         *kept; /* [jobs] where jobs come before others (osv_job.before): the vectors of those
                   that have ended, from their final reports, kept by whoever observes */
     const volatile sig_atomic_t
-        *interrupted; /* nonzero: save, then end after one more iteration, keep the vectors; may be NULL */
-    int profile;      /* > 0: for an attached profiler, see optim/profile.h */
-    int save_every;   /* iterations between two calls of observer.save; 0: only when interrupted */
+        *interrupted;  /* nonzero: save, then end after one more iteration, keep the vectors; may be NULL */
+    int profile;       /* > 0: for an attached profiler, see optim/profile.h */
+    int save_every;    /* iterations between two calls of observer.save; 0: only when interrupted */
+    double keep_every; /* seconds between two calls of observer.keep */
     const osv_training_state *resume; /* where to go on; NULL: from the start. Its `memory` is used */
 } osv_training;
 

@@ -187,7 +187,7 @@ static void open_subject(subject *s, const char *backend)
                                  .on = osv_all_on,
                                  .job = s->job,
                                  .jobs = JOBS,
-                                 .observer = {s, on_report, on_save},
+                                 .observer = {s, on_report, on_save, NULL},
                                  .kept = (const osv_real *const *)s->kept,
                                  .interrupted = &s->interrupted};
     /* Room for five jobs, or for a few more if blocks are computed again. */

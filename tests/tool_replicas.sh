@@ -119,6 +119,29 @@ run both2 2 --tp 1 "${options[@]}"
 check 'two runs, one after the other' as_one both2 both
 check 'two runs: the first one' near both2.run/early/trace.jsonl both.run/early/trace.jsonl
 
+# ---- the completions of one job ----
+
+for i in $(seq 5); do
+    echo "{\"prompt\": {\"ids\": [$((i * 7)), 2, $i]}, \"promote\": [{\"ids\": [$i, 3]}], \"suppress\": [{\"ids\": [$i, 4, 9]}]}"
+done >large.jsonl
+iters=30
+run large 1 --data large.jsonl
+run large3 3 --data large.jsonl --tp 1 --split-data
+check 'divided completions, 3 replicas' as_one large3 large
+check 'divided completions: the words of one' told large3 large
+check 'divided completions: the progress of one' diff <(sed 's/[-0-9][-+.0-9e]*/#/g' large3.err) <(sed 's/[-0-9][-+.0-9e]*/#/g' large.err)
+run large4 4 --data large.jsonl --tp 2 --split-data
+check 'divided completions, 2 replicas of 2 ranks' as_one large4 large
+train=$emulated
+run large-cuda 2 --data large.jsonl --tp 1 --split-data --backend cuda --dtype f32
+check 'divided completions, emulated CUDA' as_one large-cuda large
+train=$real iters=6
+run small 2 --tp 1 --split-data
+check 'too few completions' one small 2 'job "j1" has 1 completions, of which 2 replicas cannot have some each'
+check 'too few completions: no run begins' test ! -e small.run
+run small 2 --split-data
+check 'divided among how many' one small 2 '--split-data: how many of the 2 ranks share a model? give --tp'
+
 # ---- what goes wrong ----
 
 run dp2 2 --tp 1
@@ -161,8 +184,8 @@ ended_by() { # NAME: $pid did
     wait $pid
     status=$? last=$1.err
 } 2>/dev/null
-options=(--model "$model" --data data.jsonl --layer 2 --lr 0.1 --max-iters 300 --threads 1 --plateau-iters 0 --memory 1G)
-iters=300
+options=(--model "$model" --data data.jsonl --layer 2 --lr 0.1 --max-iters 200 --threads 1 --plateau-iters 0 --memory 1G)
+iters=200
 run whole 2 --tp 1
 for signal in USR1:130 USR2:143; do # mpirun hands these two on
     name=${signal%:*}
@@ -225,7 +248,7 @@ until_lines() { # LINES FILE...
         tries=$((tries + 1))
     done
 }
-port=$((20000 + $$ % 20000))
+port=$((20000 + $$ % 10000))
 three left 1
 check 'three replicas, started by hand' ends left 0 0 0
 three lost 1
@@ -242,6 +265,38 @@ check 'kill -9 of one rank of a replica' ends pairs 0 0 4 137 0 0
 check 'kill -9 of one rank: it is named' says pairs2.err 'rank 3' 'is lost'
 status=0
 check 'kill -9 of one rank: the numbers' as_one pairs left
+options+=(--data large.jsonl --max-iters 1000)
+three divided 1 --split-data
+until_lines 200 divided.run/trace.jsonl
+kill -9 "${ranks[1]}"
+check 'divided completions, kill -9: all of them end' ends divided 4 137 4
+check 'divided completions, kill -9: it is named' says divided0.err 'rank 1' 'is lost'
+iters=1000
+run divided 2 --data large.jsonl --tp 1 --split-data --resume
+run large-whole 1 --data large.jsonl
+check 'divided completions: gone on with on 2' as_one divided large-whole
+options=("${options[@]:0:${#options[@]}-4}") iters=200
+three stopped 1 --comm-timeout 3
+until_lines 300 stopped.run/units/1/trace.jsonl
+kill -STOP "${ranks[1]}"
+wait "${ranks[0]}"
+check 'a replica that stops is lost' says stopped0.err 'warning: replica 1 is lost; others go on with its unit'
+kill -CONT "${ranks[1]}"
+check 'a replica that stops: it ends when it hears of it' ends stopped 0 4 0
+status=0
+check 'a replica that stops: the same bytes' same stopped left
+three told 1
+until_lines 300 told.run/units/1/trace.jsonl
+kill -TERM "${ranks[1]}"
+check 'SIGTERM to one replica: the others go on' ends told 0 143 0
+status=0
+check 'SIGTERM to one replica: the same bytes' same told left
+three all 1
+until_lines 300 all.run/units/1/trace.jsonl
+kill -TERM "${ranks[0]}"
+check 'SIGTERM to rank 0: all of them end' ends all 143 143 143
+run all 1 --resume
+check 'SIGTERM to rank 0: gone on with' same all left
 three first 1
 until_lines 300 first.run/units/0/trace.jsonl
 kill -9 "${ranks[0]}"

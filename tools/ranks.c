@@ -57,7 +57,8 @@ static void lost(void *program, const char *text, double wait)
     const ranks_rescuer *r = rescuer;
     osv_error why = {0};
     if (others_do(r, wait)) return;
-    if (text) say("%s: %s\n", (const char *)program, text);
+    const char *then = r && r->there() ? "; with --resume the run goes on" : "";
+    if (text) say("%s: %s%s\n", (const char *)program, text, then);
     if (r) r->save(&why);
     if (why.status) say("%s: %s\n", (const char *)program, why.text);
 }
@@ -85,9 +86,14 @@ static int meet(osv_machine *m, const char *program, bool replicas, osv_error *e
         return OSV_FAIL(e, OSV_USAGE,
                         "--tp %d: %s started %d ranks; only osv-train has a use for more than %d", tp, l->by,
                         l->size, tp);
+    if (m->share && m->tp == 0 && l->size > 1)
+        return OSV_FAIL(e, OSV_USAGE, "--split-data: how many of the %d ranks share a model? give --tp",
+                        l->size);
     if (l->size == 1) return OSV_OK;
-    const osv_world_settings settings = {
-        .launch = *l, .tp = tp, .timeout = m->timeout, .observer = {(void *)(uintptr_t)program, lost, end}};
+    const osv_world_settings settings = {.launch = *l,
+                                         .tp = m->share ? l->size : tp,
+                                         .timeout = m->timeout,
+                                         .observer = {(void *)(uintptr_t)program, lost, end}};
     int status = osv_world_open(&m->world, &settings, &told, e);
     if (told) osv_program_mute();
     return status;

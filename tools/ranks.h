@@ -18,11 +18,12 @@ int ranks_threads(const osv_launch *l);
 
 /* What is done where a rank is lost, by the lowest one that its replica has left, on the watching thread. */
 typedef struct {
+    bool (*there)(void); /* is there something to save? */
     /* So many seconds: does another rank save in this time? */
     bool (*wait)(double seconds);
     void (*save)(osv_error *e);
 } ranks_rescuer;
-/* Before training; it stays. */
+/* It stays. */
 void ranks_rescue_by(const ranks_rescuer *r);
 
 /* Before a rank closes its communicator, with the status it has come to: nothing, if that is no failure. Of

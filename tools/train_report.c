@@ -10,6 +10,7 @@
 #include "optim/vector_file.h"
 #include "tools/program.h"
 #include "tools/train_job_words.h"
+#include "tools/train_rescue.h"
 #include "tools/train_resume.h"
 
 /* ---- files ---- */
@@ -144,6 +145,7 @@ int train_report_follow(void *context, const osv_report *report, osv_error *e)
 {
     train_report *r = context;
     const char *name = r->setup->jobs.job[report->job].name;
+    if (report->iter == 0) r->outcome[report->job].loss_start = report->loss;
     if (report->stopped == OSV_RUNNING) return OSV_OK;
     r->interrupted |= report->stopped == OSV_STOP_INTERRUPTED;
     OSV_TRY(osv_run_vector_path(r->run, name, &r->file[report->job], e));
@@ -152,15 +154,30 @@ int train_report_follow(void *context, const osv_report *report, osv_error *e)
 
 /* ---- checkpoints ---- */
 
+static const char checkpoint_name[] = "checkpoint.safetensors";
+
 int train_report_checkpoint(const train_report *r, const osv_saved_run *saved, osv_error *e)
 {
-    const train_setup *s = r->setup;
-    const osv_saved_shape shape = train_resume_shape(s);
+    const osv_saved_shape shape = train_resume_shape(r->setup);
     char *path;
-    OSV_TRY(osv_path_join(&path, r->run->path, "checkpoint.safetensors", e));
+    OSV_TRY(osv_path_join(&path, r->run->path, checkpoint_name, e));
     int status = osv_saved_run_write(path, saved, &shape, e);
     free(path);
     return status;
+}
+
+int train_report_keep(void *context, const osv_training_state *state, osv_error *e)
+{
+    const train_report *r = context;
+    osv_comm *c = r->setup->m.comm;
+    const osv_saved_shape shape = train_resume_shape(r->setup);
+    osv_saved_run saved = {.state = *state, .outcome = r->outcome};
+    osv_packed packed;
+    if (c->rank == 0) OSV_TRY(osv_run_sync(r->run, &saved.trace_bytes, e));
+    saved.trace_bytes = osv_comm_told(c, saved.trace_bytes);
+    OSV_TRY(osv_ops_status(r->setup->m.ops)); /* what was not told is not kept */
+    OSV_TRY(osv_saved_run_pack(&packed, checkpoint_name, &saved, &shape, e));
+    return train_rescue_keep(r->run->path, checkpoint_name, packed, e);
 }
 
 int train_report_save(void *context, const osv_training_state *state, osv_error *e)

@@ -42,6 +42,8 @@ int train_report_follow(void *context, const osv_report *report, osv_error *e);
 /* osv_observer.save: writes the checkpoint. Where it cannot be written a warning says so and the training
  * goes on: the one before stays good. */
 int train_report_save(void *context, const osv_training_state *state, osv_error *e);
+/* osv_observer.keep: the same into memory, on all ranks: train_rescue.h. */
+int train_report_keep(void *context, const osv_training_state *state, osv_error *e);
 /* That file. */
 int train_report_checkpoint(const train_report *r, const osv_saved_run *saved, osv_error *e);
 

@@ -15,7 +15,7 @@ static const char *const free_options[] = {
     "teacher", "out",        "force",        "resume",         "plan",          "checkpoint-every",
     "device",  "threads",    "tp",           "comm",           "comm-timeout",  "profile",
     "list",    "json",       "quiet",        "help",           "version",       "scan-norm",
-    "ranks",   "host-ranks", "host-network", "scan-positions",
+    "ranks",   "host-ranks", "host-network", "scan-positions", "split-data",
 };
 
 static bool is_free(const char *option)

@@ -77,7 +77,7 @@ static int ask(const train_replicas *r, unit_request *q, unit_answer *a, osv_err
     return got == sizeof *a ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "rank 0 gives no answer about units");
 }
 
-/* The replica's first rank asks, and all of them hear the answer. */
+/* One rank of those that train together asks, and all of them hear the answer. */
 static int ask_together(const sharing *h, unit_request *q, unit_answer *a)
 {
     typedef struct {
@@ -85,11 +85,13 @@ static int ask_together(const sharing *h, unit_request *q, unit_answer *a)
         unit_answer answer;
     } told;
     static told all[OSV_RANKS];
-    osv_comm *c = h->s->m.comm;
+    const tool_model *m = &h->s->m;
     told own = {0};
-    if (c->rank == 0) own.status = ask(h->r, q, &own.answer, h->s->error);
-    c->exchange(c, all, &own, sizeof own);
-    OSV_TRY(osv_ops_status(h->s->m.ops));
+    if (train_setup_writes(h->s)) own.status = ask(h->r, q, &own.answer, h->s->error);
+    m->comm->exchange(m->comm, all, &own, sizeof own);
+    own = all[0];
+    m->sharers->exchange(m->sharers, all, &own, sizeof own);
+    OSV_TRY(osv_ops_status(m->ops));
     *a = all[0].answer;
     return all[0].status;
 }
@@ -191,7 +193,7 @@ static int look(void *context)
 /* Who has the lock of OUT hands out its units: the lock of one of them is of a replica that is lost. */
 static int unlock(const train_setup *part)
 {
-    return part->m.comm->rank == 0 ? osv_output_remove(part->options->out, "lock", part->error) : OSV_OK;
+    return train_setup_writes(part) ? osv_output_remove(part->options->out, "lock", part->error) : OSV_OK;
 }
 
 static int train_part(sharing *h, const train_setup *part, bool *ended)
@@ -203,7 +205,7 @@ static int train_part(sharing *h, const train_setup *part, bool *ended)
     int status = train_work_train(&w, part, how);
     h->progress = NULL;
     *ended = !status && !w.report.interrupted;
-    if (*ended && part->m.comm->rank == 0) status = train_join_prepare(&w);
+    if (*ended && train_setup_writes(part)) status = train_join_prepare(&w);
     int closed = train_work_close(&w);
     return status ? status : closed;
 }
@@ -315,7 +317,6 @@ static int lead(sharing *h)
     int status = open_run(&run, s, q);
     if (status) unit_queue_stop(q, status); /* its replica hears of it from work() */
     int worked = work(h);
-    osv_program_release();
     if (!status) status = worked;
     if (status)
         end_early(s, q, status);

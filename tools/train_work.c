@@ -7,8 +7,11 @@
 
 #include "optim/evaluate.h"
 #include "tools/program.h"
+#include "tools/train_rescue.h"
 #include "tools/train_result.h"
 #include "tools/train_resume.h"
+
+enum { KEEP_SECONDS = 1 }; /* of training are lost where a rank is */
 
 int train_work_open(osv_run_directory *run, osv_saved_run *saved, bool *resumed, const train_setup *s)
 {
@@ -40,10 +43,10 @@ static int follow_run(osv_run_directory *run, osv_saved_run *saved, bool resumed
 static int open_together(train_work *w, bool *resumed)
 {
     const train_setup *s = w->setup;
-    osv_comm *c = s->m.comm;
-    int status = c->rank == 0 ? train_work_open(&w->run, &w->saved, resumed, s) : OSV_OK;
-    int told = osv_comm_told(c, status ? -status : *resumed);
-    if (c->rank == 0) return status;
+    bool writes = train_setup_writes(s);
+    int status = writes ? train_work_open(&w->run, &w->saved, resumed, s) : OSV_OK;
+    int told = train_setup_told(s, status ? -status : *resumed);
+    if (writes) return status;
     *resumed = told > 0;
     return told < 0 ? -told : follow_run(&w->run, &w->saved, *resumed, s);
 }
@@ -104,16 +107,25 @@ static int save(void *context, const osv_training_state *state, osv_error *e)
     return train_report_save(&w->report, state, e);
 }
 
+static int keep(void *context, const osv_training_state *state, osv_error *e)
+{
+    train_work *w = context;
+    return train_report_keep(&w->report, state, e);
+}
+
 int train_work_train(train_work *w, const train_setup *s, train_work_manner how)
 {
     train_report *r = &w->report;
     osv_training training = train_setup_training(s);
-    bool resumed = false, writes = s->m.comm->rank == 0;
+    bool resumed = false, writes = train_setup_writes(s);
     *w = (train_work){.setup = s, .how = how};
     w->before = calloc(2 * (size_t)s->jobs.completions + 1, sizeof *w->before);
     if (!w->before) return OSV_FAIL(s->error, OSV_DEVICE, "out of memory");
     w->after = w->before + s->jobs.completions;
-    training.observer = writes ? (osv_observer){w, observe, save} : (osv_observer){w, follow, NULL};
+    training.observer = writes ? (osv_observer){w, observe, save, NULL}
+                               : (osv_observer){w, follow, NULL, NULL};
+    if (s->m.comm->size > 1) training.observer.keep = keep;
+    training.keep_every = KEEP_SECONDS;
     training.interrupted = &osv_program_signal;
     training.profile = s->options->profile;
     training.save_every = s->options->checkpoint_every;
@@ -134,6 +146,7 @@ int train_work_train(train_work *w, const train_setup *s, train_work_manner how)
 
 int train_work_close(train_work *w)
 {
+    train_rescue_forget();
     int status = osv_run_close(&w->run, w->setup->error);
     const osv_saved_shape shape = train_resume_shape(w->setup);
     osv_saved_run_free(&w->saved, &shape);

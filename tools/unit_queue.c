@@ -91,8 +91,8 @@ static unit_answer answer(unit_queue *q, int from, const unit_request *r)
         return wait; /* it has heard of the end of a run before replica 0 has begun the next */
     if (r->question == UNIT_NEXT || r->question == UNIT_LEAVE) take_back(q, from, r);
     if (from == 0 && q->filled && count_ended(q) == q->units) return (unit_answer){.unit = UNIT_ALL};
-    if (r->question == UNIT_LEAVE) return (unit_answer){.unit = UNIT_OVER, .status = r->status};
     if (q->stopped) return over;
+    if (r->question == UNIT_LEAVE) return (unit_answer){.unit = UNIT_OVER, .status = r->status};
     if (r->question == UNIT_HELLO) return greet(q, from, r->memory);
     return r->question == UNIT_NEXT && q->filled ? next(q, from) : wait;
 }

@@ -29,11 +29,11 @@ int osv_comm_most(osv_comm *c, int x)
     return (int)most;
 }
 
-int osv_comm_told(osv_comm *c, int x)
+long long osv_comm_told(osv_comm *c, long long x)
 {
     long long all[OSV_RANKS];
     hear(c, all, x);
-    return (int)all[0];
+    return all[0];
 }
 
 int osv_comm_neighbours(osv_comm *c)

@@ -100,7 +100,7 @@ static void end_alone(osv_watch *w, const char *why)
 {
     enum { TURNS = 10 };
     const osv_world_observer *o = &w->settings.observer;
-    const double a_turn = 0.5;
+    const double a_turn = 3; /* the first one's end is by then that of all, where there is a launcher */
     int before = w->world.rank % w->world.tp - (w->world.replica == 0);
     char text[sizeof w->text];
     snprintf(text, sizeof text, "rank 0 (host %s) is lost: %s", w->host[0], why);

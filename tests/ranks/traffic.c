@@ -47,7 +47,7 @@ static bool check_bin(const char *what, golden_model *g, const osv_job *job, int
     osv_traffic said = osv_bin_traffic(&t, batch, all, jobs, recompute);
     for (int i = 0; i < 3; i++) {
         counted.sent = (osv_traffic){0};
-        osv_bin_submit(bin, false);
+        osv_bin_submit(bin, false, 0);
         good &= check(what, &counted.sent, &said);
     }
     osv_bin_close(bin);
