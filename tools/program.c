@@ -85,17 +85,38 @@ void osv_program_start(void)
             open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
+static void (*told)(bool outside);
+
+void osv_program_tell(void (*waits)(bool outside))
+{
+    told = waits;
+}
+
+static void tell(bool outside)
+{
+    if (told) told(outside);
+}
+
+static bool flush_output(void)
+{
+    tell(true);
+    bool failed = fflush(stdout) || ferror(stdout);
+    tell(false);
+    return !failed;
+}
+
 int osv_program_flush(osv_error *e)
 {
-    if ((!fflush(stdout) && !ferror(stdout)) || errno == EPIPE) return OSV_OK;
+    if (flush_output() || errno == EPIPE) return OSV_OK;
     return OSV_FAIL(e, OSV_BAD_INPUT, "standard output: cannot write: %s", strerror(errno));
 }
 
 int osv_program_write(const char *text, size_t bytes, osv_error *e)
 {
     errno = 0;
+    tell(true);
     fwrite(text, 1, bytes, stdout);
-    if (!fflush(stdout) && !ferror(stdout)) return OSV_OK;
+    if (flush_output()) return OSV_OK;
     if (errno == EPIPE) return OSV_PIPE_CLOSED;
     return osv_program_flush(e);
 }
@@ -124,11 +145,13 @@ static void note_signal(int number)
 void osv_program_hold(void)
 {
     held = 1;
+    tell(true);
 }
 
 void osv_program_release(void)
 {
     held = 0;
+    tell(false);
     if (impatient) _exit(OSV_INTERRUPTED);
 }
 

@@ -39,6 +39,10 @@ int osv_program_flush(osv_error *e);
 enum { OSV_PIPE_CLOSED = -1 };
 int osv_program_write(const char *text, size_t bytes, osv_error *e);
 
+/* Who is told when this process begins to wait for whoever reads its output, or for its files, and when that
+ * is over. */
+void osv_program_tell(void (*waits)(bool outside));
+
 /* May standard output have colours: a terminal, not a dumb one, no NO_COLOR, one rank. */
 bool osv_program_color(void);
 

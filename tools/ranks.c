@@ -71,6 +71,13 @@ static void end(void *program, int status)
 
 /* ---- meeting ---- */
 
+static osv_world *world;
+
+static void tell_outside(bool outside)
+{
+    osv_world_outside(world, outside);
+}
+
 /* All that the launcher has started; --tp says how many of them share a model. */
 static int meet(osv_machine *m, const char *program, bool replicas, osv_error *e)
 {
@@ -96,6 +103,8 @@ static int meet(osv_machine *m, const char *program, bool replicas, osv_error *e
                                          .observer = {(void *)(uintptr_t)program, lost, end}};
     int status = osv_world_open(&m->world, &settings, &told, e);
     if (told) osv_program_mute();
+    world = m->world;
+    osv_program_tell(tell_outside);
     return status;
 }
 
@@ -182,6 +191,7 @@ int ranks_end(const osv_machine *m, int status)
 {
     int lowest;
     if (!m->world) return status;
+    osv_program_tell(NULL);
     if (!left) osv_world_leave(m->world, OSV_OK, &lowest);
     if (!osv_world_close(m->world)) end_here(status);
     return status;

@@ -99,7 +99,7 @@ static void note_end(pid_t pid)
  * they still have to miss, and to save what there is; one that exits tells that they have. */
 static int wait_for_all(void)
 {
-    enum { AFTER_EXIT = 2, AFTER_SIGNAL = 30 };
+    enum { AFTER_EXIT = 1, AFTER_SIGNAL = 30 };
     double until = 0;
     int result = 0, status;
     bool exited = false;

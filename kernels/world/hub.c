@@ -159,10 +159,34 @@ static void reply(osv_hub *h, int r, const void *data, size_t bytes)
     h->tell(h->context, r, OSV_REPLY, data, bytes);
 }
 
-/* "what", "value" in one blob */
+/* "what" and "value" in one blob */
 static const char *value_of(const member *m)
 {
     return m->data.data + strlen(m->data.data) + 1;
+}
+
+/* Where the first word begins in which they differ. */
+static size_t differ_at(const char *a, const char *b)
+{
+    size_t word = 0;
+    for (size_t i = 0; a[i] && a[i] == b[i]; i++)
+        if (a[i] == ' ') word = i + 1;
+    return word;
+}
+
+static void describe(const osv_hub *h, char text[TEXT], int r)
+{
+    enum { SHOWN = 120 };
+    const member *m = &h->rank[r], *first = &h->rank[0];
+    const char *what = first->data.data, *is = value_of(m), *should = value_of(first);
+    size_t at = differ_at(is, should);
+    if (strcmp(m->data.data, what) == 0)
+        snprintf(text, TEXT, "rank %d (host %s) has another %s than rank 0 (host %s): %.*s, not %.*s", r,
+                 h->host[r], what, h->host[0], SHOWN, is[at] ? is + at : "nothing", SHOWN,
+                 should[at] ? should + at : "nothing");
+    else
+        snprintf(text, TEXT, "rank %d (host %s) has come to its %s, but rank 0 (host %s) to its %s", r,
+                 h->host[r], m->data.data, h->host[0], what);
 }
 
 /* Do all say what rank 0 says? `text`: who does not, and what. */
@@ -174,13 +198,7 @@ static void compare(const osv_hub *h, char text[TEXT])
         const member *m = &h->rank[r];
         bool same = m->pending != OSV_AGREE || (m->data.bytes == first->data.bytes &&
                                                 memcmp(m->data.data, first->data.data, m->data.bytes) == 0);
-        if (same) continue;
-        if (strcmp(m->data.data, first->data.data) == 0)
-            snprintf(text, TEXT, "rank %d (host %s) has another %s than rank 0 (host %s): %.200s, not %.200s",
-                     r, h->host[r], first->data.data, h->host[0], value_of(m), value_of(first));
-        else
-            snprintf(text, TEXT, "rank %d (host %s) has come to %s, but rank 0 (host %s) to %s", r,
-                     h->host[r], m->data.data, h->host[0], first->data.data);
+        if (!same) describe(h, text, r);
     }
 }
 

@@ -160,6 +160,11 @@ static int receive_all(reception *r, int fd)
     return status;
 }
 
+static void refuse(osv_link *l, const osv_error *e)
+{
+    osv_link_send(l, OSV_REFUSE, e->text, strlen(e->text), NULL, 0);
+}
+
 static int meet_as_first(osv_link *link, char (*host)[OSV_HOST], const osv_world_settings *s,
                          const osv_place *p, int fd, osv_error *e)
 {
@@ -172,11 +177,14 @@ static int meet_as_first(osv_link *link, char (*host)[OSV_HOST], const osv_world
     int status = receive_all(r, fd);
     for (int k = 1; k < size; k++) {
         if (status)
-            osv_link_send(&link[k], OSV_REFUSE, e->text, strlen(e->text), NULL, 0);
+            refuse(&link[k], e);
         else
             osv_link_send(&link[k], OSV_WELCOME, host[0], OSV_HOST, NULL, 0);
     }
-    for (int i = 0; i < r->strangers; i++) osv_link_close(&r->stranger[i]);
+    for (int i = 0; i < r->strangers; i++) {
+        if (status) refuse(&r->stranger[i], e); /* one of them may be the reason */
+        osv_link_close(&r->stranger[i]);
+    }
     free(r);
     return status;
 }

@@ -31,6 +31,7 @@ static void receive(osv_watch *w, const osv_frame *f)
     case OSV_REPLY:
         w->reply.bytes = 0;
         w->replied = osv_bytes_add(&w->reply, f->data, f->bytes);
+        w->left |= w->leaves;
         break;
     case OSV_LOST:
         if (f->bytes < sizeof w->words) break;
@@ -173,7 +174,8 @@ static void watch(osv_watch *w, struct pollfd *fds)
     char why[256];
     while (!w->ended || (unsent(w) && osv_host_seconds() - ended < FAREWELL)) {
         double now = osv_host_seconds();
-        if (now - last > w->settings.timeout) { /* this process did not run, and cannot judge the others */
+        if (now - last >
+            w->settings.timeout / 2) { /* this process did not run, and cannot judge the others */
             stopped = now;
             if (is_first(w)) osv_hub_forgive(w->hub, now);
             for (int i = 0; i < w->links; i++) w->link[i].heard = now;
@@ -238,6 +240,7 @@ const osv_bytes *osv_watch_call(osv_watch *w, uint32_t kind, const void *data, s
 {
     pthread_mutex_lock(&w->lock);
     w->replied = false;
+    w->leaves |= kind == OSV_LEAVE;
     say(w, kind, data, bytes);
     wake(w);
     while (!w->replied) pthread_cond_wait(&w->changed, &w->lock);
@@ -247,9 +250,5 @@ const osv_bytes *osv_watch_call(osv_watch *w, uint32_t kind, const void *data, s
 
 void osv_watch_end(osv_watch *w)
 {
-    pthread_mutex_lock(&w->lock);
-    w->left = true;
-    pthread_mutex_unlock(&w->lock);
-    wake(w);
     pthread_join(w->thread, NULL);
 }

@@ -25,7 +25,7 @@ struct osv_world_state {
     char text[1024];
     bool ended, broken; /* told to end; with end_status, and whether ranks were lost */
     int end_status;
-    bool left;              /* this rank has left its replica */
+    bool leaves, left;      /* this rank has said its last word; and been answered */
     _Atomic double waiting; /* since when; 0: not */
     _Atomic int outside;
 };
