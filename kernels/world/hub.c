@@ -29,6 +29,7 @@ typedef struct {
     enum { LIVES, SAVES, OVER } state;
     double since;
     int status; /* its ranks end with */
+    int saver;  /* the rank that saves */
     bool saved, told;
 } replica;
 
@@ -104,6 +105,7 @@ static void tell_lost(osv_hub *h, int k, const char *text)
         memcpy(body, &words, sizeof words);
         snprintf(body + sizeof words, TEXT, "%s", text);
         h->tell(h->context, r, OSV_LOST, body, sizeof words + strlen(body + sizeof words));
+        if (saves) h->replica[k].saver = r;
         saves = false;
     }
     h->replica[k].saved = saves; /* nobody is left to do it */
@@ -143,7 +145,8 @@ static void lose(osv_hub *h, int r, const char *why, double now)
     m->standing = LOST;
     m->pending = 0;
     h->broken = true;
-    if (!left && p->state == SAVES && !p->saved) tell_lost(h, r / h->tp, ""); /* the next one saves */
+    bool next_saves = !left && p->state == SAVES && !p->saved && r == p->saver;
+    if (next_saves) tell_lost(h, r / h->tp, "");
     if (!left) end_replica(h, r / h->tp, OSV_DEVICE, text, now);
     agree(h, now); /* which may have waited for this one alone */
 }
