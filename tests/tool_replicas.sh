@@ -166,6 +166,39 @@ for tool in "$generate" "$eval flips"; do
     check "$(basename "$tool"): replicas are refused" one tool 2 'only osv-train has a use for'
 done
 
+# ---- units that are not what they were; for that one process is enough ----
+
+# units NAME LIST: a run that replicas have begun with these units
+units() {
+    rm -rf "$1.run"
+    mkdir "$1.run"
+    sed "s/\"unit_jobs\": null/\"unit_jobs\": $2/" alone.run/run.json >"$1.run/run.json"
+}
+three_units='[["j1", "j2", "j3", "j4"], ["j5", "j6", "j7", "j10"], ["j8", "j9"]]'
+units broken "$three_units"
+run broken 1 --resume
+check 'units: one process' as_one broken alone
+check 'units: how many are done' says broken.err 'going on with a run of 3 units' 'unit 2 of 3: 4 jobs' '3 of 3 units done'
+for list in "${three_units/j10/nobody}" "${three_units/j10/j3}" "${three_units/, \"j10\"/}" "${three_units/\], \[/], [], [}" 17 '["j1"]'; do
+    units broken "$list"
+    run broken 1 --resume --quiet
+    check "units: $list" one broken 3 '"unit_jobs" does not divide the jobs of the run'
+    check "units: $list: nothing is changed" test ! -e broken.run/lock -a ! -e broken.run/units
+done
+units broken "$three_units"
+mkdir -p broken.run/units/1
+echo mine >broken.run/units/1/trace.jsonl
+run broken 1 --resume --quiet
+check 'units: a folder that is no run' as_one broken alone
+units broken "$three_units"
+mkdir -p broken.run/units/2
+: >broken.run/units/2/evaluation.safetensors # as of one that has ended
+run broken 1 --resume --quiet
+check 'units: an evaluation that is none' one broken 3 'broken.run/units/2/evaluation.safetensors'
+rm broken.run/units/2/evaluation.safetensors
+run broken 1 --resume --quiet
+check 'units: without it the unit is trained' as_one broken alone
+
 # ---- interrupted, and gone on with in another layout ----
 
 lines() { cat "$@" 2>/dev/null | wc -l; }

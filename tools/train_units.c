@@ -222,8 +222,7 @@ static int train_unit(sharing *h, int unit, bool *ended)
     char *out;
     part.options = &options;
     part.units = (osv_units){0};
-    options.force = false;
-    options.resume = options.quiet = true;
+    options.force = options.resume = options.quiet = true; /* what is no run there is replaced */
     OSV_TRY(osv_run_unit_path(s->options->out, unit, &out, s->error));
     options.out = out;
     int status = train_jobs_select(&part.jobs, &s->jobs, job, jobs, s->error);
