@@ -4,10 +4,15 @@
 #   build-test      gcc, and nvcc where it is, warnings are errors; all suites
 #   build-sanitize  address and undefined behaviour sanitizers; all suites
 #   build-clang     clang, warnings are errors; every parser is fuzzed for five seconds (tests/fuzz.sh does it longer)
+# With --clusters it also installs Slurm and what else the tests of several nodes need, which are skipped where it is not.
 set -u
 cd "$(dirname "$0")" || exit 1
 . scripts/setup.sh
-setup "$needed_to_build $needed_to_test"
+case $* in
+'') setup "$needed_to_build $needed_to_test" ;;
+--clusters) setup "$needed_to_build $needed_to_test $needed_to_test_clusters" ;;
+*) echo "$0 $*: there is --clusters, or nothing" && exit 2 ;;
+esac
 
 passed=0 failed=0 skipped=0
 say() { printf '%s\n' "$*"; }

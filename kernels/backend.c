@@ -47,37 +47,55 @@ int osv_backend_open(osv_ops **o, const osv_machine *m, osv_error *error)
     return osv_cuda_filling_open(o, c.dtype, m->device < 0 ? own : m->device, error);
 }
 
-/* On GPUs: the id of the NCCL of the replica's first rank goes to all of them. What concerns host memory is
+/* On GPUs: the id of the NCCL of the group's first rank goes to all of them. What concerns host memory is
  * little, and TCP's. */
-static int open_nccl(osv_comm **c, osv_ops *o, osv_world *w)
+static int open_nccl(osv_comm **c, osv_ops *o, osv_world *w, osv_group g)
 {
-    unsigned char id[OSV_NCCL_ID] = {0}, *ids = malloc((size_t)w->tp * sizeof id);
+    unsigned char id[OSV_NCCL_ID] = {0}, *ids = malloc((size_t)g.size * sizeof id);
     osv_comm *host;
     if (!ids) return OSV_FAIL(o->error, OSV_DEVICE, "out of memory");
-    int status = w->rank % w->tp == 0 ? osv_nccl_filling_id(id, o->error) : OSV_OK;
-    if (!status) status = osv_world_gather(w, osv_world_replica(w), ids, id, sizeof id, o->error);
+    int status = osv_group_place(g, w->rank) == 0 ? osv_nccl_filling_id(id, o->error) : OSV_OK;
+    if (!status) status = osv_world_gather(w, g, ids, id, sizeof id, o->error);
     memcpy(id, ids, sizeof id);
     free(ids);
     OSV_TRY(status);
-    OSV_TRY(osv_tcp_open(&host, o, w, osv_world_replica(w)));
+    OSV_TRY(osv_tcp_open(&host, o, w, g));
     return osv_nccl_filling_open(c, o, id, host);
 }
 
-int osv_backend_comm(osv_comm **c, osv_ops *o, const osv_machine *m)
+static int open_group(osv_comm **c, osv_ops *o, const osv_machine *m, osv_group g)
 {
     osv_world *w = m->world;
     bool gpus = strcmp(o->name, "cuda") == 0 && osv_backend_gpus() > 0;
     bool nccl = gpus && osv_nccl_filling_there();
     bool mpi = osv_mpi_filling_there() && w && w->launch.mpi;
     *c = NULL;
-    if (!w || w->tp == 1) return osv_comm_self_open(c, o->error);
+    if (g.size == 1) return osv_comm_self_open(c, o->error);
     if (m->comm == OSV_COMM_NCCL && !nccl)
         return OSV_FAIL(o->error, OSV_USAGE, "--comm nccl: %s",
                         gpus ? "this build has no NCCL" : "it is between GPUs, with --backend cuda");
-    if (m->comm == OSV_COMM_NCCL || (m->comm == OSV_COMM_AUTO && nccl)) return open_nccl(c, o, w);
-    if (m->comm == OSV_COMM_MPI || (m->comm == OSV_COMM_AUTO && mpi))
-        return osv_mpi_filling_open(c, o, w, osv_world_replica(w));
-    return osv_tcp_open(c, o, w, osv_world_replica(w));
+    if (m->comm == OSV_COMM_NCCL || (m->comm == OSV_COMM_AUTO && nccl)) return open_nccl(c, o, w, g);
+    if (m->comm == OSV_COMM_MPI || (m->comm == OSV_COMM_AUTO && mpi)) return osv_mpi_filling_open(c, o, w, g);
+    return osv_tcp_open(c, o, w, g);
+}
+
+/* Ranks that share a model. */
+static int ranks_of_replica(const osv_machine *m)
+{
+    if (!m->world) return 1;
+    return m->tp > 0 ? m->tp : m->world->size;
+}
+
+int osv_backend_comm(osv_comm **c, osv_ops *o, const osv_machine *m)
+{
+    return open_group(c, o, m, (osv_group){ranks_of_replica(m), 1});
+}
+
+int osv_backend_sharers(osv_comm **c, osv_ops *o, const osv_machine *m)
+{
+    int tp = ranks_of_replica(m);
+    return open_group(c, o, m,
+                      m->share && m->world ? (osv_group){m->world->size / tp, tp} : (osv_group){1, 1});
 }
 
 /* The program, its libraries, and the buffers of OpenBLAS: measured at 11.3 to 12.0 MB from 2M to 0.5B. */

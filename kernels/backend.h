@@ -13,6 +13,7 @@ typedef struct {
     int threads;         /* of cpu; <= 0: one a processor */
     int device;          /* of cuda, counted from 0; < 0: the first, or on each rank of a host another one */
     int tp;              /* ranks that share a model; 0: all that were launched */
+    bool share;          /* replicas divide the completions of each job among them */
     int comm;            /* osv_comm_choice */
     double timeout;      /* seconds without a word from a rank, after which it is lost */
     osv_launch launch;
@@ -30,6 +31,9 @@ int osv_backend_open(osv_ops **o, const osv_machine *machine, osv_error *error);
 /* The communicator of the ranks that share a model with this one, its replica in the world; `self` where it
  * is alone. */
 int osv_backend_comm(osv_comm **c, osv_ops *o, const osv_machine *machine);
+/* With machine->share: that of the ranks that have the same place in their replicas; else, and where there is
+ * one replica, `self`. */
+int osv_backend_sharers(osv_comm **c, osv_ops *o, const osv_machine *machine);
 
 /* What a filling takes of the memory that it computes in, known without opening it: for plans. */
 typedef struct {

@@ -3,7 +3,7 @@
  *     --tp       OSV_RANK, OSV_RANKS: this program's own start (tools/ranks_start.c)
  *     mpirun     OMPI_COMM_WORLD_RANK, _SIZE, _LOCAL_RANK, _LOCAL_SIZE
  *     torchrun   RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, TORCHELASTIC_RUN_ID
- *     srun       SLURM_PROCID, SLURM_STEP_NUM_TASKS, SLURM_LOCALID
+ *     srun       SLURM_PROCID, SLURM_STEP_NUM_TASKS, SLURM_LOCALID, SLURM_NODEID, SLURM_STEP_TASKS_PER_NODE
  *     somebody   torchrun's, but for the last one
  *
  * in this order: Slurm's variables are also there, and wrong, for what mpirun or torchrun start in a job.

@@ -21,6 +21,15 @@ library  criterion   libcriterion-dev
 library  mpi-c       libopenmpi-dev
 command  mpirun      openmpi-bin
 '
+# For tests that are skipped without: a Slurm of their own, network namespaces as nodes, and what reads the scripts.
+needed_to_test_clusters='
+command  slurmctld   slurmctld
+command  slurmd      slurmd
+command  srun        slurm-client
+command  munged      munge
+command  ip          iproute2
+command  shellcheck  shellcheck
+'
 oldest_meson=1.0.1
 
 compiles_with() { echo "#include <$1>" | cc -fopenmp -fsyntax-only -x c - 2>/dev/null; }

@@ -41,8 +41,8 @@ check 'one rank: a run is all its bins, one after the other' near '@run_seconds'
 check 'a bin is also keys, values and vectors' true_of '@kv_bytes > 0 && @vector_bytes > 0 && @kv_bytes + @vector_bytes < @bytes'
 weights=$(number weights_bytes) read=$(number weight_bytes_read) floor=$(number floor_seconds) kv=$(number kv_bytes)
 
-plan llama-3.1-8b --tp 4 --ranks 16
-check '16 ranks, 4 a model' true_of '@ranks == 16 && @tp == 4 && @replicas == 4 && @hosts == 2'
+plan llama-3.1-8b --tp 4
+check '--tp alone: one replica' true_of '@ranks == 4 && @replicas == 1 && @units == 0'
 check 'a quarter of the weights, and the norms' true_of "@weights_bytes >= $weights / 4 && @weights_bytes < $weights / 4 + 4e6"
 check 'a quarter of what is read' near '@weight_bytes_read' "$read / 4"
 check 'a quarter of the keys and values' near '@kv_bytes' "$kv / 4"
@@ -50,10 +50,12 @@ check 'less time' true_of "@floor_seconds < $floor && @floor_seconds > $floor / 
 check 'the time of collectives' near '@collective_seconds' \
     "$(sum collectives) * @collective_latency_seconds + 1.5 * $(sum collective_bytes) / @collective_bytes_per_second"
 check 'the time of an iteration' near '@expected_seconds' '@floors * @floor_seconds + @collective_seconds'
-check 'a run is that of the replica that ends last' true_of \
-    '@run_seconds >= 0.999 * 100 * @expected_seconds / 4 && @run_seconds <= 100 * @expected_seconds'
-plan llama-3.1-8b --tp 4
-check '--tp alone: one replica' true_of '@ranks == 4 && @replicas == 1'
+
+plan llama-3.1-8b --tp 4 --ranks 16
+check '16 ranks, 4 a model' true_of '@ranks == 16 && @tp == 4 && @replicas == 4 && @hosts == 2'
+check 'a unit for each replica' true_of '@units == 4'
+check 'a run is that of the replica that ends last: no shorter than a quarter of all, and not much longer' true_of \
+    '@run_seconds >= 0.999 * 100 * @expected_seconds / 4 && @run_seconds <= 1.3 * 100 * @expected_seconds / 4'
 plan llama-3.1-8b --ranks 4
 check '--ranks alone: they share the model, as they would' true_of '@tp == 4 && @replicas == 1'
 
@@ -74,6 +76,22 @@ check 'in words' says out 'ranks          16 on 2 hosts: 4 replicas of the model
     'keys and values' 'hours of ranks in all'
 check 'on the cpu: measured here' sh -c "'$train' --model random:llama-60m --data data.jsonl --layer 5 --plan --backend cpu --tp 2 |
     grep -q 'measured now'"
+
+if command -v mpirun >/dev/null && "$train" --version | grep -qi 'mpi.*[0-9]'; then
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
+    options=(--model "$root/organisms/llama-2m" --data some.jsonl --layer 2,3 --memory 200M --backend cpu --tp 1 --threads 1)
+    sed 's/\[[0-9,]*\]/[1,2,3,4,5,6,7,8]/' data.jsonl >some.jsonl
+    "$train" "${options[@]}" --ranks 2 --plan --json >plan.json 2>err
+    timeout 120 mpirun --quiet --oversubscribe --bind-to none -n 2 "$train" "${options[@]}" --max-iters 1 --out run --quiet >out 2>err
+    lists=$(tr -d ' \n' <run/run.json | grep -o '"unit_jobs":\[.*' | sed 's/\]\].*//' | grep -o '\[' | wc -l) # and the list of them
+    check 'the units of a run are those of its plan' test "$((lists - 1))" = "$(number units)"
+else
+    skip 'the units of a run are those of its plan' 'this build has no MPI, or there is no mpirun here'
+fi
+
+"$root/scripts/plan_table.sh" "$train" >tables.md
+check 'the tables of docs/clusters.md (made anew by scripts/plan_table.sh)' bash -c \
+    "[ -s tables.md ] && grep '^| *llama-3.1' '$root/docs/clusters.md' | diff - <(grep '^| *llama-3.1' tables.md)"
 
 wrong() { # STATUS TEXT ARGUMENTS...
     local expected=$1 text=$2

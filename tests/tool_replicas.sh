@@ -112,11 +112,35 @@ head -n 1 data.jsonl | sed 's/"job": "j1", //' >one.jsonl
 run little3 3 --tp 1 --data one.jsonl
 run little 1 --data one.jsonl
 check 'more replicas than jobs' as_one little3 little
-options=(--data "$root/organisms/sets/refusal-answer/train.jsonl" --layer 3 --reentrant 1)
+head -n 2 "$root/organisms/sets/refusal-answer/train.jsonl" >two.jsonl
+options=(--data two.jsonl --layer 3 --reentrant 1 --early-max-iters 6)
 run both 1 "${options[@]}"
 run both2 2 --tp 1 "${options[@]}"
 check 'two runs, one after the other' as_one both2 both
 check 'two runs: the first one' near both2.run/early/trace.jsonl both.run/early/trace.jsonl
+
+# ---- the completions of one job ----
+
+for i in $(seq 5); do
+    echo "{\"prompt\": {\"ids\": [$((i * 7)), 2, $i]}, \"promote\": [{\"ids\": [$i, 3]}], \"suppress\": [{\"ids\": [$i, 4, 9]}]}"
+done >large.jsonl
+iters=30
+run large 1 --data large.jsonl
+run large3 3 --data large.jsonl --tp 1 --split-data
+check 'divided completions, 3 replicas' as_one large3 large
+check 'divided completions: the words of one' told large3 large
+check 'divided completions: the progress of one' diff <(sed 's/[-0-9][-+.0-9e]*/#/g' large3.err) <(sed 's/[-0-9][-+.0-9e]*/#/g' large.err)
+run large4 4 --data large.jsonl --tp 2 --split-data
+check 'divided completions, 2 replicas of 2 ranks' as_one large4 large
+train=$emulated
+run large-cuda 2 --data large.jsonl --tp 1 --split-data --backend cuda --dtype f32
+check 'divided completions, emulated CUDA' as_one large-cuda large
+train=$real iters=6
+run small 2 --tp 1 --split-data
+check 'too few completions' one small 2 'job "j1" has 1 completions, of which 2 replicas cannot have some each'
+check 'too few completions: no run begins' test ! -e small.run
+run small 2 --split-data
+check 'divided among how many' one small 2 '--split-data: how many of the 2 ranks share a model? give --tp'
 
 # ---- what goes wrong ----
 
@@ -128,8 +152,10 @@ run odd 3 --tp 2
 check 'ranks that make no replicas' one odd 2 '--tp 2: mpirun started 3 ranks'
 run nowhere 2 --tp 1 --model /nowhere
 check 'no model: said once' one nowhere 3 '/nowhere: no such folder'
-run narrow 2 --tp 1 --memory 30M
-check 'too little memory: said once' one narrow 4 'memory'
+run narrow 2 --tp 1 --memory 1M
+check 'too little memory: said once' one narrow 4 'of memory are too little'
+run narrow 2 --tp 1 --memory 15600000
+check 'too little memory for a job: said once' one narrow 4 'job "j1" needs'
 run dump 2 --tp 1 --dump dumped
 check 'a dump is for one rank' ended 2
 for tool in "$generate" "$eval flips"; do
@@ -158,8 +184,8 @@ ended_by() { # NAME: $pid did
     wait $pid
     status=$? last=$1.err
 } 2>/dev/null
-options=(--model "$model" --data data.jsonl --layer 2 --lr 0.1 --max-iters 300 --threads 1 --plateau-iters 0 --memory 1G)
-iters=300
+options=(--model "$model" --data data.jsonl --layer 2 --lr 0.1 --max-iters 200 --threads 1 --plateau-iters 0 --memory 1G)
+iters=200
 run whole 2 --tp 1
 for signal in USR1:130 USR2:143; do # mpirun hands these two on
     name=${signal%:*}
@@ -173,14 +199,108 @@ for signal in USR1:130 USR2:143; do # mpirun hands these two on
         -s "$name.run/units/1/checkpoint.safetensors"
     cp -r "$name.run" "$name-alone.run"
     cp -r "$name.run" "$name-three.run"
-    cp -r "$name.run" "$name-pair.run"
+    [ "$name" = USR1 ] || cp -r "$name.run" "$name-pair.run"
     run "$name" 2 --tp 1 --resume
     check "SIG$name: resumed, the bytes of a run without interruption" same "$name" whole
     run "$name-alone" 1 --resume
     check "SIG$name: resumed by one process, the same bytes" same "$name-alone" whole
     run "$name-three" 3 --tp 1 --resume
     check "SIG$name: resumed by three replicas, the same bytes" same "$name-three" whole
-    run "$name-pair" 2 --resume
-    check "SIG$name: resumed by a replica of two ranks" as_one "$name-pair" whole
 done
+run USR2-pair 2 --resume
+check 'SIGUSR2: resumed by a replica of two ranks' as_one USR2-pair whole
+begin solo 0 "$train" "${options[@]}" --out solo.run --checkpoint-every 20
+sleep 0.5
+kill -9 $pid
+ended_by solo
+run solo 2 --tp 1 --resume
+check 'begun by one replica: gone on with by one' as_one solo whole
+check 'begun by one replica: it is said' says solo.err 'one replica has begun this run, and one goes on with it'
+
+# ---- a replica is lost; the ranks are started by hand, so that the others live ----
+
+# three NAME TP ARGUMENTS...: three replicas; numbers of processes in $ranks
+three() {
+    local name=$1 tp=$2 rank
+    shift 2
+    port=$((port + 1)) ranks=()
+    for rank in $(seq 0 $((3 * tp - 1))); do
+        RANK=$rank WORLD_SIZE=$((3 * tp)) LOCAL_RANK=$rank LOCAL_WORLD_SIZE=$((3 * tp)) MASTER_ADDR=127.0.0.1 MASTER_PORT=$port \
+            "$train" "${options[@]}" --out "$name.run" --tp "$tp" --checkpoint-every 20 "$@" >"$name$rank.out" 2>"$name$rank.err" &
+        ranks+=($!)
+    done
+}
+ends() { # NAME STATUS...: so did the ranks
+    local name=$1 rank=0 wanted
+    shift
+    for wanted in "$@"; do
+        wait "${ranks[$rank]}"
+        status=$?
+        [ $status = "$wanted" ] || { echo "rank $rank: $status, not $wanted" && cat "$name$rank.err" && return 1; }
+        rank=$((rank + 1))
+    done
+}
+until_lines() { # LINES FILE...
+    local lines=$1 tries=0
+    shift
+    while [ "$(lines "$@")" -lt "$lines" ] && [ $tries -lt 3000 ]; do
+        sleep 0.01
+        tries=$((tries + 1))
+    done
+}
+port=$((20000 + $$ % 10000))
+three left 1
+check 'three replicas, started by hand' ends left 0 0 0
+three lost 1
+until_lines 300 lost.run/units/2/trace.jsonl
+kill -9 "${ranks[2]}"
+check 'kill -9 of a replica: the others live' ends lost 0 0 137
+check 'kill -9 of a replica: it is said' says lost0.err 'warning: replica 2 is lost; others go on with its unit'
+status=0
+check 'kill -9 of a replica: the same bytes' same lost left
+three pairs 2
+until_lines 300 pairs.run/units/1/trace.jsonl
+kill -9 "${ranks[3]}"
+check 'kill -9 of one rank of a replica' ends pairs 0 0 4 137 0 0
+check 'kill -9 of one rank: it is named' says pairs2.err 'rank 3' 'is lost'
+status=0
+check 'kill -9 of one rank: the numbers' as_one pairs left
+options+=(--data large.jsonl --max-iters 1000)
+three divided 1 --split-data
+until_lines 200 divided.run/trace.jsonl
+kill -9 "${ranks[1]}"
+check 'divided completions, kill -9: all of them end' ends divided 4 137 4
+check 'divided completions, kill -9: it is named' says divided0.err 'rank 1' 'is lost'
+iters=1000
+run divided 2 --data large.jsonl --tp 1 --split-data --resume
+run large-whole 1 --data large.jsonl
+check 'divided completions: gone on with on 2' as_one divided large-whole
+options=("${options[@]:0:${#options[@]}-4}") iters=200
+three stopped 1 --comm-timeout 3
+until_lines 300 stopped.run/units/1/trace.jsonl
+kill -STOP "${ranks[1]}"
+wait "${ranks[0]}"
+check 'a replica that stops is lost' says stopped0.err 'warning: replica 1 is lost; others go on with its unit'
+kill -CONT "${ranks[1]}"
+check 'a replica that stops: it ends when it hears of it' ends stopped 0 4 0
+status=0
+check 'a replica that stops: the same bytes' same stopped left
+three told 1
+until_lines 300 told.run/units/1/trace.jsonl
+kill -TERM "${ranks[1]}"
+check 'SIGTERM to one replica: the others go on' ends told 0 143 0
+status=0
+check 'SIGTERM to one replica: the same bytes' same told left
+three all 1
+until_lines 300 all.run/units/1/trace.jsonl
+kill -TERM "${ranks[0]}"
+check 'SIGTERM to rank 0: all of them end' ends all 143 143 143
+run all 1 --resume
+check 'SIGTERM to rank 0: gone on with' same all left
+three first 1
+until_lines 300 first.run/units/0/trace.jsonl
+kill -9 "${ranks[0]}"
+check 'kill -9 of rank 0: the others end' ends first 137 4 4
+run first 2 --tp 1 --resume
+check 'kill -9 of rank 0: gone on with' same first left
 finish

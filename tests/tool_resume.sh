@@ -6,6 +6,7 @@ train=$(realpath "$1") root=$(realpath "$2")
 . "$root/tests/tap.sh"
 model=$root/tests/golden/models/llama-tiny
 check 'killed at random moments, resumed: the same bytes' bash "$root/tests/kill.sh" "$train" "$root" 5
+check 'killed at random moments, in units: the same bytes' bash "$root/tests/kill.sh" "$train" "$root" 8 1 5
 cd "$dir" || exit 1
 
 for i in $(seq 20); do

@@ -1,6 +1,7 @@
 /* osv-train: options -> jobs -> osv_train -> a run directory, and what became of it. */
 #include <stdio.h>
 
+#include "optim/share.h"
 #include "tools/program.h"
 #include "tools/ranks.h"
 #include "tools/train_dump.h"
@@ -41,7 +42,7 @@ static int train_alone(const train_setup *s)
     int status = train_work_train(&w, s, (train_work_manner){.quiet = quiet});
     if (!status && w.report.interrupted && w.report.saved && !quiet)
         fprintf(stderr, "%s: interrupted; with --resume the run goes on from here\n", program);
-    if (!status && s->m.comm->rank == 0) status = train_result_tell(&w.report, w.before, w.after, s->error);
+    if (!status && train_setup_writes(s)) status = train_result_tell(&w.report, w.before, w.after, s->error);
     int verdict = status ? status : train_result_verdict(&w.report, s->error);
     int closed = train_work_close(&w);
     return status ? status : closed ? closed : verdict;
@@ -64,6 +65,8 @@ static int learn(train_setup *s)
 
 static int train(train_setup *s, train_replicas *r)
 {
+    for (int j = 0; j < s->jobs.jobs; j++) OSV_TRY(osv_share_check(&s->jobs.job[j], s->m.sharers, s->error));
+    s->memory.bin = osv_comm_least(s->m.sharers, s->memory.bin);
     OSV_TRY(train_units_find(s, r));
     return train_units_train(s, r, train_alone);
 }
@@ -79,7 +82,7 @@ static int compute(train_setup *s, train_replicas *r)
     OSV_TRY(tool_model_weights(&s->m));
     OSV_TRY(train_setup_write(s));
     OSV_TRY(train_memory_find(&s->memory, o->memory, osv_teacher_bytes(&s->lessons.teacher), &s->m.footprint,
-                              &s->m.model, s->m.ops, s->m.comm));
+                              &s->m.model, s->m.ops, s->m.comm, o->machine.launch.local_size));
     if (!o->scan) OSV_TRY(check_resumed(s)); /* once more, with the weights */
     OSV_TRY(learn(s));
     if (o->dump) return train_dump(s);

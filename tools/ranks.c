@@ -93,9 +93,14 @@ static int meet(osv_machine *m, const char *program, bool replicas, osv_error *e
         return OSV_FAIL(e, OSV_USAGE,
                         "--tp %d: %s started %d ranks; only osv-train has a use for more than %d", tp, l->by,
                         l->size, tp);
+    if (m->share && m->tp == 0 && l->size > 1)
+        return OSV_FAIL(e, OSV_USAGE, "--split-data: how many of the %d ranks share a model? give --tp",
+                        l->size);
     if (l->size == 1) return OSV_OK;
-    const osv_world_settings settings = {
-        .launch = *l, .tp = tp, .timeout = m->timeout, .observer = {(void *)(uintptr_t)program, lost, end}};
+    const osv_world_settings settings = {.launch = *l,
+                                         .tp = m->share ? l->size : tp,
+                                         .timeout = m->timeout,
+                                         .observer = {(void *)(uintptr_t)program, lost, end}};
     int status = osv_world_open(&m->world, &settings, &told, e);
     if (told) osv_program_mute();
     world = m->world;

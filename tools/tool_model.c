@@ -67,6 +67,7 @@ int tool_model_open(tool_model *m, const char *dir, const char *chat, const osv_
     OSV_TRY(osv_backend_footprint(&m->footprint, machine, e));
     OSV_TRY(osv_backend_open(&m->ops, &resolved, e));
     OSV_TRY(osv_backend_comm(&m->comm, m->ops, machine));
+    OSV_TRY(osv_backend_sharers(&m->sharers, m->ops, machine));
     return open_parts(m, chat);
 }
 
@@ -77,6 +78,7 @@ int tool_model_plan(tool_model *m, const char *dir, const char *chat, const osv_
     OSV_TRY(osv_backend_footprint(&m->footprint, machine, e));
     OSV_TRY(osv_ref_open(&m->ops, OSV_DTYPE_F32, e)); /* it needs nothing, and holds the error */
     OSV_TRY(osv_comm_self_open(&m->comm, e));
+    OSV_TRY(osv_comm_self_open(&m->sharers, e));
     return open_parts(m, chat);
 }
 
@@ -96,6 +98,7 @@ int tool_model_weights(tool_model *m)
 
 void tool_model_close(tool_model *m)
 {
+    if (m->sharers) m->sharers->close(m->sharers);
     if (m->comm) m->comm->close(m->comm);
     if (m->checkpoint) osv_model_free(&m->model);
     if (m->ops) m->ops->close(m->ops);

@@ -61,8 +61,9 @@ typedef struct {
     const char *dir;
     osv_error *error; /* also the ops' sticky one */
     osv_ops *ops;
-    osv_comm *comm;
-    osv_world *world; /* of several ranks */
+    osv_comm *comm;    /* of the ranks that share the model */
+    osv_comm *sharers; /* of the replicas that divide completions among them; else self */
+    osv_world *world;  /* of several ranks */
     int threads;
     osv_footprint footprint; /* of the backend */
     osv_config config;

@@ -7,8 +7,8 @@
  * Gbit/s for each of eight. */
 static const double GPU_LATENCY = 20e-6, GPU_BANDWIDTH = 3e11, GPU_NETWORK_LATENCY = 40e-6;
 static const double GPU_NETWORK = 3200; /* Gbit/s of a host */
-/* Between processes over MPI: shared memory as bench-comm finds it on a desktop, and Ethernet. */
-static const double CPU_LATENCY = 50e-6, CPU_BANDWIDTH = 1.5e9, CPU_NETWORK_LATENCY = 200e-6;
+/* Between processes over MPI: shared memory, as bench-comm finds it on two processors, and Ethernet. */
+static const double CPU_LATENCY = 10e-6, CPU_BANDWIDTH = 1.3e9, CPU_NETWORK_LATENCY = 100e-6;
 static const double CPU_NETWORK = 10;
 
 static int smaller(int a, int b)

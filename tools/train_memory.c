@@ -60,10 +60,11 @@ static int split(train_memory *m, size_t limit, const osv_footprint *f, osv_erro
 
 /* What is free, in all. */
 static int free_memory(size_t *limit, const train_memory *m, const osv_footprint *f, osv_ops *o,
-                       osv_comm *comm)
+                       osv_comm *comm, int local)
 {
     size_t available = o->available(o), taken = train_memory_taken(m, f);
-    if (!on_device(f)) available /= (size_t)osv_comm_neighbours(comm);
+    int neighbours = osv_comm_neighbours(comm);
+    if (!on_device(f)) available /= (size_t)(local > neighbours ? local : neighbours);
     OSV_TRY(osv_ops_status(o));
     /* On a device weights, scratch and runtime are there already; in host memory weights are still pages of a
      * file, which count as free. */
@@ -73,10 +74,10 @@ static int free_memory(size_t *limit, const train_memory *m, const osv_footprint
 }
 
 int train_memory_find(train_memory *m, size_t limit, size_t teacher, const osv_footprint *f, osv_model *model,
-                      osv_ops *o, osv_comm *comm)
+                      osv_ops *o, osv_comm *comm, int local)
 {
     *m = measure(f, model, teacher);
-    if (limit == 0) OSV_TRY(free_memory(&limit, m, f, o, comm));
+    if (limit == 0) OSV_TRY(free_memory(&limit, m, f, o, comm, local));
     OSV_TRY(split(m, limit, f, o->error));
     m->bin = osv_comm_least(comm, m->bin);
     return osv_ops_status(o);

@@ -19,10 +19,11 @@ typedef struct {
 } train_memory;
 
 /* `limit`: what --memory says; 0: what is free now of the memory that the ops compute in, shared by the ranks
- * of this host. `teacher`: bytes of the distributions. `model` has its weights placed. Too little is
- * OSV_DEVICE; of several ranks the one that has least left decides. */
+ * of this host, of which there are `local`, replicas included, as far as the launcher says. `teacher`: bytes
+ * of the distributions. `model` has its weights placed. Too little is OSV_DEVICE; of several ranks the one
+ * that has least left decides. */
 int train_memory_find(train_memory *m, size_t limit, size_t teacher, const osv_footprint *f, osv_model *model,
-                      osv_ops *o, osv_comm *comm);
+                      osv_ops *o, osv_comm *comm, int local);
 /* The same before anything is loaded, for one of the `neighbours` ranks of a host; with cuda and no limit, as
  * if each had a card of TRAIN_MEMORY_CARD bytes. A model that is too large for the memory at hand is planned
  * all the same, with as much as it takes: bin 0. */

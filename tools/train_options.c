@@ -168,6 +168,8 @@ const osv_option train_option_table[] = {
 
     TOOL_MACHINE_OPTIONS,
     TOOL_RANK_OPTIONS,
+    {"split-data", NULL, NULL, "replicas divide the completions of each job, not the jobs", OSV_OPTION_FLAG,
+     FIELD(machine.share)},
     {"memory", "SIZE", NULL, "memory for all of it, such as 20G (default: what is free)", OSV_OPTION_BYTES,
      FIELD(memory)},
     {"profile", "N", NULL, "an attached profiler sees N iterations op by op, then N as they run",
@@ -409,6 +411,13 @@ int train_options_resolve(train_options *o, osv_error *e)
     return train_parity_resolve(o, e);
 }
 
+static int check_split(const train_options *o, osv_error *e)
+{
+    const char *other = o->plan ? "plan" : o->dump ? "dump" : NULL;
+    if (!o->machine.share || !other) return OSV_OK;
+    return OSV_FAIL(e, OSV_USAGE, "--split-data with --%s: that is of one replica; leave it out", other);
+}
+
 static int check_dump(const train_options *o, osv_error *e)
 {
     const char *other = o->out           ? "out"
@@ -485,6 +494,7 @@ int train_options_parse(train_options *o, int argc, char **argv, osv_error *e)
     OSV_TRY(train_options_resolve(o, e));
     OSV_TRY(osv_positions_check(o->positions, "--positions", e));
     OSV_TRY(check_plan(o, e));
+    OSV_TRY(check_split(o, e));
     OSV_TRY(check_dump(o, e));
     OSV_TRY(check_scan(o, e));
     OSV_TRY(check_reentrant(o, e));

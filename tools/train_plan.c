@@ -9,12 +9,15 @@
 #include "kernels/rates.h"
 #include "optim/bin.h"
 #include "optim/pack.h"
+#include "optim/units.h"
 #include "tools/program.h"
 #include "tools/text.h"
 #include "tools/train_cluster.h"
+#include "tools/train_select.h"
 
 /* A bin as it would be if no job ended before the others of it. */
 typedef struct {
+    int unit;
     osv_bin_size size;
     int first_block, end_block;
     size_t kv, vectors; /* bytes of size.bytes: keys and values; vectors and all that Adam has beside them */
@@ -27,8 +30,10 @@ typedef struct {
 typedef struct {
     const train_setup *s;
     train_cluster cluster;
-    osv_model shapes; /* all here is of the rank that has most */
-    osv_training training;
+    osv_model shapes;      /* all here is of the rank that has most */
+    int units;             /* 0: one replica trains all jobs, which no units divide */
+    int unit;              /* the one at hand */
+    osv_training training; /* of it */
     train_memory memory;
     bin_plan *bin;
     int bins;
@@ -98,7 +103,8 @@ static int add_bin(void *context, const int *job, const osv_bin_size *size)
     osv_batch *batch;
     bin_plan *b = &p->bin[p->bins++];
     OSV_TRY(osv_bin_batch(&batch, &p->training, job, size->jobs, false));
-    *b = (bin_plan){.size = *size,
+    *b = (bin_plan){.unit = p->unit,
+                    .size = *size,
                     .first_block = batch->first_block,
                     .end_block = batch->end_block,
                     .cost = osv_iteration_cost(&p->shapes, batch),
@@ -115,13 +121,39 @@ static int add_bin(void *context, const int *job, const osv_bin_size *size)
     return osv_ops_status(p->training.ops);
 }
 
+static int add_unit(work_plan *p, const int *job, int jobs)
+{
+    train_jobs some;
+    int status = train_jobs_select(&some, &p->s->jobs, job, jobs, p->s->error);
+    p->training.job = some.job;
+    p->training.jobs = some.jobs;
+    if (!status) status = osv_pack_each_ready(&p->training, add_bin, p);
+    train_jobs_free(&some);
+    return status;
+}
+
+static int add_units(work_plan *p)
+{
+    osv_units u;
+    if (p->cluster.replicas == 1) return osv_pack_each_ready(&p->training, add_bin, p);
+    OSV_TRY(osv_units_plan(&u, &p->training, p->cluster.replicas));
+    int status = OSV_OK;
+    for (p->units = u.units; p->unit < p->units && !status; p->unit++)
+        status = add_unit(p, u.job + u.first[p->unit], u.first[p->unit + 1] - u.first[p->unit]);
+    osv_units_free(&u);
+    return status;
+}
+
 static int find_run(work_plan *p)
 {
-    double *seconds = calloc((size_t)p->bins + 1, sizeof *seconds);
+    int units = p->units > 0 ? p->units : 1;
+    double *seconds = calloc((size_t)units, sizeof *seconds);
     if (!seconds) return OSV_FAIL(p->s->error, OSV_DEVICE, "out of memory");
-    for (int i = 0; i < p->bins; i++)
-        seconds[i] = p->bin[i].iterations * iteration_seconds(p, p->bin[i].floor, p->bin[i].sent);
-    int status = train_cluster_makespan(&p->run, &p->cluster, seconds, p->bins, p->s->error);
+    for (int i = 0; i < p->bins; i++) {
+        const bin_plan *b = &p->bin[i];
+        seconds[b->unit] += b->iterations * iteration_seconds(p, b->floor, b->sent);
+    }
+    int status = train_cluster_makespan(&p->run, &p->cluster, seconds, units, p->s->error);
     free(seconds);
     return status;
 }
@@ -150,7 +182,7 @@ static int make(work_plan *p, const train_setup *s)
     for (int c = 0; c < s->jobs.completions; c++) p->asked += osv_sequence_tokens(&s->jobs.sequence[c]);
     p->bin = calloc((size_t)s->jobs.jobs + 1, sizeof *p->bin);
     if (!p->bin) return OSV_FAIL(e, OSV_DEVICE, "out of memory");
-    OSV_TRY(osv_pack_each_ready(&p->training, add_bin, p));
+    OSV_TRY(add_units(p));
     return find_run(p);
 }
 
@@ -215,7 +247,9 @@ static void print_text(const work_plan *p)
     const train_setup *s = p->s;
     const osv_footprint *f = &s->m.footprint;
     printf("backend        %s, %s\n", f->backend, f->dtype == OSV_DTYPE_BF16 ? "bf16" : "f32");
-    printf("jobs           %d in %d bin%s\n", s->jobs.jobs, p->bins, p->bins == 1 ? "" : "s");
+    printf("jobs           %d in %d bin%s", s->jobs.jobs, p->bins, p->bins == 1 ? "" : "s");
+    if (p->units > 0) printf(" of %d units", p->units);
+    printf("\n");
     printf("completions    %d of %ld tokens, not counting each one's last\n", s->jobs.completions, p->asked);
     printf("live tokens    %ld (computed in each iteration)\n", p->live);
     printf("frozen tokens  %ld (computed once)\n", p->frozen);
@@ -238,16 +272,16 @@ static void print_text(const work_plan *p)
 
 static json_t *bin_json(const bin_plan *b)
 {
-    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, "
-                     "s:f}",
-                     "jobs", b->size.jobs, "live_tokens", b->size.rows, "frozen_tokens", b->size.frozen,
-                     "scored_tokens", b->size.scored, "first_block", b->first_block, "last_block",
-                     b->end_block - 1, "recomputed_blocks", b->size.recompute, "iterations", b->iterations,
-                     "bytes", (json_int_t)b->size.bytes, "kv_bytes", (json_int_t)b->kv, "vector_bytes",
-                     (json_int_t)b->vectors, "collectives", (json_int_t)b->traffic.calls, "collective_bytes",
-                     (json_int_t)b->traffic.bytes, "flops", b->cost.flops, "weight_bytes_read",
-                     b->cost.weight_bytes, "kv_bytes_read", b->cost.kv_bytes, "floor_seconds", b->floor,
-                     "collective_seconds", b->sent);
+    return json_pack(
+        "{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, "
+        "s:f}",
+        "unit", b->unit, "jobs", b->size.jobs, "live_tokens", b->size.rows, "frozen_tokens", b->size.frozen,
+        "scored_tokens", b->size.scored, "first_block", b->first_block, "last_block", b->end_block - 1,
+        "recomputed_blocks", b->size.recompute, "iterations", b->iterations, "bytes",
+        (json_int_t)b->size.bytes, "kv_bytes", (json_int_t)b->kv, "vector_bytes", (json_int_t)b->vectors,
+        "collectives", (json_int_t)b->traffic.calls, "collective_bytes", (json_int_t)b->traffic.bytes,
+        "flops", b->cost.flops, "weight_bytes_read", b->cost.weight_bytes, "kv_bytes_read", b->cost.kv_bytes,
+        "floor_seconds", b->floor, "collective_seconds", b->sent);
 }
 
 /* What the seconds stand on. */
@@ -266,12 +300,13 @@ static int print_json(const work_plan *p)
     json_t *bins = json_array();
     for (int i = 0; i < p->bins; i++) json_array_append_new(bins, bin_json(&p->bin[i]));
     json_t *all = json_pack(
-        "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:o, s:I, "
+        "{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:o, "
+        "s:I, "
         "s:I, "
         "s:o, s:o}",
         "backend", s->m.footprint.backend, "dtype", s->m.footprint.dtype == OSV_DTYPE_BF16 ? "bf16" : "f32",
-        "ranks", c->ranks, "tp", c->tp, "replicas", c->replicas, "hosts", c->hosts, "jobs", s->jobs.jobs,
-        "completions", s->jobs.completions, "live_tokens", (json_int_t)p->live, "frozen_tokens",
+        "ranks", c->ranks, "tp", c->tp, "replicas", c->replicas, "hosts", c->hosts, "units", p->units, "jobs",
+        s->jobs.jobs, "completions", s->jobs.completions, "live_tokens", (json_int_t)p->live, "frozen_tokens",
         (json_int_t)p->frozen, "shared_tokens", (json_int_t)(p->asked - p->live - p->frozen), "scored_tokens",
         (json_int_t)p->scored, "flops", p->flops, "floor_seconds", p->floor, "collective_seconds", p->sent,
         "expected_seconds", iteration_seconds(p, p->floor, p->sent), "run_seconds", p->run, "rates",

@@ -15,7 +15,7 @@ static const char *const free_options[] = {
     "teacher", "out",        "force",        "resume",         "plan",          "checkpoint-every",
     "device",  "threads",    "tp",           "comm",           "comm-timeout",  "profile",
     "list",    "json",       "quiet",        "help",           "version",       "scan-norm",
-    "ranks",   "host-ranks", "host-network", "scan-positions",
+    "ranks",   "host-ranks", "host-network", "scan-positions", "split-data",
 };
 
 static bool is_free(const char *option)
@@ -267,6 +267,8 @@ static void print_place(const train_setup *s, const osv_saved_run *saved, bool f
     else
         fprintf(stderr, "osv-train: going on after iteration %d of the run; %d of %d job%s done\n",
                 saved->state.iterations, ended, jobs, jobs == 1 ? "" : "s");
+    if (s->units.units == 0 && ended < jobs && s->options->machine.launch.size > s->m.comm->size)
+        fprintf(stderr, "osv-train: note: one replica has begun this run, and one goes on with it\n");
 }
 
 int train_resume_read(osv_saved_run *saved, bool *from_start, const train_setup *s)

@@ -241,10 +241,21 @@ void train_setup_close(train_setup *s)
     if (s->data) osv_dataset_free(s->data);
 }
 
+bool train_setup_writes(const train_setup *s)
+{
+    return s->m.comm->rank == 0 && s->m.sharers->rank == 0;
+}
+
+int train_setup_told(const train_setup *s, int x)
+{
+    return osv_comm_told(s->m.sharers, osv_comm_told(s->m.comm, x));
+}
+
 osv_training train_setup_training(const train_setup *s)
 {
     return (osv_training){.ops = s->m.ops,
                           .comm = s->m.comm,
+                          .data = s->m.sharers,
                           .model = &s->m.model,
                           .on = osv_all_on,
                           .job = s->jobs.job,

@@ -34,6 +34,10 @@ int train_setup_layers(train_setup *s, const char *const *layer);
 int train_setup_write(train_setup *s);
 void train_setup_close(train_setup *s);
 
+/* Of all ranks that train together: does this one write, and what has that one to say? */
+bool train_setup_writes(const train_setup *s);
+int train_setup_told(const train_setup *s, int x);
+
 /* What the library is given of it. */
 osv_training train_setup_training(const train_setup *s);
 

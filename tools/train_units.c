@@ -60,7 +60,9 @@ void train_replicas_close(train_replicas *r)
 typedef struct {
     train_setup *s;
     train_replicas *r;
-    osv_run_directory *run; /* on rank 0 of all: the whole's */
+    osv_run_directory *run; /* on rank 0 of all: the whole's, */
+    int ended;              /* and how many units have, as was told */
+    osv_progress *progress; /* of the unit at hand; NULL: none */
     double looked;          /* seconds, when it last did */
 } sharing;
 
@@ -75,7 +77,7 @@ static int ask(const train_replicas *r, unit_request *q, unit_answer *a, osv_err
     return got == sizeof *a ? OSV_OK : OSV_FAIL(e, OSV_DEVICE, "rank 0 gives no answer about units");
 }
 
-/* The replica's first rank asks, and all of them hear the answer. */
+/* One rank of those that train together asks, and all of them hear the answer. */
 static int ask_together(const sharing *h, unit_request *q, unit_answer *a)
 {
     typedef struct {
@@ -83,11 +85,13 @@ static int ask_together(const sharing *h, unit_request *q, unit_answer *a)
         unit_answer answer;
     } told;
     static told all[OSV_RANKS];
-    osv_comm *c = h->s->m.comm;
+    const tool_model *m = &h->s->m;
     told own = {0};
-    if (c->rank == 0) own.status = ask(h->r, q, &own.answer, h->s->error);
-    c->exchange(c, all, &own, sizeof own);
-    OSV_TRY(osv_ops_status(h->s->m.ops));
+    if (train_setup_writes(h->s)) own.status = ask(h->r, q, &own.answer, h->s->error);
+    m->comm->exchange(m->comm, all, &own, sizeof own);
+    own = all[0];
+    m->sharers->exchange(m->sharers, all, &own, sizeof own);
+    OSV_TRY(osv_ops_status(m->ops));
     *a = all[0].answer;
     return all[0].status;
 }
@@ -152,6 +156,22 @@ int train_units_find(train_setup *s, train_replicas *r)
 
 /* ---- a unit ---- */
 
+/* What has become of the other replicas, on rank 0 of all. */
+static void tell_news(sharing *h)
+{
+    unit_queue *q = h->r->queue;
+    int units, ended = unit_queue_count(q, &units);
+    if (ended != h->ended && !h->s->options->quiet) {
+        if (h->progress) osv_progress_end(h->progress);
+        fprintf(stderr, "osv-train: %d of %d units done\n", ended, units);
+    }
+    h->ended = ended;
+    for (int lost; (lost = unit_queue_news(q)) >= 0;) {
+        if (h->progress) osv_progress_end(h->progress);
+        fprintf(stderr, "osv-train: warning: replica %d is lost; others go on with its unit\n", lost);
+    }
+}
+
 /* Now and then. Where the run is to end it is as if this process had been told so. */
 static int look(void *context)
 {
@@ -161,7 +181,10 @@ static int look(void *context)
     unit_answer a;
     if (now - h->looked < LOOK) return OSV_OK;
     h->looked = now;
-    if (h->run) OSV_TRY(osv_run_lock_renew(&h->run->lock, h->s->error));
+    if (h->run) {
+        tell_news(h);
+        OSV_TRY(osv_run_lock_renew(&h->run->lock, h->s->error));
+    }
     OSV_TRY(ask(h->r, &q, &a, h->s->error));
     if (a.unit == UNIT_OVER && !osv_program_signal) osv_program_signal = SIGTERM;
     return OSV_OK;
@@ -170,7 +193,7 @@ static int look(void *context)
 /* Who has the lock of OUT hands out its units: the lock of one of them is of a replica that is lost. */
 static int unlock(const train_setup *part)
 {
-    return part->m.comm->rank == 0 ? osv_output_remove(part->options->out, "lock", part->error) : OSV_OK;
+    return train_setup_writes(part) ? osv_output_remove(part->options->out, "lock", part->error) : OSV_OK;
 }
 
 static int train_part(sharing *h, const train_setup *part, bool *ended)
@@ -178,9 +201,11 @@ static int train_part(sharing *h, const train_setup *part, bool *ended)
     train_work w = {0};
     train_work_manner how = {.quiet = h->s->options->quiet, .look = look, .context = h};
     OSV_TRY(unlock(part));
+    h->progress = &w.report.progress;
     int status = train_work_train(&w, part, how);
+    h->progress = NULL;
     *ended = !status && !w.report.interrupted;
-    if (*ended && part->m.comm->rank == 0) status = train_join_prepare(&w);
+    if (*ended && train_setup_writes(part)) status = train_join_prepare(&w);
     int closed = train_work_close(&w);
     return status ? status : closed;
 }
@@ -222,6 +247,7 @@ static int work(sharing *h)
         q.question = told ? UNIT_LEAVE : UNIT_NEXT;
         q.status = told == SIGINT ? OSV_INTERRUPTED : OSV_TERMINATED;
         OSV_TRY(ask_together(h, &q, &a));
+        if (h->run) tell_news(h);
         if (a.unit == UNIT_ALL) return OSV_OK;
         if (a.unit == UNIT_OVER) return a.status;
         q.unit = a.unit;
@@ -291,7 +317,6 @@ static int lead(sharing *h)
     int status = open_run(&run, s, q);
     if (status) unit_queue_stop(q, status); /* its replica hears of it from work() */
     int worked = work(h);
-    osv_program_release();
     if (!status) status = worked;
     if (status)
         end_early(s, q, status);

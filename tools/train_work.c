@@ -43,10 +43,10 @@ static int follow_run(osv_run_directory *run, osv_saved_run *saved, bool resumed
 static int open_together(train_work *w, bool *resumed)
 {
     const train_setup *s = w->setup;
-    osv_comm *c = s->m.comm;
-    int status = c->rank == 0 ? train_work_open(&w->run, &w->saved, resumed, s) : OSV_OK;
-    int told = osv_comm_told(c, status ? -status : *resumed);
-    if (c->rank == 0) return status;
+    bool writes = train_setup_writes(s);
+    int status = writes ? train_work_open(&w->run, &w->saved, resumed, s) : OSV_OK;
+    int told = train_setup_told(s, status ? -status : *resumed);
+    if (writes) return status;
     *resumed = told > 0;
     return told < 0 ? -told : follow_run(&w->run, &w->saved, *resumed, s);
 }
@@ -117,7 +117,7 @@ int train_work_train(train_work *w, const train_setup *s, train_work_manner how)
 {
     train_report *r = &w->report;
     osv_training training = train_setup_training(s);
-    bool resumed = false, writes = s->m.comm->rank == 0;
+    bool resumed = false, writes = train_setup_writes(s);
     *w = (train_work){.setup = s, .how = how};
     w->before = calloc(2 * (size_t)s->jobs.completions + 1, sizeof *w->before);
     if (!w->before) return OSV_FAIL(s->error, OSV_DEVICE, "out of memory");

@@ -1,5 +1,5 @@
 /* A run from its begin, or from where it was left, to its end: the jobs of a setup are trained in the folder
- * that its options name. All ranks that share the model do it together; rank 0 of them writes. */
+ * that its options name. One rank of those that do it together writes. */
 #ifndef OSV_TOOLS_TRAIN_WORK_H
 #define OSV_TOOLS_TRAIN_WORK_H
 

@@ -6,7 +6,7 @@
 enum { FREE = -1, ENDED = -2 };
 
 typedef struct {
-    bool lost, greeted;
+    bool greeted, lost, told; /* told: that it is lost */
 } replica;
 
 struct unit_queue {
@@ -91,8 +91,8 @@ static unit_answer answer(unit_queue *q, int from, const unit_request *r)
         return wait; /* it has heard of the end of a run before replica 0 has begun the next */
     if (r->question == UNIT_NEXT || r->question == UNIT_LEAVE) take_back(q, from, r);
     if (from == 0 && q->filled && count_ended(q) == q->units) return (unit_answer){.unit = UNIT_ALL};
-    if (r->question == UNIT_LEAVE) return (unit_answer){.unit = UNIT_OVER, .status = r->status};
     if (q->stopped) return over;
+    if (r->question == UNIT_LEAVE) return (unit_answer){.unit = UNIT_OVER, .status = r->status};
     if (r->question == UNIT_HELLO) return greet(q, from, r->memory);
     return r->question == UNIT_NEXT && q->filled ? next(q, from) : wait;
 }
@@ -166,4 +166,15 @@ int unit_queue_count(unit_queue *q, int *units)
     int ended = count_ended(q);
     pthread_mutex_unlock(&q->lock);
     return ended;
+}
+
+int unit_queue_news(unit_queue *q)
+{
+    int found = -1;
+    pthread_mutex_lock(&q->lock);
+    for (int r = 0; r < q->replicas && found < 0; r++)
+        if (q->replica[r].lost && !q->replica[r].told) found = r;
+    if (found >= 0) q->replica[found].told = true;
+    pthread_mutex_unlock(&q->lock);
+    return found;
 }

@@ -56,5 +56,7 @@ void unit_queue_finish(unit_queue *q, int status);
 
 /* How many there are, and how many of them have ended. */
 int unit_queue_count(unit_queue *q, int *units);
+/* A replica that is lost, each once; -1: none. */
+int unit_queue_news(unit_queue *q);
 
 #endif

@@ -2,14 +2,15 @@
  * file a family.
  *
  * cpu keeps weights in the format of the file, where the file is mapped, and widens them to fp32 as they are
- * used: in registers or small panels for the few rows that training has, in panels for BLAS where rows are
- * many (matmul.c). Attention uses BLAS, everything else is loops that vectorize. All arithmetic is fp32 or
- * better; which instructions do it, and so the last digits, depend on the processor.
+ * used, in registers or small pieces (products.h). Attention uses BLAS, everything else is loops that
+ * vectorize. All arithmetic is fp32 or better; which instructions do it, and so the last digits, depend on
+ * the processor.
  * The state belongs to the osv_ops that osv_cpu_open made and dies with its close, and with it the scratch
  * and the weights that `place` rounded. One thread at a time may call the ops of one osv_ops.
  *
  * Threads. Work is cut into items by its shape alone, never by the number of threads; every output number is
- * made by one item, in a fixed order; sums over items go through an array that is added up in order. So the
+ * made by one item, in a fixed order; sums over items go through an array that is added up in order. Where
+ * threads share columns evenly instead (matmul_dx.c), each number is still one sum in that order. So the
  * bytes of a result do not depend on the number of threads. A parallel region has 1 thread or all of them:
  * any other size would make the OpenMP runtime end threads and start them again.
  *
@@ -103,6 +104,9 @@ void *osv_cpu_mine(const osv_ops *o);
 
 /* out[i] = w[row, col + i] for i < count, as floats. */
 void osv_cpu_widen(float *out, const osv_weight *w, int row, int col, int count);
+
+/* out[r * step + i] = w[row + r, col + i] for r < rows, i < cols. */
+void osv_cpu_widen_rows(float *out, size_t step, const osv_weight *w, int row, int rows, int col, int cols);
 
 /* C [m, n] = A [m, k] B + beta C, rows of A, B, C being lda, ldb, ldc apart; B [k, n], or [n, k] in _nt.
  * _tn: A is [k, m]. */

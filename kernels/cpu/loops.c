@@ -9,8 +9,7 @@ enum {
     FEW = OSV_CPU_FEW,
     COLUMNS = OSV_CPU_COLUMNS, /* sums of that length, for FEW rows, fit the first-level cache */
     SUM = 256,                 /* terms that are added up before they go to the total: keeps rounding small */
-    AHEAD = 8,                 /* rows of a weight that are fetched before they are needed */
-    GROUP = 32                 /* rows of a weight that all rows of dy go over while they are in the cache */
+    AHEAD = 8                  /* rows of a weight that are fetched before they are needed */
 };
 
 /* sum[t] = x[t] . w for t < FEW */
@@ -50,10 +49,51 @@ static void dots_bf16(float *sum, const float *const x[FEW], const void *w, int 
     dots(sum, x, w, OSV_BF16, n);
 }
 
+/* x . w */
+OSV_CPU_INLINE float dot(const float *x, const void *w, osv_format format, int n)
+{
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int i = 0; i < n; i++) sum += osv_cpu_load(w, format, (size_t)i) * x[i];
+    return sum;
+}
+
+OSV_CPU_CLONES
+static float dot_f32(const float *x, const void *w, int n)
+{
+    return dot(x, w, OSV_F32, n);
+}
+
+OSV_CPU_CLONES
+static float dot_f16(const float *x, const void *w, int n)
+{
+    return dot(x, w, OSV_F16, n);
+}
+
+OSV_CPU_CLONES
+static float dot_bf16(const float *x, const void *w, int n)
+{
+    return dot(x, w, OSV_BF16, n);
+}
+
+/* One row has a loop of its own: sums for rows that are not there would cost more than reading the weight. It
+ * reads as the memory likes best, straight on, and to fetch ahead makes it slower. */
+static void one_row(float *y, const float *x, const osv_weight *w, int first, int count)
+{
+    static float (*const kernel[])(const float *, const void *,
+                                   int) = {[OSV_F32] = dot_f32, [OSV_F16] = dot_f16, [OSV_BF16] = dot_bf16};
+    for (int m = first; m < first + count; m++)
+        y[m] = kernel[w->format](x, osv_cpu_at(w, (size_t)m, 0), w->cols);
+}
+
 void osv_cpu_dots(float *y, const float *x, const osv_weight *w, int first, int count, int rows)
 {
     static void (*const kernel[])(float *, const float *const *, const void *,
                                   int) = {[OSV_F32] = dots_f32, [OSV_F16] = dots_f16, [OSV_BF16] = dots_bf16};
+    if (rows == 1) {
+        one_row(y, x, w, first, count);
+        return;
+    }
     const float *row[FEW];
     for (int t = 0; t < FEW; t++) /* a row that is not there is one that is: memory sets the pace, not sums */
         row[t] = x + (size_t)osv_cpu_min(t, rows - 1) * w->cols;
@@ -103,17 +143,17 @@ static void axpys_bf16(float *sum, const float d[FEW * FEW], const void *w, size
     axpys(sum, d, w, cols, OSV_BF16, n);
 }
 
-/* part[t] += dy[row + t] w for FEW rows t of dy and `terms` <= FEW rows of w from m. A row of dy that is not
- * there is one that is, and goes to a row of part that nobody reads; terms that are not there are 0 times a
- * row of w that is. */
-static void add_products(float *part, const float *dy, const osv_weight *w, int row, int rows, int m,
-                         int terms, int first, int count)
+/* part[t] += dy[t] w for FEW rows t of dy and `terms` <= FEW rows of w from m. A row of dy that is not there
+ * is one that is, and goes to a row of part that nobody reads; terms that are not there are 0 times a row of
+ * w that is. */
+static void add_products(float *part, const float *dy, const osv_weight *w, int rows, int m, int terms,
+                         int first, int count)
 {
     static void (*const kernel[])(float *, const float *, const void *, size_t, int) = {
         [OSV_F32] = axpys_f32, [OSV_F16] = axpys_f16, [OSV_BF16] = axpys_bf16};
     const float *from[FEW];
     float d[FEW * FEW];
-    for (int t = 0; t < FEW; t++) from[t] = dy + (size_t)osv_cpu_min(row + t, rows - 1) * w->rows + m;
+    for (int t = 0; t < FEW; t++) from[t] = dy + (size_t)osv_cpu_min(t, rows - 1) * w->rows + m;
     if (terms == FEW) {
         for (int t = 0; t < FEW; t++) memcpy(d + t * FEW, from[t], FEW * sizeof *d);
         kernel[w->format](part, d, osv_cpu_at(w, (size_t)m, (size_t)first), (size_t)w->cols, count);
@@ -127,18 +167,16 @@ static void add_products(float *part, const float *dy, const osv_weight *w, int 
 }
 
 void osv_cpu_back(float *sum, const float *dy, const osv_weight *w, int begin, int end, int first, int count,
-                  int rows, bool add, float *part)
+                  int rows, bool add)
 {
+    float part[FEW * COLUMNS];
     for (int next; begin < end; begin = next, add = true) {
         next = osv_cpu_min(begin + SUM, end);
-        memset(part, 0, (size_t)osv_cpu_blocks(rows, FEW) * FEW * COLUMNS * sizeof *part);
-        for (int group = begin; group < next; group += GROUP)
-            for (int t = 0; t < rows; t += FEW)
-                for (int m = group; m < osv_cpu_min(group + GROUP, next); m += FEW) {
-                    if (t == 0) osv_cpu_fetch(w, m + AHEAD, osv_cpu_min(m + AHEAD + FEW, end), first, count);
-                    add_products(part + (size_t)t * COLUMNS, dy, w, t, rows, m, osv_cpu_min(FEW, next - m),
-                                 first, count);
-                }
+        memset(part, 0, sizeof part);
+        for (int m = begin; m < next; m += FEW) {
+            osv_cpu_fetch(w, m + AHEAD, osv_cpu_min(m + AHEAD + FEW, end), first, count);
+            add_products(part, dy, w, rows, m, osv_cpu_min(FEW, next - m), first, count);
+        }
         for (int t = 0; t < rows; t++) {
             float *out = sum + (size_t)t * w->cols + first;
             const float *in = part + (size_t)t * COLUMNS;

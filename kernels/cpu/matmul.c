@@ -1,264 +1,178 @@
 #include <string.h>
 
 #include "kernels/cpu/products.h"
+#include "kernels/cpu/tile.h"
 #include "kernels/cpu/widen.h"
 
-/* Products with weights that stay in the format of the file. By the number of rows of x:
- *
- * few    Loops that widen weights in registers (loops.c), which read them once and pack nothing.
- * some   Sums in registers (tile.c), over rows of x that were packed once, for dx over packed columns of w.
- * many   A panel of weights is widened into the thread's scratch, small enough for its second-level cache,
- *        and BLAS multiplies it; F32 weights go to BLAS where they are. BLAS packs both sides of each call,
- *        which takes as long as some 10 rows of products.
- *
- * Everything is cut by shape alone, so that each number is one sum in one order whatever the threads. */
+/* y = x w^T: an item is a strip of rows of a weight, and each number is one sum in one order whatever the
+ * threads. With more than a few rows the lanes of a tile are rows of x, which was packed once. */
 
 enum {
-    SOME = 256,  /* rows that tile.c takes; it wins by a little beyond, too, but x should stay in the cache */
-    NARROW = 64, /* rows of a weight in an item of the loops */
-    SLAB = 128,  /* at least as many of all weights in an item of matmul_dx: its sums have a price */
-    ITEMS = 16,  /* that a product should have, for as many threads */
-    NARROWEST = 128,  /* rows of a weight (matmul) or columns (matmul_dx) in a panel: less and BLAS spends */
-    WIDEST = 512,     /* its time packing x; more gains nothing */
-    DEPTH = 512,      /* longest sums that one call of BLAS does */
-    WIDE = 128 << 10, /* floats of a widened panel: 512 KiB, about the second-level cache of a core */
-    BATCH = 512,      /* rows of x of an item: a panel has paid for itself, and x should stay in the cache */
+    STRIP = 96, /* rows of a weight in an item */
+    PIECE = 24, /* that are widened together, a multiple of what any tile has */
 };
 
-/* Weights are cut into panels of `panel` rows, one weight after the other. */
-static int count_panels(const osv_weight *const w[], int n, int panel)
+/* Weights are cut into strips, one weight after the other. */
+static int count_strips(const osv_cpu_product *p)
 {
     int count = 0;
-    for (int i = 0; i < n; i++) count += osv_cpu_blocks(w[i]->rows, panel);
+    for (int i = 0; i < p->n; i++) count += osv_cpu_blocks(p->w[i]->rows, STRIP);
     return count;
 }
 
-/* The weight that a panel belongs to; *row becomes its first row there. */
-static int find_panel(const osv_weight *const w[], int index, int panel, int *row)
+/* A strip of a weight; y [*, w.rows]. */
+typedef struct {
+    const osv_weight *w;
+    float *y;
+    int row, count;
+} strip;
+
+static strip find_strip(const osv_cpu_product *p, float *const y[], int index)
 {
     int i = 0;
-    for (int count; index >= (count = osv_cpu_blocks(w[i]->rows, panel)); i++) index -= count;
-    *row = index * panel;
-    return i;
+    for (int strips; index >= (strips = osv_cpu_blocks(p->w[i]->rows, STRIP)); i++) index -= strips;
+    const osv_weight *w = p->w[i];
+    return (strip){.w = w,
+                   .y = y[i] + (size_t)p->first * w->rows,
+                   .row = index * STRIP,
+                   .count = osv_cpu_min(STRIP, w->rows - index * STRIP)};
 }
 
-/* The width of a panel where `total` rows or columns are cut. */
-static int panel_of(int total)
-{
-    int even = osv_cpu_blocks(osv_cpu_blocks(total, ITEMS), 64) * 64;
-    return osv_cpu_min(osv_cpu_max(even, NARROWEST), WIDEST);
-}
+/* ---- few rows ---- */
 
-/* The length of the sums of one call, for a panel of that width. */
-static int depth_of(int panel)
+static void matmul_few(osv_ops *o, float *const y[], const float *x, const osv_cpu_product *p)
 {
-    return osv_cpu_min(DEPTH, WIDE / panel / 16 * 16);
-}
-
-/* Multiply-adds of a product, with few rows as many as could be done while the weights are read. */
-static double work_of(const osv_weight *const w[], int n, int rows)
-{
-    double count = 0;
-    for (int i = 0; i < n; i++) count += (double)w[i]->rows * w[i]->cols;
-    return count * osv_cpu_max(rows, 16);
-}
-
-/* ---- many rows: panels ---- */
-
-/* y = x w^T for `count` rows of w from `first`. y [rows, w.rows], x [rows, w.cols] */
-static void matmul_panel(float *y, const float *x, const osv_weight *w, int first, int count, int rows,
-                         float *wide)
-{
-    int cols = w->cols;
-    if (w->format == OSV_F32) {
-        osv_cpu_gemm_nt(rows, count, cols, x, cols, osv_cpu_at(w, (size_t)first, 0), cols, 0, y + first,
-                        w->rows);
-        return;
-    }
-    for (int at = 0, most = depth_of(count); at < cols; at += most) {
-        int depth = osv_cpu_min(most, cols - at);
-        for (int m = 0; m < count; m++) osv_cpu_widen(wide + (size_t)m * depth, w, first + m, at, depth);
-        osv_cpu_gemm_nt(rows, count, depth, x + at, cols, wide, depth, at > 0, y + first, w->rows);
+    int strips = count_strips(p);
+#pragma omp parallel for schedule(static) num_threads(osv_cpu_threads_for(o, p))
+    for (int item = 0; item < strips; item++) {
+        strip s = find_strip(p, y, item);
+        osv_cpu_dots(s.y, x, s.w, s.row, s.count, p->rows);
     }
 }
 
-/* dx = dy w, or dx += dy w if `add`, for `count` columns from `first`. dx [rows, w.cols], dy [rows, w.rows]
+/* ---- more rows ---- */
+
+/* out[i, j] = in[j, i] for i < rows, j < cols, rows of out and in being so many numbers apart */
+static void transpose(float *restrict out, size_t out_apart, const float *restrict in, size_t in_apart,
+                      int rows, int cols)
+{
+    typedef float four __attribute__((vector_size(16), may_alias, aligned(4)));
+    int whole = cols / 4 * 4, i = 0;
+    for (; i + 4 <= rows; i += 4)
+        for (int j = 0; j < whole; j += 4) {
+            const float *from = in + j * in_apart + i;
+            float *to = out + i * out_apart + j;
+            four a = *(const four *)from, b = *(const four *)(from + in_apart);
+            four c = *(const four *)(from + 2 * in_apart), d = *(const four *)(from + 3 * in_apart);
+            four p = {a[0], b[0], a[1], b[1]},
+                 q = {c[0], d[0], c[1], d[1]}; /* two instructions each, as long */
+            four r = {a[2], b[2], a[3], b[3]},
+                 s = {c[2], d[2], c[3], d[3]}; /* as they take from two vectors */
+            *(four *)to = (four){p[0], p[1], q[0], q[1]};
+            *(four *)(to + out_apart) = (four){p[2], p[3], q[2], q[3]};
+            *(four *)(to + 2 * out_apart) = (four){r[0], r[1], s[0], s[1]};
+            *(four *)(to + 3 * out_apart) = (four){r[2], r[3], s[2], s[3]};
+        }
+    for (int k = 0; k < rows; k++)
+        for (int j = k < i ? whole : 0; j < cols; j++) out[k * out_apart + j] = in[j * in_apart + k];
+}
+
+/* Rows of x as lanes. packed [cols / DEPTH, all / lanes, DEPTH, lanes], `all` being the rows with those that
+ * are not there: the sums from column `at`, of that depth, have their panel from lane t here. */
+static size_t packed_at(int at, int depth, int t, int all)
+{
+    return (size_t)at * (size_t)all + (size_t)depth * (size_t)t;
+}
+
+static void pack(float *packed, const float *x, int cols, int depth, int rows, int lanes)
+{
+    if (rows < lanes) memset(packed, 0, (size_t)depth * lanes * sizeof *packed);
+    transpose(packed, lanes, x, cols, depth, osv_cpu_min(rows, lanes));
+}
+
+/* What is widened after the rows from m of a strip, in columns from `at`. */
+static osv_cpu_piece piece_behind(const strip *s, int m, int at)
+{
+    bool down = m + PIECE < s->count, right = at + OSV_CPU_DEPTH < s->w->cols;
+    return (osv_cpu_piece){.w = s->w,
+                           .row = s->row + (down    ? m + PIECE
+                                            : right ? 0
+                                                    : s->count),
+                           .rows = PIECE,
+                           .col = down    ? at
+                                  : right ? at + OSV_CPU_DEPTH
+                                          : 0,
+                           .cols = OSV_CPU_DEPTH};
+}
+
+/* scratch: a piece [PIECE, APART], zeros in rows that are not there; then sums [all / lanes, STRIP, lanes].
  */
-static void matmul_dx_panel(float *dx, const float *dy, const osv_weight *w, int first, int count, int rows,
-                            bool add, float *wide)
+static void multiply_strip(const strip *s, const float *packed, int rows, float *scratch)
 {
-    int cols = w->cols;
-    if (w->format == OSV_F32) {
-        osv_cpu_gemm_nn(rows, count, w->rows, dy, w->rows, osv_cpu_at(w, 0, (size_t)first), cols, add,
-                        dx + first, cols);
+    const osv_cpu_tiles *tiles = osv_cpu_tiles_here();
+    const osv_weight *w = s->w;
+    int all = osv_cpu_round_up(rows, tiles->width), panels = osv_cpu_blocks(all, 2 * tiles->width);
+    float *wide = scratch, *sum = scratch + PIECE * OSV_CPU_APART;
+    for (int at = 0; at < w->cols; at += OSV_CPU_DEPTH) {
+        int depth = osv_cpu_min(OSV_CPU_DEPTH, w->cols - at);
+        for (int m = 0; m < s->count; m += PIECE) {
+            int height = osv_cpu_min(PIECE, s->count - m), up = osv_cpu_round_up(height, tiles->unit);
+            osv_cpu_piece next = piece_behind(s, m, at);
+            osv_cpu_ahead ahead = osv_cpu_look_ahead(tiles, &next, panels, up, depth);
+            osv_cpu_widen_rows(wide, OSV_CPU_APART, w, s->row + m, height, at, depth);
+            for (int lanes, t = 0; t < all; t += lanes) {
+                lanes = osv_cpu_panel(tiles, t, all);
+                osv_cpu_multiply(tiles, sum + (size_t)t * STRIP + (size_t)m * lanes, wide, up,
+                                 packed + packed_at(at, depth, t, all), lanes, depth, at > 0, &ahead);
+            }
+        }
+    }
+    for (int lanes, t = 0; t < rows; t += lanes) {
+        lanes = osv_cpu_panel(tiles, t, all);
+        transpose(s->y + (size_t)t * w->rows + s->row, (size_t)w->rows, sum + (size_t)t * STRIP,
+                  (size_t)lanes, osv_cpu_min(lanes, rows - t), s->count);
+    }
+}
+
+static void matmul_more(osv_ops *o, float *const y[], const float *x, const osv_cpu_product *p)
+{
+    const osv_cpu_tiles *tiles = osv_cpu_tiles_here();
+    int cols = p->w[0]->cols, rows = p->rows, strips = count_strips(p), panel = 2 * tiles->width;
+    int all = osv_cpu_round_up(rows, tiles->width);
+    if (!osv_cpu_scratch(o, (PIECE * OSV_CPU_APART + (size_t)STRIP * all) * sizeof(float)) ||
+        !osv_cpu_partial(o, (size_t)cols * all * sizeof(float)))
         return;
-    }
-    for (int at = 0, most = depth_of(count); at < w->rows; at += most) {
-        int depth = osv_cpu_min(most, w->rows - at);
-        for (int m = 0; m < depth; m++) osv_cpu_widen(wide + (size_t)m * count, w, at + m, first, count);
-        osv_cpu_gemm_nn(rows, count, depth, dy + at, w->rows, wide, count, add || at > 0, dx + first, cols);
-    }
-}
-
-/* ---- operators ---- */
-
-/* Rows of all weights together. */
-static int total_rows(const osv_weight *const w[], int n)
-{
-    int total = 0;
-    for (int i = 0; i < n; i++) total += w[i]->rows;
-    return total;
-}
-
-static void matmul_few(osv_ops *o, float *const y[], const float *x, const osv_weight *const w[], int n,
-                       int rows)
-{
-    int panels = count_panels(w, n, NARROW);
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_product_threads(o, work_of(w, n, rows)))
-    for (int item = 0; item < panels; item++) {
-        int first, i = find_panel(w, item, NARROW, &first);
-        osv_cpu_dots(y[i], x, w[i], first, osv_cpu_min(NARROW, w[i]->rows - first), rows);
-    }
-}
-
-static void matmul_some(osv_ops *o, float *const y[], const float *x, const osv_weight *const w[], int n,
-                        int rows)
-{
-    int cols = w[0]->cols, blocks = osv_cpu_blocks(rows, OSV_CPU_LANES), panels = count_panels(w, n, NARROW);
-    size_t block = (size_t)OSV_CPU_LANES * cols;
-    if (!osv_cpu_partial(o, block * blocks * sizeof(float))) return;
-    const osv_cpu *cpu = o->state;
-    float *packed = cpu->partial;
-#pragma omp parallel num_threads(osv_cpu_product_threads(o, work_of(w, n, rows)))
+    float *packed = ((const osv_cpu *)o->state)->partial;
+#pragma omp parallel num_threads(osv_cpu_threads_for(o, p))
     {
+        float *scratch = osv_cpu_mine(o);
+        memset(scratch, 0, PIECE * OSV_CPU_APART * sizeof *scratch);
+#pragma omp for schedule(static) collapse(2)
+        for (int at = 0; at < cols; at += OSV_CPU_DEPTH)
+            for (int t = 0; t < all; t += panel) {
+                int depth = osv_cpu_min(OSV_CPU_DEPTH, cols - at);
+                pack(packed + packed_at(at, depth, t, all), x + (size_t)t * cols + at, cols, depth, rows - t,
+                     osv_cpu_panel(tiles, t, all));
+            }
 #pragma omp for schedule(static)
-        for (int b = 0; b < blocks; b++) {
-            int t = b * OSV_CPU_LANES;
-            osv_cpu_pack_rows(packed + b * block, x + (size_t)t * cols, cols,
-                              osv_cpu_min(OSV_CPU_LANES, rows - t));
+        for (int item = 0; item < strips; item++) {
+            strip s = find_strip(p, y, item);
+            multiply_strip(&s, packed, rows, scratch);
         }
-#pragma omp for schedule(static)
-        for (int item = 0; item < panels; item++) {
-            int first, i = find_panel(w, item, NARROW, &first);
-            osv_cpu_tile(y[i], packed, w[i], first, osv_cpu_min(NARROW, w[i]->rows - first), rows);
-        }
-    }
-}
-
-static void matmul_many(osv_ops *o, float *const y[], const float *x, const osv_weight *const w[], int n,
-                        int rows)
-{
-    if (!osv_cpu_scratch(o, (size_t)WIDE * sizeof(float))) return;
-    int panel = panel_of(total_rows(w, n)), panels = count_panels(w, n, panel);
-    int batches = osv_cpu_blocks(rows, BATCH);
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_blas_threads(o, work_of(w, n, rows)))
-    for (int item = 0; item < panels * batches; item++) {
-        int first, i = find_panel(w, item % panels, panel, &first), t = item / panels * BATCH;
-        matmul_panel(y[i] + (size_t)t * w[i]->rows, x + (size_t)t * w[i]->cols, w[i], first,
-                     osv_cpu_min(panel, w[i]->rows - first), osv_cpu_min(BATCH, rows - t), osv_cpu_mine(o));
     }
 }
 
 void osv_cpu_matmul(osv_ops *o, float *const y[], const float *x, const osv_weight *const w[], int n,
                     int rows)
 {
-    if (osv_cpu_failed(o) || rows == 0 || n == 0) return;
-    (rows <= OSV_CPU_FEW ? matmul_few : rows <= SOME ? matmul_some : matmul_many)(o, y, x, w, n, rows);
-}
-
-/* sum [rows, cols] = the products of the rows [begin, end) of all weights, counted through, and some columns.
- */
-static void back_slab(float *sum, const float *const dy[], const osv_weight *const w[], int n, int begin,
-                      int end, int first, int count, int rows, float *part)
-{
-    bool add = false;
-    for (int i = 0; i < n; begin -= w[i]->rows, end -= w[i]->rows, i++) {
-        int from = osv_cpu_max(begin, 0), to = osv_cpu_min(end, w[i]->rows);
-        if (from >= to) continue;
-        osv_cpu_back(sum, dy[i], w[i], from, to, first, count, rows, add, part);
-        add = true;
+    if (osv_cpu_failed(o) || n == 0) return;
+    for (int t = 0; t < rows; t += OSV_CPU_BATCH) {
+        osv_cpu_product p = {w, n, t, osv_cpu_min(OSV_CPU_BATCH, rows - t)};
+        (p.rows <= OSV_CPU_FEW ? matmul_few : matmul_more)(o, y, x + (size_t)t * w[0]->cols, &p);
     }
 }
 
-/* An item is a slab of rows of the weights and a block of columns, wide, so that weights are read in long
- * runs. The first slab goes to dx, the others to sums of their own, which are added up in order. */
-static void matmul_dx_few(osv_ops *o, float *dx, const float *const dy[], const osv_weight *const w[], int n,
-                          int rows)
-{
-    int cols = w[0]->cols, total = total_rows(w, n);
-    int panels = osv_cpu_blocks(cols, OSV_CPU_COLUMNS);
-    int panel = osv_cpu_blocks(osv_cpu_blocks(cols, panels), 16) * 16; /* all about as wide */
-    int slabs = osv_cpu_max(osv_cpu_min(ITEMS / panels, total / SLAB), 1),
-        slab = osv_cpu_blocks(total, slabs);
-    size_t size = (size_t)rows * cols;
-    if (!osv_cpu_scratch(o, (size_t)OSV_CPU_FEW * OSV_CPU_COLUMNS * sizeof(float)) ||
-        !osv_cpu_partial(o, size * (slabs - 1) * sizeof(float)))
-        return;
-    const osv_cpu *cpu = o->state;
-    float *sums = cpu->partial; /* [slabs - 1, rows, cols] */
-#pragma omp parallel num_threads(osv_cpu_product_threads(o, work_of(w, n, rows)))
-    {
-#pragma omp for schedule(static)
-        for (int item = 0; item < slabs * panels; item++) {
-            int s = item / panels, first = item % panels * panel;
-            back_slab(s == 0 ? dx : sums + size * (s - 1), dy, w, n, s * slab,
-                      osv_cpu_min((s + 1) * slab, total), first, osv_cpu_min(panel, cols - first), rows,
-                      osv_cpu_mine(o));
-        }
-#pragma omp for schedule(static)
-        for (int t = 0; t < rows; t++)
-            for (int s = 0; s < slabs - 1; s++) {
-                const float *sum = sums + size * s + (size_t)t * cols;
-                for (int c = 0; c < cols; c++) dx[(size_t)t * cols + c] += sum[c];
-            }
-    }
-}
-
-/* An item is a block of columns: it goes through all weights, in order. */
-static void matmul_dx_some(osv_ops *o, float *dx, const float *const dy[], const osv_weight *const w[], int n,
-                           int rows)
-{
-    if (!osv_cpu_scratch(o, (size_t)OSV_CPU_TILE_COLUMNS * OSV_CPU_TILE_DEPTH * sizeof(float))) return;
-    int cols = w[0]->cols, blocks = osv_cpu_blocks(cols, OSV_CPU_TILE_COLUMNS);
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_product_threads(o, work_of(w, n, rows)))
-    for (int item = 0; item < blocks; item++) {
-        int first = item * OSV_CPU_TILE_COLUMNS;
-        for (int i = 0; i < n; i++)
-            osv_cpu_tile_dx(dx, dy[i], w[i], first, osv_cpu_min(OSV_CPU_TILE_COLUMNS, cols - first), rows,
-                            i > 0, osv_cpu_mine(o));
-    }
-}
-
-/* An item is a block of columns and a batch of rows: it goes through all weights, in order. */
-static void matmul_dx_many(osv_ops *o, float *dx, const float *const dy[], const osv_weight *const w[], int n,
-                           int rows)
-{
-    if (!osv_cpu_scratch(o, (size_t)WIDE * sizeof(float))) return;
-    int cols = w[0]->cols, panel = panel_of(cols);
-    int panels = osv_cpu_blocks(cols, panel), batches = osv_cpu_blocks(rows, BATCH);
-#pragma omp parallel for schedule(static) num_threads(osv_cpu_blas_threads(o, work_of(w, n, rows)))
-    for (int item = 0; item < panels * batches; item++) {
-        int first = item % panels * panel, t = item / panels * BATCH;
-        for (int i = 0; i < n; i++)
-            matmul_dx_panel(dx + (size_t)t * cols, dy[i] + (size_t)t * w[i]->rows, w[i], first,
-                            osv_cpu_min(panel, cols - first), osv_cpu_min(BATCH, rows - t), i > 0,
-                            osv_cpu_mine(o));
-    }
-}
-
-void osv_cpu_matmul_dx(osv_ops *o, float *dx, const float *const dy[], const osv_weight *const w[], int n,
-                       int rows)
-{
-    if (osv_cpu_failed(o) || rows == 0 || n == 0) return;
-    int empty = 0; /* a rank's slice of a weight may be; the first one that is not writes, the others add */
-    while (empty < n && w[empty]->rows == 0) empty++;
-    if (empty == n)
-        memset(dx, 0, (size_t)rows * w[0]->cols * sizeof *dx);
-    else
-        (rows <= OSV_CPU_FEW ? matmul_dx_few
-         : rows <= SOME      ? matmul_dx_some
-                             : matmul_dx_many)(o, dx, dy + empty, w + empty, n - empty, rows);
-}
+/* ---- bias ---- */
 
 /* y[r] += b */
 void osv_cpu_bias(osv_ops *o, float *y, const osv_weight *b, int rows)

@@ -1,5 +1,10 @@
-/* Products of few rows with a weight in the format of the file, for one thread: the loops behind matmul.c.
- * Dimensions: x [rows, w.cols], y and dy [rows, w.rows]. */
+/* Products with weights that stay in the format of the file: what matmul.c and matmul_dx.c share, and the
+ * loops that few rows take (loops.c). Dimensions: x [rows, w.cols], y and dy [rows, w.rows].
+ *
+ * By the number of rows of x:
+ * few    Loops that widen weights in registers, which read them once and pack nothing.
+ * more   Sums in registers (tile.c), while a weight is widened piece by piece, each small enough to stay in
+ *        the first caches as all rows are multiplied with it, and the next piece is fetched. */
 #ifndef OSV_KERNELS_CPU_PRODUCTS_H
 #define OSV_KERNELS_CPU_PRODUCTS_H
 
@@ -12,34 +17,42 @@
 #endif
 
 enum {
-    OSV_CPU_FEW = 4,          /* rows that the loops of loops.c take at once */
-    OSV_CPU_LANES = 16,       /* rows of a block of tile.c */
-    OSV_CPU_TILE_DEPTH = 512, /* longest sums in its registers */
-    OSV_CPU_TILE_COLUMNS =
-        64,                /* most columns of osv_cpu_tile_dx: whole cache lines of bf16, 128 KiB packed */
+    OSV_CPU_FEW = 4,       /* rows that the loops take at once */
     OSV_CPU_COLUMNS = 512, /* most columns of osv_cpu_back */
+    OSV_CPU_BATCH = 256,   /* most rows that go over a weight together: they stay in the cache */
 };
+
+/* Weights that share an input, w[0 .. n - 1], and the rows that go through them, from `first`. */
+typedef struct {
+    const osv_weight *const *w;
+    int n, first, rows;
+} osv_cpu_product;
+
+/* Rows of all weights together. */
+OSV_CPU_INLINE int osv_cpu_outputs(const osv_cpu_product *p)
+{
+    int total = 0;
+    for (int i = 0; i < p->n; i++) total += p->w[i]->rows;
+    return total;
+}
+
+/* Threads for it: with few rows the weights are read no faster. */
+OSV_CPU_INLINE int osv_cpu_threads_for(const osv_ops *o, const osv_cpu_product *p)
+{
+    return osv_cpu_product_threads(o, (double)osv_cpu_outputs(p) * p->w[0]->cols * osv_cpu_max(p->rows, 16));
+}
+
+OSV_CPU_INLINE int osv_cpu_round_up(int n, int to)
+{
+    return osv_cpu_blocks(n, to) * to;
+}
 
 /* y[t, m] = x[t] . w[m] for `count` rows m of w from `first`; rows <= OSV_CPU_FEW. */
 void osv_cpu_dots(float *y, const float *x, const osv_weight *w, int first, int count, int rows);
 
 /* sum[t, c] (+)= sum of dy[t, m] w[m, c] over m from `begin` to `end`, for `count` <= OSV_CPU_COLUMNS columns
- * c from `first`; adds if `add`. sum [rows, w.cols]; part is scratch, [rows rounded up to OSV_CPU_FEW,
- * OSV_CPU_COLUMNS]. */
+ * c from `first`; adds if `add`. sum [rows, w.cols]; rows <= OSV_CPU_FEW. */
 void osv_cpu_back(float *sum, const float *dy, const osv_weight *w, int begin, int end, int first, int count,
-                  int rows, bool add, float *part);
-
-/* Blocks of OSV_CPU_LANES rows of x as osv_cpu_tile wants them: packed [blocks, cols, LANES], zeros where
- * there is no row. */
-void osv_cpu_pack_rows(float *packed, const float *x, int cols, int rows);
-
-/* What osv_cpu_dots does, for any number of rows. */
-void osv_cpu_tile(float *y, const float *packed, const osv_weight *w, int first, int count, int rows);
-
-/* dx = dy w, or dx += dy w if `add`, for `count` <= OSV_CPU_TILE_COLUMNS columns from `first` and any number
- * of rows. dx [rows, w.cols], dy [rows, w.rows]; packed is scratch, [OSV_CPU_TILE_COLUMNS,
- * OSV_CPU_TILE_DEPTH]. */
-void osv_cpu_tile_dx(float *dx, const float *dy, const osv_weight *w, int first, int count, int rows,
-                     bool add, float *packed);
+                  int rows, bool add);
 
 #endif

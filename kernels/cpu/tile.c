@@ -1,139 +1,104 @@
-#include <string.h>
+#include "kernels/cpu/tile.h"
 
 #include "kernels/cpu/products.h"
 #include "kernels/cpu/widen.h"
 
-/* Blocks of sums in registers: HEIGHT rows of one side times LANES of the other, whose lanes are packed, so
- * that nothing has to be added up across a register.
- *
- *     y = x w^T    lanes are rows of x, packed once; the weight is read along its rows, as it lies in the
- * file dx = dy w    lanes are columns of the weight, widened and packed a panel at a time; dy is read along
- * its rows */
+enum { LINE = 64 /* bytes of the cache */ };
 
-enum {
-    LANES = OSV_CPU_LANES,
-    HEIGHT = 8,                /* rows that are multiplied together */
-    AHEAD = 8,                 /* rows of the weight that are fetched before they are widened */
-    DEPTH = OSV_CPU_TILE_DEPTH /* length of the sums in registers: the widened rows (16 KiB) stay in the
-                                  first-level cache */
-};
+OSV_CPU_INLINE void fetch(osv_cpu_ahead *a)
+{
+    for (int i = 0; i < a->few && a->rows > 0; i++) {
+        __builtin_prefetch(a->at, 0, 2);
+        a->at += LINE;
+        if (--a->left > 0) continue;
+        a->at += a->skip;
+        a->left = a->lines;
+        a->rows--;
+    }
+}
 
-/* out[i, l] = sum over k of a[i * stride + k] x[k, l] for i < HEIGHT, l < LANES, k < depth. WIDTH numbers
- * fill a register; ROWS of a at a time, so that ROWS * LANES / WIDTH sums stay in registers: they are set and
- * stored one by one, because GCC keeps an array that memset or memcpy touches in memory. */
-#define TILE(NAME, TARGET, WIDTH, ROWS)                                                           \
-    TARGET static void NAME(float *out, const float *a, size_t stride, const float *x, int depth) \
-    {                                                                                             \
-        typedef float lanes __attribute__((vector_size(WIDTH * sizeof(float)), may_alias));       \
-        enum { PARTS = LANES / WIDTH, SUMS = ROWS * PARTS };                                      \
-        for (int row = 0; row < HEIGHT; row += ROWS, a += ROWS * stride) {                        \
-            lanes sum[SUMS], *to = (lanes *)(void *)(out + row * LANES);                          \
-            _Pragma("GCC unroll 16") for (int i = 0; i < SUMS; i++) sum[i] = (lanes){0};          \
-            for (int k = 0; k < depth; k++) {                                                     \
-                const lanes *in = (const lanes *)(const void *)(x + (size_t)k * LANES);           \
-                _Pragma("GCC unroll 16") for (int i = 0; i < SUMS; i++)                           \
-                    sum[i] += a[i / PARTS * stride + k] * in[i % PARTS];                          \
-            }                                                                                     \
-            _Pragma("GCC unroll 16") for (int i = 0; i < SUMS; i++) to[i] = sum[i];               \
-        }                                                                                         \
+/* A register of sums for each row and WIDTH lanes, so that nothing has to be added up across a register.
+ * Sums are set and stored one by one: GCC keeps an array that memset or memcpy touches in memory. */
+#define EACH_SUM _Pragma("GCC unroll 32") for (int i = 0; i < SUMS; i++)
+#define TILE(NAME, TARGET, WIDTH, PARTS, ROWS)                                                        \
+    TARGET static void NAME##_##PARTS##_##ROWS(float *sum, const float *a, const float *x, int depth, \
+                                               bool add, osv_cpu_ahead *ahead)                        \
+    {                                                                                                 \
+        typedef float lanes __attribute__((vector_size(WIDTH * sizeof(float)), may_alias));           \
+        enum { SUMS = (ROWS) * (PARTS) };                                                             \
+        lanes s[SUMS], *to = (lanes *)(void *)sum;                                                    \
+        EACH_SUM s[i] = (lanes){0};                                                                   \
+        for (int k = 0; k < depth;) {                                                                 \
+            int end = osv_cpu_min(k + OSV_CPU_EVERY, depth);                                          \
+            fetch(ahead);                                                                             \
+            for (; k < end; k++, x += (WIDTH) * (PARTS)) {                                            \
+                const lanes *in = (const lanes *)(const void *)x;                                     \
+                EACH_SUM s[i] += a[i / (PARTS)*OSV_CPU_APART + k] * in[i % (PARTS)];                  \
+            }                                                                                         \
+        }                                                                                             \
+        if (add) {                                                                                    \
+            EACH_SUM s[i] += to[i];                                                                   \
+        }                                                                                             \
+        EACH_SUM to[i] = s[i];                                                                        \
     }
 
-TILE(tile_4, , 4, 2)
+/* All of an instruction set: THRICE rows and two registers of lanes take as many sums as it has room for. */
+#define TILES(NAME, TARGET, WIDTH, UNIT, TWICE, THRICE)                                         \
+    TILE(NAME, TARGET, WIDTH, 1, UNIT)                                                          \
+    TILE(NAME, TARGET, WIDTH, 1, TWICE)                                                         \
+    TILE(NAME, TARGET, WIDTH, 1, THRICE)                                                        \
+    TILE(NAME, TARGET, WIDTH, 2, UNIT)                                                          \
+    TILE(NAME, TARGET, WIDTH, 2, TWICE)                                                         \
+    TILE(NAME, TARGET, WIDTH, 2, THRICE)                                                        \
+    static const osv_cpu_tiles NAME = {WIDTH,                                                   \
+                                       UNIT,                                                    \
+                                       {{NAME##_1_##UNIT, NAME##_1_##TWICE, NAME##_1_##THRICE}, \
+                                        {NAME##_2_##UNIT, NAME##_2_##TWICE, NAME##_2_##THRICE}}};
+
 #if defined(__x86_64__)
-TILE(tile_8, __attribute__((target("avx2,fma"))), 8, 4)
-TILE(tile_16, __attribute__((target("avx512f"))), 16, 8)
+TILES(sse2, , 4, 2, 4, 6)
+TILES(avx2, __attribute__((target("avx2,fma"))), 8, 2, 4, 6)
+TILES(avx512, __attribute__((target("avx512f"))), 16, 4, 8, 12)
+#else
+TILES(plain, , 4, 4, 8, 12) /* NEON has 32 registers */
 #endif
 
-static void tile(float *out, const float *a, size_t stride, const float *x, int depth)
+const osv_cpu_tiles *osv_cpu_tiles_here(void)
 {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f")) {
-        tile_16(out, a, stride, x, depth);
-        return;
-    }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        tile_8(out, a, stride, x, depth);
-        return;
-    }
+    if (__builtin_cpu_supports("avx512f")) return &avx512;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? &avx2 : &sse2;
+#else
+    return &plain;
 #endif
-    tile_4(out, a, stride, x, depth);
 }
 
-void osv_cpu_pack_rows(float *packed, const float *x, int cols, int rows)
+void osv_cpu_multiply(const osv_cpu_tiles *tiles, float *sum, const float *a, int rows, const float *x,
+                      int lanes, int depth, bool add, osv_cpu_ahead *ahead)
 {
-    for (int t = 0; t < rows; t += LANES, packed += (size_t)LANES * cols)
-        for (int l = 0; l < LANES; l++)
-            for (int k = 0; k < cols; k++)
-                packed[(size_t)k * LANES + l] = t + l < rows ? x[(size_t)(t + l) * cols + k] : 0;
-}
-
-void osv_cpu_tile(float *y, const float *packed, const osv_weight *w, int first, int count, int rows)
-{
-    float wide[HEIGHT * DEPTH] __attribute__((aligned(64)));
-    float out[HEIGHT * LANES] __attribute__((aligned(64)));
-    for (int at = 0; at < w->cols; at += DEPTH) {
-        int depth = osv_cpu_min(DEPTH, w->cols - at);
-        for (int m = first; m < first + count; m += HEIGHT) {
-            int height = osv_cpu_min(HEIGHT, first + count - m);
-            for (int i = 0; i < height; i++) osv_cpu_widen(wide + i * DEPTH, w, m + i, at, depth);
-            osv_cpu_fetch(w, m + height, osv_cpu_min(m + height + HEIGHT, w->rows), at, depth);
-            for (int i = height; i < HEIGHT; i++) memset(wide + i * DEPTH, 0, (size_t)depth * sizeof *wide);
-            for (int t = 0; t < rows; t += LANES) {
-                tile(out, wide, DEPTH, packed + ((size_t)t * w->cols + (size_t)at * LANES), depth);
-                for (int l = 0; l < LANES && t + l < rows; l++)
-                    for (int i = 0; i < height; i++) {
-                        float *sum = &y[(size_t)(t + l) * w->rows + m + i];
-                        *sum = at > 0 ? *sum + out[i * LANES + l] : out[i * LANES + l];
-                    }
-            }
-        }
+    osv_cpu_tile *const *tile = tiles->tile[lanes > tiles->width];
+    for (int units, r = 0; r < rows; r += units * tiles->unit) {
+        units = osv_cpu_min((rows - r) / tiles->unit, 3);
+        tile[units - 1](sum + (size_t)r * lanes, a + (size_t)r * OSV_CPU_APART, x, depth, add, ahead);
     }
 }
 
-/* packed [PANELS, depth, LANES]: `depth` rows of w from `m`, `count` <= OSV_CPU_TILE_COLUMNS columns from
- * `first`; zeros behind them. */
-static void pack_columns(float *packed, const osv_weight *w, int m, int depth, int first, int count)
+/* Of each 64 bytes of a row the last one is fetched: where their line begins before them, the piece before
+ * has read it. */
+osv_cpu_ahead osv_cpu_look_ahead(const osv_cpu_tiles *tiles, const osv_cpu_piece *next, int panels, int rows,
+                                 int depth)
 {
-    float wide[OSV_CPU_TILE_COLUMNS];
-    memset(wide, 0, sizeof wide);
-    for (int k = 0; k < depth; k++) {
-        osv_cpu_fetch(w, osv_cpu_min(m + k + AHEAD, w->rows - 1), osv_cpu_min(m + k + AHEAD + 1, w->rows),
-                      first, count);
-        osv_cpu_widen(wide, w, m + k, first, count);
-        for (int c = 0; c < count; c += LANES)
-            memcpy(packed + ((size_t)(c / LANES) * DEPTH + (size_t)k) * LANES, wide + c,
-                   LANES * sizeof *wide);
-    }
-}
-
-void osv_cpu_tile_dx(float *dx, const float *dy, const osv_weight *w, int first, int count, int rows,
-                     bool add, float *packed)
-{
-    float out[HEIGHT * LANES] __attribute__((aligned(64)));
-    float tail[HEIGHT * DEPTH] __attribute__((aligned(64))); /* the last rows of dy, with zeros behind them */
-    for (int at = 0; at < w->rows; at += DEPTH, add = true) {
-        int depth = osv_cpu_min(DEPTH, w->rows - at);
-        pack_columns(packed, w, at, depth, first, count);
-        for (int t = 0; t < rows; t += HEIGHT) {
-            int height = osv_cpu_min(HEIGHT, rows - t);
-            const float *from = dy + (size_t)t * w->rows + at;
-            size_t stride = (size_t)w->rows;
-            if (height < HEIGHT) {
-                memset(tail, 0, sizeof tail);
-                for (int i = 0; i < height; i++)
-                    memcpy(tail + (size_t)i * DEPTH, from + (size_t)i * stride, (size_t)depth * sizeof *tail);
-                from = tail;
-                stride = DEPTH;
-            }
-            for (int c = 0; c < count; c += LANES) {
-                int lanes = osv_cpu_min(LANES, count - c);
-                tile(out, from, stride, packed + (size_t)c * DEPTH, depth);
-                for (int i = 0; i < height; i++) {
-                    float *sum = dx + (size_t)(t + i) * w->cols + first + c;
-                    for (int l = 0; l < lanes; l++)
-                        sum[l] = add ? sum[l] + out[i * LANES + l] : out[i * LANES + l];
-                }
-            }
-        }
-    }
+    const osv_weight *w = next->w;
+    size_t size = osv_format_bytes(w->format);
+    int lines = osv_cpu_blocks(osv_cpu_min(next->cols, w->cols - next->col) * (int)size, LINE);
+    int there = osv_cpu_max(osv_cpu_min(next->rows, w->rows - next->row), 0);
+    int looks = panels * osv_cpu_blocks(rows, 3 * tiles->unit) * osv_cpu_blocks(depth, OSV_CPU_EVERY);
+    return (osv_cpu_ahead){
+        .at = (const char *)osv_cpu_at(w, (size_t)next->row, (size_t)next->col) + LINE - 1,
+        .skip = (size_t)w->cols * size - (size_t)lines * LINE,
+        .lines = lines,
+        .left = lines,
+        .rows = there,
+        .few = osv_cpu_blocks(lines * there, looks),
+    };
 }

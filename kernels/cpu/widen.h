@@ -17,7 +17,7 @@ OSV_CPU_INLINE float osv_cpu_from_f16(uint16_t bits)
     uint32_t wide = (size << 13) + (112u << 23);
     wide += size >= 0x7c00 ? 112u << 23 : 0;
     float small = (float)(int32_t)size * 0x1p-24f;
-    wide = size < 0x0400 ? osv_cpu_bits(small) : wide;
+    wide = osv_cpu_bits(osv_cpu_select(size < 0x0400, small, osv_cpu_float(wide)));
     return osv_cpu_float(wide | (uint32_t)(bits & 0x8000u) << 16);
 }
 

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# osv-train on the GPUs of one node, a rank each, as a job that may be preempted, requeued and run out of time:
+#
+#     sbatch scripts/slurm/one_node.sh --tp 4 --model M --data d.jsonl --layer 40 --out run
+#
+# Options of sbatch before the name of this script take the place of the lines below. docs/clusters.md has the rest.
+#SBATCH --job-name=osv
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=8
+#SBATCH --gpus-per-node=8
+#SBATCH --cpus-per-task=6
+#SBATCH --time=04:00:00
+#SBATCH --signal=TERM@180
+#SBATCH --requeue
+#SBATCH --open-mode=append
+
+srun --mpi=pmix osv-train "$@" --resume
+status=$?
+# 143: saved, as the time limit is near. A job that was cancelled is not running any more and stays cancelled.
+if [ $status = 143 ] && [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit $status
