@@ -42,6 +42,9 @@ told() { diff <(sed "s/$1\.run/RUN/g" "$1.out") <(sed "s/$2\.run/RUN/g" "$2.out"
 
 # ---- the numbers, the files, the words ----
 
+between=tcp
+command -v mpirun >/dev/null && "$train" --version | grep -q '^MPI: .*[0-9]' && between=mpi
+
 run alone
 check 'one rank trains' ended 0
 for tp in 2 3 4; do
@@ -52,10 +55,14 @@ for tp in 2 3 4; do
     check "$tp ranks: the progress of one" diff tp$tp.err alone.err
     check "$tp ranks: the files of one" diff <(cd tp$tp.run && find . | sort) <(cd alone.run && find . | sort)
 done
-check 'run.json: how many there were' says tp3.run/run.json '"tp": 3' '"ranks": 3' '"between_ranks": "mpi"'
-run again --tp 3
+check 'run.json: how many there were' says tp3.run/run.json '"tp": 3' '"ranks": 3'  "\"between_ranks\": \"$between\""
+run again --tp 3 --comm tcp
 same() { diff -r -x run.json -x checkpoint.safetensors "$1" "$2"; } # those tell the memory that was free
-check 'the same ranks, the same bytes' same tp3.run again.run
+check 'the same ranks, the same bytes, by MPI and by TCP' same tp3.run again.run
+mkdir bin && ln -s "$(command -v timeout)" bin
+PATH=$dir/bin run none --tp 3
+check 'no mpirun: they start all the same' ended 0
+check 'no mpirun: the same bytes' same tp3.run none.run
 
 real=$train train=$emulated
 run cuda --backend cuda --dtype f32
@@ -119,31 +126,34 @@ run little --tp 2 --memory 1M
 check 'too little memory' fails little 4 '1.05 MB of memory are too little'
 run nowhere --tp 2 --model /nowhere
 check 'no model' fails nowhere 3 '/nowhere: no such folder'
-mkdir bin && ln -s "$(command -v timeout)" bin
-PATH=$dir/bin run none --tp 2
-check 'no mpirun' fails none 2 'there is no mpirun here that could; install it'
+[ $between = mpi ] || run mpi --tp 2 --comm mpi
+[ $between = mpi ] || check 'a build without MPI' fails mpi 4 'this build knows no MPI'
 run nccl --tp 2 --comm nccl
 check 'NCCL is between GPUs' fails nccl 2 'osv-train: --comm nccl: '
 
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 ranks() { timeout 120 mpirun --quiet --oversubscribe --bind-to none -n "$@"; }
-ranks 2 "$train" --model "$model" --data data.jsonl --layer 2-3 --lr 0.2 --max-iters $iters --out mpi.run --threads 1 \
-    >mpi.out 2>mpi.err
-status=$? last=mpi.err
-check 'mpirun starts as many as share the model' ended 0
-check 'mpirun: the bytes of --tp' same mpi.run tp2.run
-ranks 2 "$train" --model "$model" --data data.jsonl --layer 2 --out other.run --tp 3 >other.out 2>other.err
-status=$? last=other.err
-check 'other ranks than were asked for' fails other 2 '--tp 3: mpirun started 2 ranks'
+if [ $between = mpi ]; then
+    ranks 2 "$train" --model "$model" --data data.jsonl --layer 2-3 --lr 0.2 --max-iters $iters --out mpi.run --threads 1 \
+        >mpi.out 2>mpi.err
+    status=$? last=mpi.err
+    check 'mpirun starts as many as share the model' ended 0
+    check 'mpirun: the bytes of --tp' same mpi.run tp2.run
+    ranks 2 "$train" --model "$model" --data data.jsonl --layer 2 --out other.run --tp 3 >other.out 2>other.err
+    status=$? last=other.err
+    check 'other ranks than were asked for' fails other 2 '--tp 3: mpirun started 2 ranks'
+    ranks 4 "$train" --model "$model" --data data.jsonl --layer 2 --dump other.run --tp 2 >other.out 2>other.err
+    status=$? last=other.err
+    check 'a dump by replicas' fails other 2 '--dump other.run: one replica writes it'
+    ranks 2 "$train" --oops >other.out 2>other.err
+    status=$? last=other.err
+    check 'an unknown option: said once' fails other 2 '--oops'
+else
+    skip 'under mpirun' 'this build has no MPI, or there is no mpirun here'
+fi
 SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=1 SLURM_LOCALID=0 run shell --tp 2
 check 'in a shell that srun has started' ended 0
 check 'in a shell that srun has started: the same bytes' same shell.run tp2.run
-ranks 4 "$train" --model "$model" --data data.jsonl --layer 2 --dump other.run --tp 2 >other.out 2>other.err
-status=$? last=other.err
-check 'a dump by replicas' fails other 2 '--dump other.run: one replica writes it'
-ranks 2 "$train" --oops >other.out 2>other.err
-status=$? last=other.err
-check 'an unknown option: said once' fails other 2 '--oops'
 
 # ---- interrupted ----
 

@@ -60,7 +60,7 @@ static void lost(void *program, const char *text, double wait)
     const char *then = r && r->there() ? "; with --resume the run goes on" : "";
     if (text) say("%s: %s%s\n", (const char *)program, text, then);
     if (r) r->save(&why);
-    if (why.status) say("%s: %s\n", (const char *)program, why.text);
+    if (text && why.status) say("%s: %s\n", (const char *)program, why.text);
 }
 
 static void end(void *program, int status)
