@@ -148,6 +148,9 @@ if [ $between = mpi ]; then
     ranks 2 "$train" --oops >other.out 2>other.err
     status=$? last=other.err
     check 'an unknown option: said once' fails other 2 '--oops'
+    ranks 4 "$train" --model "$model" --data data.jsonl --layer 2 --dump other.run --tp 2 >other.out 2>other.err
+    status=$? last=other.err
+    check 'a dump by replicas' fails other 2 '--dump other.run: one replica writes it'
 else
     skip 'under mpirun' 'this build has no MPI, or there is no mpirun here'
 fi
