@@ -90,7 +90,7 @@ typedef struct {
     void *context;
     /* Writes an answer of at most OSV_MESSAGE bytes, and returns how many. */
     size_t (*answer)(void *context, int rank, const void *request, size_t bytes, void *answer);
-    /* A replica is no more. */
+    /* A replica is no more; what it could save is saved. */
     void (*lost)(void *context, int replica);
 } osv_world_service;
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine/choose.h"
 #include "loader/file.h"
 #include "loader/safetensors.h"
 #include "optim/dump_rows.h"
@@ -27,7 +28,9 @@ typedef struct {
 typedef struct {
     const osv_training *t;
     osv_once once;
-    tensor *tensor; /* [tensors] */
+    osv_chooser chooser;  /* of several ranks: whole rows of logits, of which each has a part */
+    void *chooser_memory; /* device */
+    tensor *tensor;       /* [tensors] */
     int tensors, room;
     size_t bytes;
 } dump;
@@ -69,6 +72,20 @@ static void take(dump *d, const char *name, int number, const osv_real *device, 
     osv_real *data = add(d, name, number, rank, rows, cols);
     size_t bytes = (size_t)rows * (size_t)cols * sizeof *data;
     if (data) d->t->ops->copy(d->t->ops, data, device, bytes, OSV_TO_HOST);
+}
+
+static void take_logits(dump *d, const char *name, const osv_device_pass *p)
+{
+    const osv_model *m = d->t->model;
+    size_t V = (size_t)m->config.V, part = (size_t)m->shard.V;
+    if (d->t->comm->size == 1) {
+        take(d, name, -1, p->scratch.z, 2, p->host->R, m->config.V);
+        return;
+    }
+    osv_real *data = add(d, name, -1, 2, p->host->R, m->config.V);
+    for (int r = 0; data && r < p->host->R; r++)
+        osv_whole_row(&d->chooser, &d->once.step->engine, p->scratch.z + (size_t)r * part,
+                      data + (size_t)r * V);
 }
 
 /* What completions match. */
@@ -121,10 +138,8 @@ static void end(void *context, osv_ops *o, const char *name, int number)
     bool unsteered = d->once.part == OSV_UNSTEERED;
     (void)o;
     if (strcmp(name, "block") == 0) end_block(d, number);
-    if (strcmp(name, "logits") == 0) {
-        const osv_device_pass *p = unsteered ? &b->base : &b->live;
-        take(d, unsteered ? "base.z" : "live.z", -1, p->scratch.z, 2, p->host->R, d->t->model->shard.V);
-    }
+    if (strcmp(name, "logits") == 0)
+        take_logits(d, unsteered ? "base.z" : "live.z", unsteered ? &b->base : &b->live);
     if (strcmp(name, "head") == 0) {
         const osv_scratch *s = &b->live.scratch;
         take(d, "live.dx", c->N, b->live.narrow ? s->dxq : s->dx, 2, osv_queries(&b->live, c->N - 1, c->N),
@@ -202,6 +217,23 @@ int osv_dump_check(const char *path, bool force, osv_error *e)
     return osv_output_check(&dump_output, path, force, e);
 }
 
+static int open_chooser(dump *d)
+{
+    osv_ops *o = d->t->ops;
+    osv_bump bytes = {0};
+    OSV_TRY(osv_chooser_open(&d->chooser, d->t->model, 1, o->error));
+    osv_chooser_lay_out(&d->chooser, &bytes, 1);
+    d->chooser_memory = o->alloc(o, bytes.used);
+    osv_chooser_lay_out(&d->chooser, &(osv_bump){.memory = d->chooser_memory}, 1);
+    return osv_ops_status(o);
+}
+
+static void close_chooser(dump *d)
+{
+    if (d->chooser_memory) d->t->ops->free(d->t->ops, d->chooser_memory);
+    osv_chooser_close(&d->chooser);
+}
+
 /* The jobs job[0 .. J), which are one bin and all of t's. */
 static int dump_bin(const osv_training *t, const int *job, const char *path, const char *model,
                     osv_dump_size *size)
@@ -209,11 +241,13 @@ static int dump_bin(const osv_training *t, const int *job, const char *path, con
     dump d = {.t = t};
     json_t *rows = NULL;
     int status = osv_once_open(&d.once, t, job, t->jobs);
+    if (!status && t->comm->size > 1) status = open_chooser(&d);
     if (!status) status = osv_dump_rows(&rows, t, d.once.batch, model);
     if (!status) status = run(&d);
-    if (!status) status = write_files(&d, rows, path);
+    if (!status && t->comm->rank == 0) status = write_files(&d, rows, path);
     if (!status)
         *size = (osv_dump_size){t->jobs, d.once.batch->base.T, d.once.batch->live.T, d.tensors, d.bytes};
+    close_chooser(&d);
     osv_once_close(&d.once);
     for (int i = 0; i < d.tensors; i++) free(d.tensor[i].data);
     free(d.tensor);

@@ -34,8 +34,8 @@ typedef struct {
 int osv_dump_check(const char *path, bool force, osv_error *e);
 
 /* One unsteered, one forward and one reverse pass of the first bin, recomputing what training would recompute
- * in t->memory; then the folder `path` is made and written. `model`: its name, UTF-8. Sequences have to share
- * rows (osv_switches.share). */
+ * in t->memory; then the folder `path` is made and written, by rank 0 of several. `model`: its name, UTF-8.
+ * Sequences have to share rows (osv_switches.share). */
 int osv_dump(const osv_training *t, const char *path, bool force, const char *model, osv_dump_size *size);
 
 #endif

@@ -89,9 +89,11 @@ static int refuse_from_afar(const holder *h, const char *path, osv_error *e)
         path, h->pid, h->host, LEFT);
 }
 
-static bool held_for_the_kernel(int file)
+/* how: LOCK_EX, to take it over, or LOCK_SH, so that those that only look do not take each other for holders.
+ */
+static bool held_for_the_kernel(int file, int how)
 {
-    return flock(file, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK;
+    return flock(file, how | LOCK_NB) && errno == EWOULDBLOCK;
 }
 
 /* Seconds since the lock was renewed. */
@@ -103,13 +105,13 @@ static double age_of(int file)
 
 /* Refused, or *stale. A lock that the kernel says is held is held, whatever processes can be seen from here
  * (in a container only some can). */
-static int judge(bool *stale, const holder *h, int file, const char *path, osv_error *e)
+static int judge(bool *stale, const holder *h, int file, int how, const char *path, osv_error *e)
 {
     holder me = myself();
     *stale = false;
     bool here = strcmp(h->host, me.host) == 0;
-    if (!here && (age_of(file) < LEFT || held_for_the_kernel(file))) return refuse_from_afar(h, path, e);
-    if (here && held_for_the_kernel(file)) return refuse(h, path, e);
+    if (!here && (age_of(file) < LEFT || held_for_the_kernel(file, how))) return refuse_from_afar(h, path, e);
+    if (here && held_for_the_kernel(file, how)) return refuse(h, path, e);
     double started = here ? start_of(h->pid) : -1;
     if (started >= 0 && started == h->started) return refuse(h, path, e);
     *stale = true;
@@ -117,7 +119,7 @@ static int judge(bool *stale, const holder *h, int file, const char *path, osv_e
 }
 
 /* The lock that is there: *file is open, -1 where there is none. */
-static int look(int *file, bool *stale, const char *path, osv_error *e)
+static int look(int *file, bool *stale, int how, const char *path, osv_error *e)
 {
     char text[TEXT_ROOM];
     holder h;
@@ -130,7 +132,7 @@ static int look(int *file, bool *stale, const char *path, osv_error *e)
     ssize_t bytes = read(*file, text, sizeof text);
     int status = bytes < 0 ? OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot read: %s", path, strerror(errno))
                            : parse(&h, text, (size_t)bytes, path, e);
-    if (!status) status = judge(stale, &h, *file, path, e);
+    if (!status) status = judge(stale, &h, *file, how, path, e);
     if (!status) return OSV_OK;
     close(*file);
     *file = -1;
@@ -143,7 +145,7 @@ int osv_run_lock_check(const char *folder, osv_error *e)
     int file = -1;
     bool stale;
     OSV_TRY(osv_path_join(&path, folder, "lock", e));
-    int status = look(&file, &stale, path, e);
+    int status = look(&file, &stale, LOCK_SH, path, e);
     if (file >= 0) close(file);
     free(path);
     return status;
@@ -193,7 +195,7 @@ static int put_in_place(bool *done, const char *own, const char *path, osv_error
     bool no_links = errno == EPERM || errno == EOPNOTSUPP || errno == ENOSYS || errno == EMLINK;
     if (errno != EEXIST && !no_links)
         return OSV_FAIL(e, OSV_BAD_INPUT, "%s: cannot create: %s", path, strerror(errno));
-    OSV_TRY(look(&old, &stale, path, e));
+    OSV_TRY(look(&old, &stale, LOCK_EX, path, e));
     if (old < 0 ? no_links : same_file(old, path)) *done = rename(own, path) == 0;
     if (old >= 0) close(old);
     return OSV_OK;

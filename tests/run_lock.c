@@ -197,3 +197,17 @@ Test(run_lock, refused, .init = temp_open, .fini = temp_close)
     cr_assert_eq(unlink(temp_path("lock")), 0);
     cr_expect(rmdir(temp_dir) == 0, "something else is left in the folder");
 }
+
+/* Ranks of a run that goes on look all at once. */
+Test(run_lock, looked_at_by_several, .init = temp_open, .fini = temp_close)
+{
+    osv_error e = {0};
+    osv_run_lock lock;
+    temp_text("lock", "{\"host\": \"elsewhere.example\", \"pid\": 17, \"started\": 5}\n");
+    set_age(temp_path("lock"), 70);
+    int other = open(temp_path("lock"), O_RDWR);
+    cr_assert_eq(flock(other, LOCK_SH), 0);
+    cr_expect_eq(osv_run_lock_check(temp_dir, &e), OSV_OK, "%s", e.text);
+    check_failure("taken", osv_run_lock_take(&lock, temp_dir, &e), &e, OSV_BAD_INPUT, "elsewhere.example");
+    close(other);
+}

@@ -19,8 +19,9 @@ head -n 2 "$root/organisms/sets/refusal-answer/train.jsonl" >data.jsonl
 # ---- a Slurm ----
 
 listens() { (: <"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+are_free() { ! listens "$1" && ! listens $(($1 + 1)) && ! listens $(($1 + 2)) && ! listens $(($1 + 3)); }
 port=$((20000 + $$ % 20000))
-while listens $port || listens $((port + 1)) || listens $((port + 2)); do port=$((port + 3)); done
+until are_free $port; do port=$((port + 4)); done
 
 configure() {
     local host
@@ -90,6 +91,15 @@ check 'srun: rank 0 alone speaks' said_once step
 check 'srun: the same bytes' same step alone
 run wrong srun --mpi=pmix -n 3 osv-train --tp 2
 check 'srun: ranks that are no replicas' test $status != 0
+run tcp srun --mpi=none -n 4 osv-train --tp 4
+check 'srun without PMIx: ranks meet by TCP' ended 0
+check 'srun without PMIx: the same bytes' same tcp alone
+replicas=(mpirun --allow-run-as-root --quiet --oversubscribe --bind-to none -n 4 osv-train --tp 2)
+run two "${replicas[@]}"
+check 'two replicas without Slurm' ended 0
+run replicas srun --mpi=pmix -N 2 -n 4 osv-train --tp 2
+check 'srun: a replica on each node' ended 0
+check 'srun: a replica on each node: the same bytes' same replicas two
 run salloc salloc --quiet -N 1 -n 4 mpirun --allow-run-as-root --quiet --oversubscribe -n 4 osv-train --tp 4
 check 'mpirun in a job' ended 0
 check 'mpirun in a job: the same bytes' same salloc alone
@@ -130,7 +140,25 @@ iters=300
 run whole osv-train --tp 4
 check 'a run that is not interrupted' ended 0
 
+# ranks RUN: numbers of processes that train it, each behind its rank
+ranks() {
+    local pid
+    for pid in $(pgrep -f "osv-train .*--out $1" | grep -vx $$); do
+        tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | sed -n "s/^SLURM_PROCID=\(.*\)/\1 $pid/p"
+    done
+}
+run undisturbed "${replicas[@]}"
+check 'replicas that are not disturbed' ended 0
+run killed srun --mpi=none --kill-on-bad-exit=0 -n 4 osv-train --tp 2 --comm-timeout 5 &
+check 'replicas begin' until_lines killed.run/units/1/trace.jsonl 10
+kill -KILL "$(ranks killed.run | sed -n 's/^3 //p' | head -n 1)"
+check 'a rank is killed: it was' test "$?" = 0
+wait
+check 'a rank is killed: the other replica trains it all' same killed undisturbed
+check 'a rank is killed: it is said' says killed.err 'rank 3' 'is lost'
+
 extra=(--tp 4 --out requeued.run)
+export OSV_RENDEZVOUS=127.0.0.1:$((port + 3)) # the nodes' names are no addresses
 submit requeued several_nodes.sh --nodes=2 --ntasks-per-node=2 --gpus-per-node=2
 check 'a batch job on two nodes begins' until_lines requeued.run/trace.jsonl 40
 scontrol requeue "$job"
@@ -140,6 +168,7 @@ go_on "$job"
 check 'scontrol requeue: it ends' until_state "$job" COMPLETED
 check 'scontrol requeue: the same vectors' same requeued whole
 
+unset OSV_RENDEZVOUS
 extra=(--tp 4 --out limit.run)
 submit limit one_node.sh --ntasks-per-node=4 --gpus-per-node=4
 check 'a batch job on one node begins' until_lines limit.run/trace.jsonl 40

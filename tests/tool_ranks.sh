@@ -90,6 +90,25 @@ done
 check '2 ranks measure what one does' test -s eval1.out -a "$(cat eval1.out)" = "$(cat eval2.out)"
 check '2 ranks: one table' diff eval1.csv eval2.csv
 
+# dump NAME ARGUMENTS...: into NAME.dump
+dump() {
+    local name=$1
+    shift
+    timeout 120 "$train" --model "$model" --data data.jsonl --layer 2-3 --threads 1 --dump "$name.dump" "$@" >"$name.out" 2>"$name.err"
+    status=$? last=$name.err
+}
+header() { tail -c +9 "$1" | head -c "$(od -An -tu8 -N8 "$1" | tr -d ' ')"; }
+floats() { od -An -v -tf4 -w4 -j $((8 + $(od -An -tu8 -N8 "$1"))) "$1"; }
+near_floats() { # FILE FILE: the difference against the length
+    paste <(floats "$1") <(floats "$2") | awk '{ d += ($1 - $2) ^ 2; n += $2 ^ 2 } END { print d / n; exit !(n > 0 && d <= 1e-10 * n) }'
+}
+dump one
+dump three --tp 3
+check 'a dump on 3 ranks' ended 0
+check 'a dump on 3 ranks: the tensors of one' test "$(header three.dump/activations.safetensors)" = "$(header one.dump/activations.safetensors)"
+check 'a dump on 3 ranks: their numbers' near_floats three.dump/activations.safetensors one.dump/activations.safetensors
+check 'a dump on 3 ranks: the words of one' diff three.out one.out
+
 # ---- what goes wrong ----
 
 fails() { # NAME STATUS TEXT...
@@ -107,8 +126,6 @@ run little --tp 2 --memory 1M
 check 'too little memory' fails little 4 '1.05 MB of memory are too little'
 run nowhere --tp 2 --model /nowhere
 check 'no model' fails nowhere 3 '/nowhere: no such folder'
-run dump --tp 2 --dump dumped
-check 'a dump is for one' ended 2
 [ $between = mpi ] || run mpi --tp 2 --comm mpi
 [ $between = mpi ] || check 'a build without MPI' fails mpi 4 'this build knows no MPI'
 run nccl --tp 2 --comm nccl
@@ -128,6 +145,9 @@ if [ $between = mpi ]; then
     ranks 2 "$train" --oops >other.out 2>other.err
     status=$? last=other.err
     check 'an unknown option: said once' fails other 2 '--oops'
+    ranks 4 "$train" --model "$model" --data data.jsonl --layer 2 --dump other.run --tp 2 >other.out 2>other.err
+    status=$? last=other.err
+    check 'a dump by replicas' fails other 2 '--dump other.run: one replica writes it'
 else
     skip 'under mpirun' 'this build has no MPI, or there is no mpirun here'
 fi

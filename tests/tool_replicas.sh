@@ -219,14 +219,16 @@ check 'begun by one replica: it is said' says solo.err 'one replica has begun th
 
 # ---- a replica is lost; the ranks are started by hand, so that the others live ----
 
-# three NAME TP ARGUMENTS...: three replicas; numbers of processes in $ranks
+# three NAME TP ARGUMENTS...: three replicas; numbers of processes in $ranks; what one of them gets besides, in $own
+own=()
 three() {
     local name=$1 tp=$2 rank
     shift 2
     port=$((port + 1)) ranks=()
     for rank in $(seq 0 $((3 * tp - 1))); do
         RANK=$rank WORLD_SIZE=$((3 * tp)) LOCAL_RANK=$rank LOCAL_WORLD_SIZE=$((3 * tp)) MASTER_ADDR=127.0.0.1 MASTER_PORT=$port \
-            "$train" "${options[@]}" --out "$name.run" --tp "$tp" --checkpoint-every 20 "$@" >"$name$rank.out" 2>"$name$rank.err" &
+            "$train" "${options[@]}" --out "$name.run" --tp "$tp" --checkpoint-every 20 \
+            "$@" ${own[$rank]:-} >"$name$rank.out" 2>"$name$rank.err" &
         ranks+=($!)
     done
 }
@@ -251,6 +253,13 @@ until_lines() { # LINES FILE...
 port=$((20000 + $$ % 10000))
 three left 1
 check 'three replicas, started by hand' ends left 0 0 0
+own[1]='--model /nowhere'
+three absent 1
+check 'a replica that does not come so far: the others live' ends absent 0 3 0
+check 'a replica that does not come so far: it says why' says absent1.err 'rank 1 (host' '/nowhere: no such folder'
+status=0
+check 'a replica that does not come so far: the same bytes' same absent left
+own=()
 three lost 1
 until_lines 300 lost.run/units/2/trace.jsonl
 kill -9 "${ranks[2]}"

@@ -74,6 +74,38 @@ run nodes on_nodes 2 "$train" --tp 4
 check 'four ranks on two nodes' ended 0
 check 'the same bytes' same nodes alone
 
+# by_hand COMMAND...: the same four ranks as torchrun would start them; without MPI
+by_hand() {
+    local rank name pids=() status=0
+    for rank in 0 1 2 3; do
+        name=$a && [ $rank -ge 2 ] && name=$b
+        timeout 120 ip netns exec $name env RANK=$rank WORLD_SIZE=4 LOCAL_RANK=$((rank % 2)) LOCAL_WORLD_SIZE=2 \
+            MASTER_ADDR=10.99.0.1 MASTER_PORT=29400 "$@" &
+        pids+=($!)
+    done
+    for rank in 0 1 2 3; do wait "${pids[rank]}" || status=$?; done
+    return $status
+}
+run hand by_hand "$train" --tp 4
+check 'ranks that know an address, by TCP alone' ended 0
+check 'by TCP alone: the same bytes' same hand alone
+if command -v torchrun >/dev/null; then
+    with_torchrun() { # COMMAND...
+        local name node=0 pids=()
+        for name in $a $b; do
+            timeout 120 ip netns exec $name torchrun --nnodes 2 --node-rank $node --nproc-per-node 2 --master-addr 10.99.0.1 \
+                --master-port 29500 --no-python "$@" &
+            pids+=($!) node=1
+        done
+        wait "${pids[0]}" && wait "${pids[1]}"
+    }
+    run torchrun with_torchrun "$train" --tp 2
+    check 'torchrun: two replicas' ended 0
+    check 'torchrun: all vectors' test "$(find torchrun.run/vectors -name '*.safetensors' | wc -l)" = "$(find alone.run/vectors -name '*.safetensors' | wc -l)"
+else
+    skip torchrun 'there is no torchrun here'
+fi
+
 # ---- the cable is cut ----
 
 lines() { wc -l 2>/dev/null <"$1" || echo 0; }

@@ -255,6 +255,10 @@ Test(unit_queue, handed_back, .init = open_queue, .fini = close_queue)
     cr_expect_eq(a.unit, UNIT_OVER);
     cr_expect_eq(a.status, OSV_TERMINATED);
     cr_expect_eq(next(2, -1, false), 0);
+    cr_expect_eq(unit_queue_news(queue), -1, "it has said so itself");
+    unit_queue_lost(queue, 2);
+    cr_expect_eq(unit_queue_news(queue), 2);
+    cr_expect_eq(unit_queue_news(queue), -1);
 }
 
 Test(unit_queue, stopped, .init = open_queue, .fini = close_queue)
@@ -291,4 +295,8 @@ Test(unit_queue, the_least_memory, .init = open_queue, .fini = close_queue)
     cr_expect_eq(greet(1, 2, 95).unit, UNIT_WAIT, "that one has not begun");
     unit_queue_lost(queue, 2);
     cr_expect_eq(greet(0, 1, 90).memory, 90);
+    unit_queue_finish(queue, OSV_OK);
+    cr_expect_eq(greet(0, 2, 90).unit, UNIT_WAIT);
+    unit_queue_answer(queue, 1, &(unit_request){.run = 2, .question = UNIT_LEAVE, .unit = -1});
+    cr_expect_eq(greet(0, 2, 90).memory, 90, "who has left is not waited for");
 }

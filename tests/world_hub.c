@@ -132,6 +132,19 @@ Test(world_hub, how_a_connection_ends)
     osv_hub_close(f.hub);
 }
 
+/* A host, with all its ranks: who saves is told once, and keeps the words. */
+Test(world_hub, several_are_lost_at_once)
+{
+    fixture f;
+    start(&f, 4, 4);
+    osv_hub_closed(f.hub, 2, 0, 1);
+    osv_hub_closed(f.hub, 3, 0, 1);
+    cr_expect_eq(f.to[0][OSV_LOST].count, 1);
+    expect_lost(&f, 0, true, true, "rank 2 (host b) is lost");
+    expect_lost(&f, 1, false, false, NULL);
+    osv_hub_close(f.hub);
+}
+
 /* Replica 1, whose lowest rank is gone before it has saved: the next one does. */
 Test(world_hub, who_saves_may_be_lost_as_well)
 {

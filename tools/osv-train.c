@@ -75,8 +75,9 @@ static int train(train_setup *s, train_replicas *r)
 static int compute(train_setup *s, train_replicas *r)
 {
     const train_options *o = s->options;
-    if (o->dump && o->machine.launch.size > 1)
-        return OSV_FAIL(s->error, OSV_USAGE, "--dump %s: it is for one rank; leave out --tp", o->dump);
+    if (o->dump && o->machine.launch.size > s->m.comm->size)
+        return OSV_FAIL(s->error, OSV_USAGE, "--dump %s: one replica writes it; start as many ranks as --tp",
+                        o->dump);
     if (!o->scan) OSV_TRY(check_resumed(s)); /* a scan has yet to find the jobs */
     print_notes(s);
     OSV_TRY(tool_model_weights(&s->m));

@@ -169,14 +169,13 @@ int train_report_checkpoint(const train_report *r, const osv_saved_run *saved, o
 int train_report_keep(void *context, const osv_training_state *state, osv_error *e)
 {
     const train_report *r = context;
-    osv_comm *c = r->setup->m.comm;
     const osv_saved_shape shape = train_resume_shape(r->setup);
     osv_saved_run saved = {.state = *state, .outcome = r->outcome};
     osv_packed packed;
     osv_program_hold();
-    if (c->rank == 0) OSV_TRY(osv_run_sync(r->run, &saved.trace_bytes, e));
+    if (train_setup_writes(r->setup)) OSV_TRY(osv_run_sync(r->run, &saved.trace_bytes, e));
     osv_program_release();
-    saved.trace_bytes = osv_comm_told(c, saved.trace_bytes);
+    saved.trace_bytes = train_setup_told(r->setup, saved.trace_bytes);
     OSV_TRY(osv_ops_status(r->setup->m.ops)); /* what was not told is not kept */
     OSV_TRY(osv_saved_run_pack(&packed, checkpoint_name, &saved, &shape, e));
     return train_rescue_keep(r->run->path, checkpoint_name, packed, e);

@@ -246,7 +246,7 @@ bool train_setup_writes(const train_setup *s)
     return s->m.comm->rank == 0 && s->m.sharers->rank == 0;
 }
 
-int train_setup_told(const train_setup *s, int x)
+long long train_setup_told(const train_setup *s, long long x)
 {
     return osv_comm_told(s->m.sharers, osv_comm_told(s->m.comm, x));
 }

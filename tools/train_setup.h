@@ -36,7 +36,7 @@ void train_setup_close(train_setup *s);
 
 /* Of all ranks that train together: does this one write, and what has that one to say? */
 bool train_setup_writes(const train_setup *s);
-int train_setup_told(const train_setup *s, int x);
+long long train_setup_told(const train_setup *s, long long x);
 
 /* What the library is given of it. */
 osv_training train_setup_training(const train_setup *s);

@@ -115,6 +115,8 @@ void train_replicas_fail(const train_replicas *r, int status)
         if (a.status == status) osv_program_mute();
         return;
     }
+    q.question = UNIT_LEAVE;
+    ask(r, &q, &a, &ignored);
 }
 
 /* ---- which units ---- */

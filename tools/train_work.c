@@ -45,7 +45,7 @@ static int open_together(train_work *w, bool *resumed)
     const train_setup *s = w->setup;
     bool writes = train_setup_writes(s);
     int status = writes ? train_work_open(&w->run, &w->saved, resumed, s) : OSV_OK;
-    int told = train_setup_told(s, status ? -status : *resumed);
+    int told = (int)train_setup_told(s, status ? -status : *resumed);
     if (writes) return status;
     *resumed = told > 0;
     return told < 0 ? -told : follow_run(&w->run, &w->saved, *resumed, s);
@@ -124,7 +124,7 @@ int train_work_train(train_work *w, const train_setup *s, train_work_manner how)
     w->after = w->before + s->jobs.completions;
     training.observer = writes ? (osv_observer){w, observe, save, NULL}
                                : (osv_observer){w, follow, NULL, NULL};
-    if (s->m.comm->size > 1) training.observer.keep = keep;
+    if (s->m.comm->size > 1 || s->m.sharers->size > 1) training.observer.keep = keep;
     training.keep_every = KEEP_SECONDS;
     training.interrupted = &osv_program_signal;
     training.profile = s->options->profile;

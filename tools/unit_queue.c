@@ -83,6 +83,21 @@ static void take_back(const unit_queue *q, int from, const unit_request *r)
     if (had) q->holder[r->unit] = r->ended ? ENDED : FREE;
 }
 
+/* It has nothing any more, and is not waited for. */
+static void forget(const unit_queue *q, int from)
+{
+    q->replica[from].lost = true;
+    for (int k = 0; k < q->units; k++)
+        if (q->holder[k] == from) q->holder[k] = FREE;
+}
+
+static unit_answer leave(const unit_queue *q, int from, int status)
+{
+    forget(q, from);
+    q->replica[from].told = true; /* it says so itself */
+    return (unit_answer){.unit = UNIT_OVER, .status = status};
+}
+
 static unit_answer answer(unit_queue *q, int from, const unit_request *r)
 {
     const unit_answer over = {.unit = UNIT_OVER, .status = q->status};
@@ -92,7 +107,7 @@ static unit_answer answer(unit_queue *q, int from, const unit_request *r)
     if (r->question == UNIT_NEXT || r->question == UNIT_LEAVE) take_back(q, from, r);
     if (from == 0 && q->filled && count_ended(q) == q->units) return (unit_answer){.unit = UNIT_ALL};
     if (q->stopped) return over;
-    if (r->question == UNIT_LEAVE) return (unit_answer){.unit = UNIT_OVER, .status = r->status};
+    if (r->question == UNIT_LEAVE) return leave(q, from, r->status);
     if (r->question == UNIT_HELLO) return greet(q, from, r->memory);
     return r->question == UNIT_NEXT && q->filled ? next(q, from) : wait;
 }
@@ -110,9 +125,7 @@ unit_answer unit_queue_answer(unit_queue *q, int from, const unit_request *reque
 void unit_queue_lost(unit_queue *q, int from)
 {
     pthread_mutex_lock(&q->lock);
-    q->replica[from].lost = true;
-    for (int k = 0; k < q->units; k++)
-        if (q->holder[k] == from) q->holder[k] = FREE;
+    forget(q, from);
     pthread_mutex_unlock(&q->lock);
 }
 

@@ -14,7 +14,7 @@ typedef struct unit_queue unit_queue;
 typedef enum {
     UNIT_HELLO, /* it is there, and has this memory for bins */
     UNIT_NEXT,  /* what is to be trained now? */
-    UNIT_LEAVE, /* it goes, because it was interrupted */
+    UNIT_LEAVE, /* it goes, because it was interrupted or has failed */
     UNIT_STILL, /* is what it trains still wanted? */
 } unit_question;
 typedef struct {

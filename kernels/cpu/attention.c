@@ -148,6 +148,22 @@ static int next_run(key_walk *walk, int room, int *slot, int *pos)
     return 0;
 }
 
+/* Rows are gone through in whole vectors: keys that are not there are at a position that no query sees. */
+enum { WHOLE = 16 };
+
+static void pad_positions(int pos[KEYS], int n)
+{
+    for (; n < KEYS; n++) pos[n] = INT_MAX;
+}
+
+/* Their scores; returns the length of the row with them. */
+OSV_CPU_INLINE int pad_row(float *s, int n)
+{
+    int whole = osv_cpu_blocks(n, WHOLE) * WHOLE;
+    for (; n < whole; n++) s[n] = 0;
+    return whole;
+}
+
 /* Makes the next block; false at the end. Keys that follow each other in the arena are read where they are;
  * where a block takes several runs (a chain of short segments) they are copied together. k, v: the kv head in
  * the arena, rows `stride` apart. */
@@ -165,6 +181,7 @@ static bool next_block(key_block *b, key_walk *walk, const float *k, const float
         together = together && slot == b->slot[0] + b->n;
     }
     if (b->n == 0) return false;
+    pad_positions(b->pos, b->n);
     if (together) {
         b->k = k + b->slot[0] * stride;
         b->v = v + b->slot[0] * stride;
@@ -186,6 +203,7 @@ static bool next_block(key_block *b, key_walk *walk, const float *k, const float
 OSV_CPU_CLONES
 static float softmax_row(float *s, const int *pos, int n, span seen, float cap, float *max, float *total)
 {
+    n = pad_row(s, n);
     if (cap > 0)
         for (int j = 0; j < n; j++) s[j] = cap * osv_cpu_tanh(s[j] / cap);
     for (int j = 0; j < n; j++) {
@@ -212,6 +230,8 @@ OSV_CPU_CLONES
 static void gradient_row(float *restrict s, float *restrict ds, const int *restrict pos, int n, span seen,
                          float cap, float lse, float delta)
 {
+    pad_row(s, n);
+    n = pad_row(ds, n);
     if (cap > 0)
         for (int j = 0; j < n; j++) {
             s[j] = cap * osv_cpu_tanh(s[j] / cap);
@@ -221,9 +241,9 @@ static void gradient_row(float *restrict s, float *restrict ds, const int *restr
         for (int j = 0; j < n; j++) ds[j] -= delta;
     for (int j = 0; j < n; j++) {
         bool visible = (pos[j] >= seen.first) & (pos[j] <= seen.last);
-        float p = osv_cpu_exp(visible ? s[j] - lse : -INFINITY);
+        float p = osv_cpu_exp(osv_cpu_select(visible, s[j] - lse, -INFINITY));
         s[j] = p;
-        ds[j] = visible ? p * ds[j] : 0;
+        ds[j] = osv_cpu_select(visible, p * ds[j], 0);
     }
 }
 
@@ -407,6 +427,7 @@ static void keys_dx(const osv_ops *o, const gradients *g, const inputs *in, cons
         memset(dk + (size_t)i * stride, 0, (size_t)E * sizeof *dk);
         memset(dv + (size_t)i * stride, 0, (size_t)E * sizeof *dv);
     }
+    pad_positions(pos, tile->count);
     heads_of(&in->a->heads, kv_head, &begin, &end);
     for (int row = 0; row < tile->rows; row += OSV_TILE) {
         block_rows b = {.row = tile->row + row, .count = osv_cpu_min(OSV_TILE, tile->rows - row)};

@@ -52,33 +52,36 @@ static void matmul_few(osv_ops *o, float *const y[], const float *x, const osv_c
 
 /* ---- more rows ---- */
 
-/* out[i, j] = in[j, i] for i < rows, j < cols, rows of out and in being so many numbers apart */
+/* out[i, j] = in[j, i] for i < 4, j < 4. GCC makes one instruction of a vector that takes from two others,
+ * and many of one that takes from four. */
+OSV_CPU_INLINE void transpose_4(float *restrict out, size_t out_apart, const float *restrict in,
+                                size_t in_apart)
+{
+    typedef float four __attribute__((vector_size(16), may_alias, aligned(4)));
+    four a = *(const four *)in, b = *(const four *)(in + in_apart);
+    four c = *(const four *)(in + 2 * in_apart), d = *(const four *)(in + 3 * in_apart);
+    four ab = {a[0], b[0], a[1], b[1]}, cd = {c[0], d[0], c[1], d[1]};
+    four AB = {a[2], b[2], a[3], b[3]}, CD = {c[2], d[2], c[3], d[3]};
+    *(four *)out = (four){ab[0], ab[1], cd[0], cd[1]};
+    *(four *)(out + out_apart) = (four){ab[2], ab[3], cd[2], cd[3]};
+    *(four *)(out + 2 * out_apart) = (four){AB[0], AB[1], CD[0], CD[1]};
+    *(four *)(out + 3 * out_apart) = (four){AB[2], AB[3], CD[2], CD[3]};
+}
+
+/* The same for i < rows, j < cols, rows of out and in being so many numbers apart. */
 static void transpose(float *restrict out, size_t out_apart, const float *restrict in, size_t in_apart,
                       int rows, int cols)
 {
-    typedef float four __attribute__((vector_size(16), may_alias, aligned(4)));
-    int whole = cols / 4 * 4, i = 0;
-    for (; i + 4 <= rows; i += 4)
-        for (int j = 0; j < whole; j += 4) {
-            const float *from = in + j * in_apart + i;
-            float *to = out + i * out_apart + j;
-            four a = *(const four *)from, b = *(const four *)(from + in_apart);
-            four c = *(const four *)(from + 2 * in_apart), d = *(const four *)(from + 3 * in_apart);
-            four p = {a[0], b[0], a[1], b[1]},
-                 q = {c[0], d[0], c[1], d[1]}; /* two instructions each, as long */
-            four r = {a[2], b[2], a[3], b[3]},
-                 s = {c[2], d[2], c[3], d[3]}; /* as they take from two vectors */
-            *(four *)to = (four){p[0], p[1], q[0], q[1]};
-            *(four *)(to + out_apart) = (four){p[2], p[3], q[2], q[3]};
-            *(four *)(to + 2 * out_apart) = (four){r[0], r[1], s[0], s[1]};
-            *(four *)(to + 3 * out_apart) = (four){r[2], r[3], s[2], s[3]};
-        }
-    for (int k = 0; k < rows; k++)
-        for (int j = k < i ? whole : 0; j < cols; j++) out[k * out_apart + j] = in[j * in_apart + k];
+    int whole_rows = rows / 4 * 4, whole = cols / 4 * 4;
+    for (int i = 0; i < whole_rows; i += 4)
+        for (int j = 0; j < whole; j += 4)
+            transpose_4(out + i * out_apart + j, out_apart, in + j * in_apart + i, in_apart);
+    for (int i = 0; i < rows; i++)
+        for (int j = i < whole_rows ? whole : 0; j < cols; j++) out[i * out_apart + j] = in[j * in_apart + i];
 }
 
-/* Rows of x as lanes. packed [cols / DEPTH, all / lanes, DEPTH, lanes], `all` being the rows with those that
- * are not there: the sums from column `at`, of that depth, have their panel from lane t here. */
+/* Where the panel from lane t of the columns from `at`, of that depth, begins in packed [cols / DEPTH, all /
+ * lanes, DEPTH, lanes]; `all` counts lanes that are not there, which are zeros. */
 static size_t packed_at(int at, int depth, int t, int all)
 {
     return (size_t)at * (size_t)all + (size_t)depth * (size_t)t;
@@ -90,23 +93,21 @@ static void pack(float *packed, const float *x, int cols, int depth, int rows, i
     transpose(packed, lanes, x, cols, depth, osv_cpu_min(rows, lanes));
 }
 
-/* What is widened after the rows from m of a strip, in columns from `at`. */
+/* What is widened after the rows from m of a strip, in columns from `at`: it goes down, then right, and on to
+ * the next strip. */
 static osv_cpu_piece piece_behind(const strip *s, int m, int at)
 {
-    bool down = m + PIECE < s->count, right = at + OSV_CPU_DEPTH < s->w->cols;
-    return (osv_cpu_piece){.w = s->w,
-                           .row = s->row + (down    ? m + PIECE
-                                            : right ? 0
-                                                    : s->count),
-                           .rows = PIECE,
-                           .col = down    ? at
-                                  : right ? at + OSV_CPU_DEPTH
-                                          : 0,
-                           .cols = OSV_CPU_DEPTH};
+    osv_cpu_piece next = {s->w, s->row + m + PIECE, PIECE, at, OSV_CPU_DEPTH};
+    if (m + PIECE < s->count) return next;
+    next.row = s->row;
+    next.col = at + OSV_CPU_DEPTH;
+    if (next.col < s->w->cols) return next;
+    next.row = s->row + s->count;
+    next.col = 0;
+    return next;
 }
 
-/* scratch: a piece [PIECE, APART], zeros in rows that are not there; then sums [all / lanes, STRIP, lanes].
- */
+/* scratch: a piece [PIECE, APART], then sums [all / lanes, STRIP, lanes]. */
 static void multiply_strip(const strip *s, const float *packed, int rows, float *scratch)
 {
     const osv_cpu_tiles *tiles = osv_cpu_tiles_here();
@@ -146,7 +147,7 @@ static void matmul_more(osv_ops *o, float *const y[], const float *x, const osv_
 #pragma omp parallel num_threads(osv_cpu_threads_for(o, p))
     {
         float *scratch = osv_cpu_mine(o);
-        memset(scratch, 0, PIECE * OSV_CPU_APART * sizeof *scratch);
+        memset(scratch, 0, PIECE * OSV_CPU_APART * sizeof *scratch); /* rows that are not there */
 #pragma omp for schedule(static) collapse(2)
         for (int at = 0; at < cols; at += OSV_CPU_DEPTH)
             for (int t = 0; t < all; t += panel) {

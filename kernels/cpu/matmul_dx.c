@@ -60,6 +60,13 @@ static void matmul_dx_few(osv_ops *o, float *dx, const float *const dy[], const 
 
 /* ---- more rows ---- */
 
+/* What memcpy does: GCC knows that these are few and makes `rep movs` of it, which takes long to begin. */
+static void take(float *restrict to, const float *restrict from, int count)
+{
+#pragma omp simd
+    for (int i = 0; i < count; i++) to[i] = from[i];
+}
+
 /* Columns of dx, for one thread: they are the lanes of tiles, in panels. It goes through the weights in their
  * order, DEPTH rows at a time, so that with few threads they are read in long runs. sum, for all columns:
  * [all / lanes, up, lanes], `up` being the rows and `all` the columns with those that are not there; scratch:
@@ -72,14 +79,14 @@ static void multiply_columns(float *dx, float *sum, const float *const dy[], con
     int up = osv_cpu_round_up(p->rows, tiles->unit);
     float *a = scratch, *panel = scratch + (size_t)up * OSV_CPU_APART;
     bool add = false;
-    memset(scratch, 0, ((size_t)up * OSV_CPU_APART + OSV_CPU_DEPTH * OSV_CPU_LANES) * sizeof *scratch);
+    memset(a + (size_t)p->rows * OSV_CPU_APART, 0,
+           ((size_t)(up - p->rows) * OSV_CPU_APART + OSV_CPU_DEPTH * OSV_CPU_LANES) * sizeof *a);
     for (int i = 0; i < p->n; i++) {
         const osv_weight *w = p->w[i];
         for (int at = 0; at < w->rows; at += OSV_CPU_DEPTH, add = true) {
             int depth = osv_cpu_min(OSV_CPU_DEPTH, w->rows - at);
             for (int t = 0; t < p->rows; t++)
-                memcpy(a + (size_t)t * OSV_CPU_APART, dy[i] + (size_t)(p->first + t) * w->rows + at,
-                       (size_t)depth * sizeof *a);
+                take(a + (size_t)t * OSV_CPU_APART, dy[i] + (size_t)(p->first + t) * w->rows + at, depth);
             for (int lanes, c = first; c < end; c += lanes) {
                 lanes = osv_cpu_panel(tiles, c, all);
                 bool last = c + lanes >= end;

@@ -29,6 +29,7 @@ typedef struct {
     enum { LIVES, SAVES, OVER } state;
     double since;
     int status; /* its ranks end with */
+    int saver;  /* the rank that saves */
     bool saved, told;
 } replica;
 
@@ -104,9 +105,19 @@ static void tell_lost(osv_hub *h, int k, const char *text)
         memcpy(body, &words, sizeof words);
         snprintf(body + sizeof words, TEXT, "%s", text);
         h->tell(h->context, r, OSV_LOST, body, sizeof words + strlen(body + sizeof words));
+        if (saves) h->replica[k].saver = r;
         saves = false;
     }
     h->replica[k].saved = saves; /* nobody is left to do it */
+}
+
+/* When it has saved what it had: others may go on with that. */
+static void tell_service(osv_hub *h, int k)
+{
+    replica *p = &h->replica[k];
+    if (p->state != OVER || p->told || !h->service.lost) return;
+    p->told = true;
+    h->service.lost(h->service.context, k);
 }
 
 /* text "": somebody else says it */
@@ -117,13 +128,11 @@ static void end_replica(osv_hub *h, int k, int status, const char *text, double 
     if (p->state != LIVES || h->rank[k * h->tp].standing == LEFT) return;
     *p = (replica){.state = SAVES, .status = status, .since = now};
     tell_lost(h, k, text);
-    if (h->service.lost) h->service.lost(h->service.context, k);
-    p->told = h->service.lost;
     /* Rank 0 keeps what the others ask for; without its replica it does not go on. */
     for (int other = 1; k == 0 && other < h->replicas; other++) end_replica(h, other, status, "", now);
 }
 
-static void agree(osv_hub *h);
+static void agree(osv_hub *h, double now);
 
 static void lose(osv_hub *h, int r, const char *why, double now)
 {
@@ -136,9 +145,10 @@ static void lose(osv_hub *h, int r, const char *why, double now)
     m->standing = LOST;
     m->pending = 0;
     h->broken = true;
-    if (!left && p->state == SAVES && !p->saved) tell_lost(h, r / h->tp, ""); /* the next one saves */
+    bool next_saves = !left && p->state == SAVES && !p->saved && r == p->saver;
+    if (next_saves) tell_lost(h, r / h->tp, "");
     if (!left) end_replica(h, r / h->tp, OSV_DEVICE, text, now);
-    agree(h); /* which may have waited for this one alone */
+    agree(h, now); /* which may have waited for this one alone */
 }
 
 void osv_hub_closed(osv_hub *h, int rank, int error, double now)
@@ -199,12 +209,22 @@ static void compare(const osv_hub *h, char text[TEXT])
     }
 }
 
+/* Rank 0 has failed before: nobody else has a value to go by. */
+static void end_agreement(osv_hub *h, double now)
+{
+    for (int r = h->tp; r < h->size; r++)
+        if (h->rank[r].pending == OSV_AGREE) end_replica(h, r / h->tp, h->rank[0].status, "", now);
+}
+
 /* Replies when those of all ranks are there; those that are lost or have left are not waited for. */
-static void agree(osv_hub *h)
+static void agree(osv_hub *h, double now)
 {
     char text[TEXT];
+    bool first = h->rank[0].pending == OSV_AGREE;
+    if (!first && h->rank[0].standing == LEFT && h->rank[0].status) end_agreement(h, now);
     for (int r = 0; r < h->size; r++)
-        if (h->rank[r].pending != OSV_AGREE && (r == 0 || h->rank[r].standing == THERE)) return;
+        if (h->rank[r].pending != OSV_AGREE && h->rank[r].standing == THERE) return;
+    if (!first) return;
     compare(h, text);
     for (int r = 0; r < h->size; r++)
         if (h->rank[r].pending == OSV_AGREE) reply(h, r, text, strlen(text));
@@ -240,8 +260,7 @@ static void answer(osv_hub *h, int r)
 void osv_hub_serve(osv_hub *h, const osv_world_service *s)
 {
     h->service = *s;
-    for (int k = 0; k < h->replicas; k++)
-        if (h->replica[k].state != LIVES && !h->replica[k].told && s->lost) s->lost(s->context, k);
+    for (int k = 0; k < h->replicas; k++) tell_service(h, k);
     for (int r = 0; r < h->size; r++)
         if (h->rank[r].pending == OSV_ASK) answer(h, r);
 }
@@ -276,6 +295,7 @@ static void note_leave(osv_hub *h, int r, int status, double now)
         h->rank[i].standing = LEFT;
         reply(h, i, words, sizeof words);
     }
+    agree(h, now); /* which may have waited for these */
 }
 
 void osv_hub_receive(osv_hub *h, int rank, const osv_frame *f, double now)
@@ -288,7 +308,7 @@ void osv_hub_receive(osv_hub *h, int rank, const osv_frame *f, double now)
         if (f->bytes == sizeof m->beat) memcpy(&m->beat, f->data, sizeof m->beat);
         break;
     case OSV_AGREE:
-        if (hold(m, f)) agree(h);
+        if (hold(m, f)) agree(h, now);
         break;
     case OSV_GATHER: /* the group behind the blob */
         if (f->bytes < sizeof m->group || !hold(m, f)) break;
@@ -374,6 +394,7 @@ static void look_at_end(osv_hub *h, int k, double now)
     for (int other = 1; k == 0 && other < h->replicas; other++)
         if (h->replica[other].state == SAVES) return;
     p->state = OVER;
+    tell_service(h, k);
     if (k == 0) end_rank(h, 0);
 }
 

@@ -25,7 +25,7 @@ part=$out/sweep.$SLURM_ARRAY_TASK_ID.jsonl
 awk -v n="$SLURM_ARRAY_TASK_COUNT" -v i="$task" 'NF && k++ % n == i' "$sweep" >"$part" || exit
 [ -s "$part" ] || exit 0 # fewer lines than tasks
 
-srun --mpi=pmix osv-train "$@" --sweep "$part" --out "$out/$SLURM_ARRAY_TASK_ID" --resume
+srun --mpi=none osv-train "$@" --sweep "$part" --out "$out/$SLURM_ARRAY_TASK_ID" --resume
 status=$?
 # 143: saved, as the time limit is near. A job that was cancelled is not running any more and stays cancelled.
 if [ $status = 143 ] && [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then

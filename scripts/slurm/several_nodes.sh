@@ -16,7 +16,7 @@
 #SBATCH --requeue
 #SBATCH --open-mode=append
 
-srun --mpi=pmix --distribution=block osv-train "$@" --resume
+srun --mpi=none --kill-on-bad-exit=0 --distribution=block osv-train "$@" --resume
 status=$?
 # 143: saved, as the time limit is near. A job that was cancelled is not running any more and stays cancelled.
 if [ $status = 143 ] && [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then
