@@ -142,6 +142,9 @@ if [ $between = mpi ]; then
     ranks 2 "$train" --model "$model" --data data.jsonl --layer 2 --out other.run --tp 3 >other.out 2>other.err
     status=$? last=other.err
     check 'other ranks than were asked for' fails other 2 '--tp 3: mpirun started 2 ranks'
+    ranks 4 "$train" --model "$model" --data data.jsonl --layer 2 --dump other.run --tp 2 >other.out 2>other.err
+    status=$? last=other.err
+    check 'a dump by replicas' fails other 2 '--dump other.run: one replica writes it'
     ranks 2 "$train" --oops >other.out 2>other.err
     status=$? last=other.err
     check 'an unknown option: said once' fails other 2 '--oops'

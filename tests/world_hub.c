@@ -122,7 +122,7 @@ Test(world_hub, how_a_connection_ends)
 {
     fixture f;
     start(&f, 3, 3);
-    osv_hub_closed(f.hub, 1, ECONNRESET, 1);
+    osv_hub_closed(f.hub, 1, EHOSTUNREACH, 1);
     expect_lost(&f, 0, true, true, "rank 1 (host a) is lost: the connection to it broke: ");
     osv_hub_closed(f.hub, 2, 0, 1); /* and then another one: said once */
     hear(&f, 0, OSV_SAVED, NULL, 0, 2);

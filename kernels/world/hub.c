@@ -154,10 +154,7 @@ static void lose(osv_hub *h, int r, const char *why, double now)
 void osv_hub_closed(osv_hub *h, int rank, int error, double now)
 {
     char why[256];
-    if (error)
-        snprintf(why, sizeof why, "the connection to it broke: %s", strerror(error));
-    else
-        snprintf(why, sizeof why, "its process has ended");
+    osv_link_why(why, sizeof why, error);
     lose(h, rank, why, now);
 }
 

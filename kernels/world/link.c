@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -43,6 +44,14 @@ void osv_link_close(osv_link *l)
     free(l->in.data);
     free(l->out.data);
     *l = (osv_link){.fd = -1};
+}
+
+void osv_link_why(char *text, size_t room, int error)
+{
+    if (error == 0 || error == ECONNRESET || error == EPIPE)
+        snprintf(text, room, "its process has ended");
+    else
+        snprintf(text, room, "the connection to it broke: %s", strerror(error));
 }
 
 /* What has come stays. */

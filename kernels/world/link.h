@@ -31,6 +31,8 @@ typedef struct {
 
 void osv_link_open(osv_link *l, int fd);
 void osv_link_close(osv_link *l);
+/* What has become of the other side, by the errno: a reset comes from its system, which is still there. */
+void osv_link_why(char *text, size_t room, int error);
 /* One frame of two parts, of which the second may be empty. False here and below: the link has closed. */
 bool osv_link_send(osv_link *l, uint32_t kind, const void *a, size_t a_bytes, const void *b, size_t b_bytes);
 bool osv_link_flush(osv_link *l);

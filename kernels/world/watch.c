@@ -133,10 +133,8 @@ static bool read_links(osv_watch *w, bool was_stopped, char *why, size_t room)
         if (was_stopped) return false;
         if (is_first(w))
             osv_hub_closed(w->hub, i, l->error, now);
-        else if (l->error)
-            snprintf(why, room, "the connection to it broke: %s", strerror(l->error));
         else
-            snprintf(why, room, "its process has ended");
+            osv_link_why(why, room, l->error);
     }
     if (!is_first(w) && !*why && !w->ended && now - w->link[0].heard > w->settings.timeout)
         snprintf(why, room, "nothing was heard of it for %g s", w->settings.timeout);
