@@ -286,6 +286,10 @@ Test(world_hub, asking)
     hear(&f, 0, OSV_ASK, "me", 2, 2);
     cr_expect_str_eq(f.to[0][OSV_REPLY].data, "0 asks me");
     osv_hub_closed(f.hub, 3, 0, 3);
+    osv_hub_look(f.hub, 3);
+    cr_expect_eq(f.lost, 0, "it may still save");
+    hear(&f, 2, OSV_SAVED, NULL, 0, 4);
+    osv_hub_look(f.hub, 4);
     cr_expect_eq(f.lost, 1 << 1);
     hear(&f, 1, OSV_ASK, "on", 2, 4);
     cr_expect_str_eq(f.to[1][OSV_REPLY].data, "1 asks on");
