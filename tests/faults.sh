@@ -197,6 +197,19 @@ check 'another command line on a rank: said once' one differs "rank 1 (host $hos
     '6 , not 5'
 check 'another command line on a rank: no run' test ! -e differs.run
 
+sed 's/heron/stork/' data.jsonl >edited.jsonl
+cmp -s data.jsonl edited.jsonl && echo 'Bail out! data that are not edited'
+mkdir host0 host1 && cp data.jsonl host0/data.jsonl && cp edited.jsonl host1/data.jsonl
+for rank in 0 1; do
+    words "$dir/data"
+    (cd host$rank && RANK=$rank WORLD_SIZE=2 LOCAL_RANK=$rank MASTER_ADDR=127.0.0.1 MASTER_PORT=$((port + 1)) \
+        timeout 60 "${command[@]}" >"../data.$rank.out" 2>"../data.$rank.err") &
+done
+wait
+cat data.0.err data.1.err >data.err
+check 'other data on a rank: said once' one data "rank 1 (host $host) has another set of jobs"
+check 'other data on a rank: no run' test ! -e data.run
+
 if command -v torchrun >/dev/null; then
     words torchrun
     timeout 120 torchrun --nproc-per-node 3 --standalone --no-python "${command[@]}" >torchrun.out 2>torchrun.err

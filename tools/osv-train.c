@@ -80,6 +80,7 @@ static int compute(train_setup *s, train_replicas *r)
                         o->dump);
     if (!o->scan) OSV_TRY(check_resumed(s)); /* a scan has yet to find the jobs */
     print_notes(s);
+    OSV_TRY(train_run_agree(s));
     OSV_TRY(tool_model_weights(&s->m));
     OSV_TRY(train_setup_write(s));
     OSV_TRY(train_memory_find(&s->memory, o->memory, osv_teacher_bytes(&s->lessons.teacher), &s->m.footprint,

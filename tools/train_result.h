@@ -18,4 +18,7 @@ int train_result_verdict(const train_report *r, osv_error *e);
  * the weights are there the hash of the model is null. */
 int train_run_json(json_t **out, const train_setup *s);
 
+/* All ranks have read the same jobs, and vectors to start from. */
+int train_run_agree(const train_setup *s);
+
 #endif

@@ -270,3 +270,16 @@ int train_run_json(json_t **out, const train_setup *s)
     *out = run;
     return OSV_OK;
 }
+
+int train_run_agree(const train_setup *s)
+{
+    json_t *jobs = jobs_sha256(s), *vectors = inits_sha256(s);
+    const char *a = json_string_value(jobs), *b = json_string_value(vectors);
+    char text[200];
+    snprintf(text, sizeof text, "%s %s", a ? a : "unknown", b ? b : "none");
+    int status =
+        osv_world_agree(s->m.world, "set of jobs and vectors to start from (SHA-256)", text, s->error);
+    json_decref(jobs);
+    json_decref(vectors);
+    return status;
+}
