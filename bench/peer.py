@@ -47,7 +47,7 @@ def config_of(shape):
                 rope_parameters={"rope_type": "default", "rope_theta": shape["rope"]["theta"]},
                 bos_token_id=None, eos_token_id=None, pad_token_id=None, use_cache=False)
     if shape["family"] == "gemma2":
-        keys.update(query_pre_attn_scalar=shape["query_scale"] ** -2, sliding_window=shape["window"][0],
+        keys.update(query_pre_attn_scalar=round(shape["query_scale"] ** -2), sliding_window=shape["window"][0],
                     attn_logit_softcapping=shape["attention_softcap"],
                     final_logit_softcapping=shape["final_softcap"])
     elif shape["family"] not in ("llama", "qwen2"):
