@@ -46,6 +46,13 @@ void osv_link_close(osv_link *l)
     *l = (osv_link){.fd = -1};
 }
 
+bool osv_link_ended(osv_link *l)
+{
+    bool ended = l->ended;
+    l->ended = false;
+    return ended;
+}
+
 void osv_link_why(char *text, size_t room, int error)
 {
     if (error == 0 || error == ECONNRESET || error == EPIPE)
@@ -59,6 +66,7 @@ static bool broken(osv_link *l, int error)
 {
     if (l->fd >= 0) close(l->fd);
     l->fd = -1;
+    l->ended = true;
     l->error = error;
     return false;
 }
@@ -70,7 +78,10 @@ bool osv_link_flush(osv_link *l)
     while (sent < l->out.bytes) {
         ssize_t n = send(l->fd, l->out.data + sent, l->out.bytes - sent, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0 && errno != EAGAIN) return broken(l, errno);
+        if (n < 0 && errno != EAGAIN) { /* there may be something to read yet: that will find the end */
+            l->out.bytes = 0;
+            return false;
+        }
         if (n < 0) break;
         sent += (size_t)n;
     }

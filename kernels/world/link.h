@@ -16,6 +16,7 @@ typedef struct {
 
 typedef struct {
     int fd;       /* -1: closed */
+    bool ended;   /* which nobody has asked about yet: osv_link_ended */
     int error;    /* errno of what broke it; 0: the other side closed it */
     double heard; /* osv_host_seconds of the last bytes */
     osv_bytes in; /* the first `used` have been handed out */
@@ -31,6 +32,8 @@ typedef struct {
 
 void osv_link_open(osv_link *l, int fd);
 void osv_link_close(osv_link *l);
+/* Has it closed, by itself? True once. */
+bool osv_link_ended(osv_link *l);
 /* What has become of the other side, by the errno: a reset comes from its system, which is still there. */
 void osv_link_why(char *text, size_t room, int error);
 /* One frame of two parts, of which the second may be empty. False here and below: the link has closed. */

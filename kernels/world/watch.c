@@ -111,25 +111,31 @@ static void end_alone(osv_watch *w, const char *why)
 
 /* ---- the thread ---- */
 
-/* On the links of rank 0 or of another one. False: this process was given up while it was stopped. */
-static bool read_links(osv_watch *w, bool was_stopped, char *why, size_t room)
+static void read_link(osv_watch *w, int i, double now)
+{
+    osv_link *l = &w->link[i];
+    osv_frame f;
+    osv_link_receive(l);
+    while (osv_link_next(l, &f)) {
+        if (is_first(w))
+            osv_hub_receive(w->hub, i, &f, now);
+        else
+            receive(w, &f);
+    }
+    osv_link_flush(l);
+    if (is_first(w) && osv_hub_is_lost(w->hub, i)) osv_link_close(l);
+}
+
+/* All that poll has said something of. False: this process was given up while it was stopped. *why: what has
+ * become of rank 0, for the others. */
+static bool read_links(osv_watch *w, const struct pollfd *fds, bool was_stopped, char *why, size_t room)
 {
     double now = osv_host_seconds();
     *why = '\0';
     for (int i = 0; i < w->links; i++) {
         osv_link *l = &w->link[i];
-        osv_frame f;
-        if (l->fd < 0) continue;
-        bool open = osv_link_receive(l);
-        while (osv_link_next(l, &f)) {
-            if (is_first(w))
-                osv_hub_receive(w->hub, i, &f, now);
-            else
-                receive(w, &f);
-        }
-        open = open && osv_link_flush(l);
-        if (open && is_first(w) && osv_hub_is_lost(w->hub, i)) osv_link_close(l);
-        if (open || w->ended) continue;
+        if (l->fd >= 0 && fds[i].revents) read_link(w, i, now);
+        if (!osv_link_ended(l) || w->ended) continue;
         if (was_stopped) return false;
         if (is_first(w))
             osv_hub_closed(w->hub, i, l->error, now);
@@ -164,36 +170,40 @@ static bool unsent(const osv_watch *w)
     return false;
 }
 
+/* A process that did not run for a while cannot judge the others; and may have been given up. */
+static bool was_stopped(osv_watch *w, double now, double last)
+{
+    if (now - last <= w->settings.timeout / 2) return false;
+    if (is_first(w)) osv_hub_forgive(w->hub, now);
+    for (int i = 0; i < w->links; i++) w->link[i].heard = now;
+    return true;
+}
+
 /* Until told to end. Then the frames that tell others so are still to be sent, for a while. */
 static void watch(osv_watch *w, struct pollfd *fds)
 {
     enum { FAREWELL = 2 };
-    double next = osv_host_seconds(), last = next, stopped = -1, ended = 0;
+    double next = osv_host_seconds(), last = next, stopped = -w->settings.timeout, ended = 0;
     char why[256];
     while (!w->ended || (unsent(w) && osv_host_seconds() - ended < FAREWELL)) {
         double now = osv_host_seconds();
-        if (now - last >
-            w->settings.timeout / 2) { /* this process did not run, and cannot judge the others */
-            stopped = now;
-            if (is_first(w)) osv_hub_forgive(w->hub, now);
-            for (int i = 0; i < w->links; i++) w->link[i].heard = now;
-        }
+        if (was_stopped(w, now, last)) stopped = now;
         last = now;
         if (now >= next) {
             beat(w);
             next = now + beat_seconds(w);
         }
-        if (!read_links(w, stopped >= 0 && now - stopped < w->settings.timeout, why, sizeof why))
+        if (!read_links(w, fds, now - stopped < w->settings.timeout, why, sizeof why))
             w->settings.observer.end(w->settings.observer.context, OSV_DEVICE);
         if (*why && !w->left) end_alone(w, why);
         if (*why) w->ended = w->broken = true; /* all that was left to do was to wait for the others */
         if (is_first(w)) osv_hub_look(w->hub, now);
-        if (w->lost) bury(w);
-        ended = w->ended && ended == 0 ? now : ended;
-        if (!w->ended)
-            wait_for_news(w, fds, next);
-        else if (unsent(w))
-            wait_for_news(w, fds, now + 0.01);
+        if (w->lost) {
+            bury(w);
+            last = osv_host_seconds(); /* that may take its time */
+        }
+        if (!w->ended) ended = now;
+        if (!w->ended || unsent(w)) wait_for_news(w, fds, w->ended ? now + 0.01 : next);
     }
     pthread_cond_broadcast(&w->changed);
 }
