@@ -56,6 +56,12 @@ for tp in 2 3 4; do
     check "$tp ranks: the files of one" diff <(cd tp$tp.run && find . | sort) <(cd alone.run && find . | sort)
 done
 check 'run.json: how many there were' says tp3.run/run.json '"tp": 3' '"ranks": 3'  "\"between_ranks\": \"$between\""
+run loud --tp 3 --verbose
+for r in 0 1 2; do
+    check "--verbose: rank $r" says loud.err "osv-train: rank $r (host $(hostname)): llama-2m: slice $((r + 1)) of 3 is there"
+done
+check '--verbose: rank 0 saves' says loud.err "osv-train: rank 0 (host $(hostname)): saved after"
+check 'without it no rank is named' sh -c '! grep -q "rank [0-9]" tp3.err'
 run again --tp 3 --comm tcp
 same() { diff -r -x run.json -x checkpoint.safetensors "$1" "$2"; } # those tell the memory that was free
 check 'the same ranks, the same bytes, by MPI and by TCP' same tp3.run again.run

@@ -40,6 +40,7 @@ static const osv_option table[] = {
     {"csv", "FILE", NULL, "the table as CSV as well; -: on standard output, in place of the text",
      OSV_OPTION_TEXT, FIELD(csv)},
     {"quiet", NULL, NULL, "no progress and no notes on standard error", OSV_OPTION_FLAG, FIELD(quiet)},
+    {"verbose", NULL, NULL, "each rank says on standard error what it does", OSV_OPTION_FLAG, FIELD(verbose)},
     {"help", NULL, NULL, "this text", OSV_OPTION_FLAG, FIELD(help)},
     {"version", NULL, NULL, "version, commit, compiler, libraries", OSV_OPTION_FLAG, FIELD(version)},
     {0},

@@ -18,7 +18,7 @@ typedef struct {
     int by, match; /* eval_by, eval_match */
     int max_tokens;
     osv_machine machine;
-    bool json, quiet, help, version;
+    bool json, quiet, verbose, help, version;
 
     const char *scales_text; /* as given; read into `scale` */
 } eval_options;

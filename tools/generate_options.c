@@ -40,6 +40,7 @@ static const osv_option table[] = {
     {"json", NULL, NULL, "one JSON object a line for each text, as it ends", OSV_OPTION_FLAG, FIELD(json),
      .group = "Output:"},
     {"quiet", NULL, NULL, "no notes on standard error", OSV_OPTION_FLAG, FIELD(quiet)},
+    {"verbose", NULL, NULL, "each rank says on standard error what it does", OSV_OPTION_FLAG, FIELD(verbose)},
     {"help", NULL, NULL, "this text", OSV_OPTION_FLAG, FIELD(help)},
     {"version", NULL, NULL, "version, commit, compiler, libraries", OSV_OPTION_FLAG, FIELD(version)},
     {0},

@@ -14,7 +14,7 @@ typedef struct {
     double temperature, top_p;
     unsigned long long seed;
     osv_machine machine;
-    bool json, quiet, help, version;
+    bool json, quiet, verbose, help, version;
 } generate_options;
 
 /* Reads argv and checks all that can be checked without the model and the prompts. With --help or --version

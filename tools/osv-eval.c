@@ -121,6 +121,7 @@ static int run_flips(int argc, char **argv, osv_error *e)
     if (o.version) osv_program_print_version(stdout, program);
     if (o.help || o.version) return osv_program_flush(e);
     OSV_TRY(ranks_find(&o.machine, program, argv - 1, false, &o.quiet, e));
+    if (o.verbose) ranks_be_verbose(&o.machine, program);
     int status = open_flips(&f, &o, e);
     if (!status) {
         osv_program_catch_signals();

@@ -148,6 +148,7 @@ int main(int argc, char **argv)
     int status = generate_options_parse(&options, argc, argv, &error);
     if (!status && !options.help && !options.version)
         status = ranks_find(&options.machine, program, argv, false, &options.quiet, &error);
+    if (!status && options.verbose) ranks_be_verbose(&options.machine, program);
     if (!status && options.help) generate_options_help(stdout);
     if (!status && options.version) osv_program_print_version(stdout, program);
     if (!status) status = options.help || options.version ? osv_program_flush(&error) : run(&options, &error);

@@ -136,6 +136,7 @@ int main(int argc, char **argv)
     int status = train_options_parse(&options, argc, argv, &error);
     bool computes = !status && !options.help && !options.version && !options.plan && !options.list;
     if (computes) status = ranks_find(&options.machine, program, argv, true, &options.quiet, &error);
+    if (!status && options.verbose) ranks_be_verbose(&options.machine, program);
     if (!status && options.help) train_options_help(stdout);
     if (!status && options.version) osv_program_print_version(stdout, program);
     if (!status)

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -39,19 +40,45 @@ void osv_program_print_version(FILE *out, const char *program)
     fprintf(out, "NCCL:     %s\n", osv_backend_nccl());
 }
 
-static char speaker[100];
+enum { SPEAKER = 100 };
+static char speaker[SPEAKER];
 static bool mute;
 
-void osv_program_speak_for(int rank)
+static void name_rank(char name[SPEAKER], int rank)
 {
     char host[64] = "?";
     gethostname(host, sizeof host - 1);
-    snprintf(speaker, sizeof speaker, "rank %d (host %s): ", rank, host);
+    snprintf(name, SPEAKER, "rank %d (host %s): ", rank, host);
+}
+
+void osv_program_speak_for(int rank)
+{
+    name_rank(speaker, rank);
 }
 
 void osv_program_mute(void)
 {
     mute = true;
+}
+
+static const char *log_of; /* the program, if it is verbose */
+static char log_speaker[SPEAKER];
+
+void osv_program_be_verbose(const char *program, int rank)
+{
+    log_of = program;
+    if (rank >= 0) name_rank(log_speaker, rank);
+}
+
+void osv_program_log(const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    if (!log_of) return;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "%s: %s%s\n", log_of, log_speaker, text); /* whole lines: other ranks write there, too */
 }
 
 static osv_launch launched(void)

@@ -22,6 +22,11 @@ int osv_program_fail(const char *program, const osv_error *e);
 void osv_program_speak_for(int rank);
 void osv_program_mute(void);
 
+/* --verbose: from here what osv_program_log is given goes to standard error, as "osv-train: rank 3 (host b):
+ * text"; rank < 0: "osv-train: text". Without it nothing does. */
+void osv_program_be_verbose(const char *program, int rank);
+void osv_program_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* First thing in main. A limit on the size of files (ulimit -f) is an error of writing, as a full disk is,
  * and no end of the process. A closed pipe does not end the process: who reads what it says may have had
  * enough, and a run of hours is not to be lost for `2>&1 | head`. Standard streams that are closed are kept

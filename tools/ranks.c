@@ -163,6 +163,15 @@ int ranks_find(osv_machine *m, const char *program, char **argv, bool replicas, 
                                              : OSV_FAIL(e, OSV_DEVICE, "/dev/null: %s", strerror(errno));
 }
 
+void ranks_be_verbose(const osv_machine *m, const char *program)
+{
+    const osv_world *w = m->world;
+    osv_program_be_verbose(program, w ? w->rank : -1);
+    if (w)
+        osv_program_log("one of %d ranks, started by %s; replica %d of %d", w->size, w->launch.by, w->replica,
+                        w->size / w->tp);
+}
+
 /* ---- the end ---- */
 
 static bool left;

@@ -12,6 +12,9 @@
  * rank. */
 int ranks_find(osv_machine *m, const char *program, char **argv, bool replicas, bool *quiet, osv_error *e);
 
+/* --verbose, after ranks_find. */
+void ranks_be_verbose(const osv_machine *m, const char *program);
+
 /* Threads that this rank should have: a share of the processors here, unless the launcher has bound it to
  * some of its own. */
 int ranks_threads(const osv_launch *l);

@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "engine/rope.h"
+#include "kernels/host.h"
 #include "loader/file.h"
 #include "loader/random_model.h"
+#include "tools/program.h"
 #include "tools/ranks.h"
 
 /* The hub's cache keeps a model in models--<owner>--<name>/snapshots/<hash>. */
@@ -68,6 +70,8 @@ int tool_model_open(tool_model *m, const char *dir, const char *chat, const osv_
     OSV_TRY(osv_backend_open(&m->ops, &resolved, e));
     OSV_TRY(osv_backend_comm(&m->comm, m->ops, machine));
     OSV_TRY(osv_backend_sharers(&m->sharers, m->ops, machine));
+    osv_program_log("%s on %s, %d thread%s, between ranks %s", m->ops->name, m->ops->hardware, m->threads,
+                    m->threads == 1 ? "" : "s", m->comm->name);
     return open_parts(m, chat);
 }
 
@@ -90,10 +94,14 @@ void tool_model_longest(tool_model *m, int tokens)
 
 int tool_model_weights(tool_model *m)
 {
+    double start = osv_host_seconds();
     OSV_TRY(osv_checkpoint_open(&m->checkpoint, &m->model, m->dir, m->comm->rank, m->comm->size, m->error));
     OSV_TRY(osv_world_agree(m->world, "model", osv_checkpoint_sha256(m->checkpoint), m->error));
     osv_rope_fit(&m->model.config, m->longest);
-    return osv_model_place(&m->model, m->ops);
+    OSV_TRY(osv_model_place(&m->model, m->ops));
+    osv_program_log("%s: slice %d of %d is there, %.1f s", m->name, m->comm->rank + 1, m->comm->size,
+                    osv_host_seconds() - start);
+    return OSV_OK;
 }
 
 void tool_model_close(tool_model *m)

@@ -189,6 +189,7 @@ const osv_option train_option_table[] = {
 
     {"json", NULL, NULL, "results as one JSON object", OSV_OPTION_FLAG, FIELD(json), .group = "Output:"},
     {"quiet", NULL, NULL, "no progress and no notes on standard error", OSV_OPTION_FLAG, FIELD(quiet)},
+    {"verbose", NULL, NULL, "each rank says on standard error what it does", OSV_OPTION_FLAG, FIELD(verbose)},
     {"help", NULL, NULL, "this text", OSV_OPTION_FLAG, FIELD(help)},
     {"version", NULL, NULL, "version, commit, compiler, libraries", OSV_OPTION_FLAG, FIELD(version)},
     {0},

@@ -60,7 +60,7 @@ typedef struct {
     int profile;
     bool scan, scan_positions;
     double scan_norm; /* of its step, in lengths of the residual stream */
-    bool plan, list, json, quiet, help, version;
+    bool plan, list, json, quiet, verbose, help, version;
 
     const char *layer_text, *betas, *apply, *joint_text; /* as given; read into the fields above */
     int suppress, target_rule, rank, schedule, kl, preference_signs; /* likewise */

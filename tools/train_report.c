@@ -189,6 +189,7 @@ int train_report_save(void *context, const osv_training_state *state, osv_error 
     osv_program_hold();
     OSV_TRY(osv_run_sync(r->run, &saved.trace_bytes, e)); /* the trace that it speaks of comes first */
     r->saved = !train_report_checkpoint(r, &saved, &why);
+    if (r->saved) osv_program_log("saved after %d iterations of all bins", state->iterations);
     if (!r->saved && !r->warned) {
         osv_progress_end(&r->progress);
         fprintf(stderr, "osv-train: warning: %s; the training goes on without new checkpoints\n", why.text);

@@ -11,11 +11,11 @@
 
 /* Options that have no say in the result, and paths, whose contents are compared instead. */
 static const char *const free_options[] = {
-    "model",   "data",       "init",         "offset",         "orthogonal-to", "sweep",
-    "teacher", "out",        "force",        "resume",         "plan",          "checkpoint-every",
-    "device",  "threads",    "tp",           "comm",           "comm-timeout",  "profile",
-    "list",    "json",       "quiet",        "help",           "version",       "scan-norm",
-    "ranks",   "host-ranks", "host-network", "scan-positions", "split-data",
+    "model",     "data",    "init",       "offset",       "orthogonal-to",  "sweep",
+    "teacher",   "out",     "force",      "resume",       "plan",           "checkpoint-every",
+    "device",    "threads", "tp",         "comm",         "comm-timeout",   "profile",
+    "list",      "json",    "quiet",      "verbose",      "help",           "version",
+    "scan-norm", "ranks",   "host-ranks", "host-network", "scan-positions", "split-data",
 };
 
 static bool is_free(const char *option)

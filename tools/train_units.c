@@ -229,6 +229,7 @@ static int train_unit(sharing *h, int unit, bool *ended)
     if (!status && !s->options->quiet)
         fprintf(stderr, "osv-train: unit %d of %d: %d job%s\n", unit + 1, u->units, jobs,
                 jobs == 1 ? "" : "s");
+    osv_program_log("unit %d of %d: %d job%s", unit + 1, u->units, jobs, jobs == 1 ? "" : "s");
     if (!status) status = train_part(h, &part, ended);
     train_jobs_free(&part.jobs);
     free(out);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/host.h"
 #include "optim/evaluate.h"
 #include "tools/program.h"
 #include "tools/train_rescue.h"
@@ -136,7 +137,10 @@ int train_work_train(train_work *w, const train_setup *s, train_work_manner how)
     if (resumed) training.resume = &w->saved.state;
     if (!status) status = train_report_open(r, s, &w->run, resumed ? &w->saved : NULL, how.quiet);
     training.kept = (const osv_real *const *)r->vector;
+    double start = osv_host_seconds();
     if (!status) status = osv_train(&training);
+    osv_program_log("%d job%s trained in %.1f s, for %s", s->jobs.jobs, s->jobs.jobs == 1 ? "" : "s",
+                    osv_host_seconds() - start, s->options->out);
     osv_program_release();
     osv_progress_end(&r->progress);
     if (!status) status = evaluate_outcomes(&training, r, w->after);
