@@ -8,6 +8,7 @@
 #include "emu/device_emu.h"
 #include "files.h"
 #include "loader/checkpoint.h"
+#include "loader/file.h"
 #include "optim/pack.h"
 #include "optim/saved_run.h"
 
@@ -112,6 +113,20 @@ static int on_save(void *context, const osv_training_state *state, osv_error *e)
         s->was_nan |= state->state[state->job[i]].stopped == OSV_STOP_NAN;
     }
     return osv_saved_run_write(file_of(s->keeps_all ? s->saves++ : 0), &saved, &shape, e);
+}
+
+/* By way of the memory. */
+static int on_keep(void *context, const osv_training_state *state, osv_error *e)
+{
+    subject *s = context;
+    const osv_saved_run saved = {
+        .state = *state, .outcome = s->outcome, .trace_bytes = (long long)s->log->used};
+    const osv_saved_shape shape = shape_of(s);
+    osv_packed packed;
+    OSV_TRY(osv_saved_run_pack(&packed, "kept", &saved, &shape, e));
+    int status = osv_file_write(file_of(s->saves++), &(osv_piece){packed.data, packed.bytes}, 1, e);
+    free(packed.data);
+    return status;
 }
 
 /* Of all shapes and ends: the numbers of steps differ, some meet a target, one rests on a plateau, one's
@@ -253,6 +268,25 @@ static void go_on(subject *s, const log_of_reports *whole, osv_real *const *kept
     osv_saved_run_free(&saved, &shape);
 }
 
+/* Kept after every iteration: that changes nothing, and each can be gone on from. */
+static void check_keeping(subject *s, const log_of_reports *whole, osv_real *const *kept, int stride)
+{
+    forget(s);
+    s->training.observer.save = NULL;
+    s->training.observer.keep = on_keep;
+    check(s, osv_train(&s->training));
+    s->training.observer.save = on_save;
+    s->training.observer.keep = NULL;
+    int saves = s->saves;
+    expect_same(s, whole, -1);
+    cr_assert(saves > 15 && saves <= MOST_SAVES, "%d times kept", saves);
+    for (int save = 1; save < saves; save += 4 * stride) {
+        go_on(s, whole, kept, save);
+        expect_same(s, whole, save);
+    }
+    for (int save = 0; save < saves; save++) unlink(file_of(save));
+}
+
 static void check_backend(const char *backend, int stride)
 {
     static subject s;
@@ -286,6 +320,7 @@ static void check_backend(const char *backend, int stride)
         expect_same(&s, &whole, save);
     }
     for (int save = 0; save < saves; save++) unlink(file_of(save));
+    check_keeping(&s, &whole, kept, stride);
 
     /* Interrupted while any report is made, and once more on the way. */
     for (int n = 0; n < 90; n += 4 * stride + 1) {

@@ -170,6 +170,22 @@ static const struct {
     {"\"I32\"", "\"U32\"", "has not the dtype or the shape"},
 };
 
+/* In memory it is the same file. */
+Test(saved_run, packed, .init = temp_open, .fini = temp_close)
+{
+    static sample s;
+    osv_error e = {0};
+    osv_packed packed;
+    char *text;
+    size_t bytes;
+    make_sample(&s);
+    cr_assert_eq(osv_saved_run_pack(&packed, "it", &s.saved, &shape, &e), OSV_OK, "%s", e.text);
+    cr_assert_eq(osv_file_read(&text, &bytes, write_sample(), 1 << 20, &e), OSV_OK, "%s", e.text);
+    cr_expect(bytes == packed.bytes && memcmp(text, packed.data, bytes) == 0);
+    free(text);
+    free(packed.data);
+}
+
 Test(saved_run, edited, .init = temp_open, .fini = temp_close)
 {
     for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
