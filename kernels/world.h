@@ -67,7 +67,7 @@ static inline osv_group osv_world_replica(const osv_world *w)
     return (osv_group){w->tp, 1};
 }
 
-/* Meets the others: where rank 0 listens is told by the environment (kernels/world/address.c). A port that is
+/* Meets the others: where rank 0 listens is told by the environment (kernels/world/place.c). A port that is
  * taken, ranks that were started as one of another number, and a rank that does not come are OSV_DEVICE.
  * *told: another rank says it. */
 int osv_world_open(osv_world **w, const osv_world_settings *s, bool *told, osv_error *e);
