@@ -144,17 +144,17 @@ static void matmul_more(osv_ops *o, float *const y[], const float *x, const osv_
         !osv_cpu_partial(o, (size_t)cols * all * sizeof(float)))
         return;
     float *packed = ((const osv_cpu *)o->state)->partial;
+#pragma omp parallel for schedule(static) collapse(2) num_threads(osv_cpu_threads(o, (double)rows *cols))
+    for (int at = 0; at < cols; at += OSV_CPU_DEPTH)
+        for (int t = 0; t < all; t += panel) {
+            int depth = osv_cpu_min(OSV_CPU_DEPTH, cols - at);
+            pack(packed + packed_at(at, depth, t, all), x + (size_t)t * cols + at, cols, depth, rows - t,
+                 osv_cpu_panel(tiles, t, all));
+        }
 #pragma omp parallel num_threads(osv_cpu_threads_for(o, p))
     {
         float *scratch = osv_cpu_mine(o);
         memset(scratch, 0, PIECE * OSV_CPU_APART * sizeof *scratch); /* rows that are not there */
-#pragma omp for schedule(static) collapse(2)
-        for (int at = 0; at < cols; at += OSV_CPU_DEPTH)
-            for (int t = 0; t < all; t += panel) {
-                int depth = osv_cpu_min(OSV_CPU_DEPTH, cols - at);
-                pack(packed + packed_at(at, depth, t, all), x + (size_t)t * cols + at, cols, depth, rows - t,
-                     osv_cpu_panel(tiles, t, all));
-            }
 #pragma omp for schedule(static)
         for (int item = 0; item < strips; item++) {
             strip s = find_strip(p, y, item);
