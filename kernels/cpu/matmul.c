@@ -8,15 +8,22 @@
  * threads. With more than a few rows the lanes of a tile are rows of x, which was packed once. */
 
 enum {
-    STRIP = 96, /* rows of a weight in an item */
+    STRIP = 96, /* most rows of a weight in an item */
     PIECE = 24, /* that are widened together, a multiple of what any tile has */
+    ITEMS = 32, /* that a product has if it can: threads get about as much each */
 };
 
-/* Weights are cut into strips, one weight after the other. */
+/* Weights are cut into strips of so many rows, one weight after the other. */
+static int rows_of_strips(const osv_cpu_product *p)
+{
+    int even = osv_cpu_max(osv_cpu_blocks(osv_cpu_outputs(p), ITEMS), 1); /* a rank may have none */
+    return osv_cpu_min(osv_cpu_round_up(even, PIECE), STRIP);
+}
+
 static int count_strips(const osv_cpu_product *p)
 {
-    int count = 0;
-    for (int i = 0; i < p->n; i++) count += osv_cpu_blocks(p->w[i]->rows, STRIP);
+    int count = 0, rows = rows_of_strips(p);
+    for (int i = 0; i < p->n; i++) count += osv_cpu_blocks(p->w[i]->rows, rows);
     return count;
 }
 
@@ -29,13 +36,13 @@ typedef struct {
 
 static strip find_strip(const osv_cpu_product *p, float *const y[], int index)
 {
-    int i = 0;
-    for (int strips; index >= (strips = osv_cpu_blocks(p->w[i]->rows, STRIP)); i++) index -= strips;
+    int i = 0, rows = rows_of_strips(p);
+    for (int strips; index >= (strips = osv_cpu_blocks(p->w[i]->rows, rows)); i++) index -= strips;
     const osv_weight *w = p->w[i];
     return (strip){.w = w,
                    .y = y[i] + (size_t)p->first * w->rows,
-                   .row = index * STRIP,
-                   .count = osv_cpu_min(STRIP, w->rows - index * STRIP)};
+                   .row = index * rows,
+                   .count = osv_cpu_min(rows, w->rows - index * rows)};
 }
 
 /* ---- few rows ---- */
