@@ -126,7 +126,8 @@ static void add_number(writer *w, const field *f, const osv_training_state *s)
 static void add_bin(writer *w, const osv_training_state *s, const osv_saved_shape *shape,
                     char (*name)[NAME_ROOM])
 {
-    memcpy(add(w, "bin.job", "I32", sizeof *s->job, s->jobs), s->job, (size_t)s->jobs * sizeof *s->job);
+    int *job = add(w, "bin.job", "I32", sizeof *job, s->jobs);
+    for (int i = 0; i < s->jobs; i++) job[i] = s->job[i];
     for (int k = 0; k < STATE_INTS; k++) add_int(w, &state_ints[k], s);
     for (int k = 0; k < STATE_NUMBERS; k++) add_number(w, &state_numbers[k], s);
     int completions = completions_of(s->job, s->jobs, shape);
