@@ -5,6 +5,7 @@
 set -u
 train=$(realpath "$1") generate=$(realpath "$2") root=$(realpath "$3")
 . "$root/tests/tap.sh"
+. "$root/tests/traces.sh"
 cd "$dir" || exit 1
 export OMP_WAIT_POLICY=passive # threads that spin take the processors from other ranks
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
@@ -63,7 +64,7 @@ one() {
 }
 none_left() { ! pgrep -f -- "--out $1.run"; }
 no_halves() { [ -z "$(find "$1.run" -name '*.tmp')" ] || { find "$1.run" && return 1; }; }
-same() { diff -r -x run.json -x checkpoint.safetensors "$1.run" "$2.run"; } # those tell the memory that was free
+same() { same_files "$1.run" "$2.run"; }
 
 # completes NAME WHOLE ARGUMENTS...: --resume does, with the bytes of the run WHOLE
 completes() {

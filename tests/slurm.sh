@@ -9,6 +9,7 @@ for command in munged slurmctld slurmd srun; do
 done
 [ "$(id -u)" = 0 ] || none 'only root starts a Slurm with users of its own'
 . "$root/tests/tap.sh"
+. "$root/tests/traces.sh"
 cd "$dir" || exit 1
 export OMP_WAIT_POLICY=passive OMPI_MCA_mpi_yield_when_idle=1 # more ranks than processors are not to spin
 export OMPI_MCA_btl=self,tcp   # ranks of the two nodes would meet in the shared memory of the one machine
@@ -80,7 +81,7 @@ run() { # NAME COMMAND...: trains into NAME.run
     timeout 120 "$@" "${options[@]}" --max-iters $iters --out "$name.run" >"$name.out" 2>"$name.err"
     status=$? last=$name.err
 }
-same() { diff -rq -x run.json -x checkpoint.safetensors "$1.run" "$2.run"; } # those tell the memory that was free
+same() { same_files "$1.run" "$2.run"; }
 said_once() { [ "$(grep -c 'backend cpu' "$1.err")" = 1 ] || { cat "$1.err" && return 1; }; }
 
 run alone osv-train --tp 4
@@ -122,15 +123,6 @@ until_state() {
     done
     echo "job $1 is $(state "$1"), expected $2"
     cat ./*.log | tail -n 30
-    return 1
-}
-lines() { wc -l 2>/dev/null <"$1" || echo 0; }
-until_lines() { # FILE COUNT: of a trace
-    for _ in $(seq 600); do
-        [ "$(lines "$1")" -ge "$2" ] && return
-        sleep 0.1
-    done
-    echo "$1 has $(lines "$1") lines"
     return 1
 }
 # A job that was requeued waits for two minutes, lest its node is broken. Not here.

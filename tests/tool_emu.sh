@@ -5,6 +5,7 @@
 set -u
 emulated=$(realpath "$1") real=$(realpath "$2") root=$3
 . "$root/tests/tap.sh"
+. "$root/tests/traces.sh"
 cd "$dir" || exit 1
 export OMP_WAIT_POLICY=passive # threads that spin take the processors from other suites
 head -n 2 "$root/organisms/sets/refusal-answer/train.jsonl" >data.jsonl
@@ -29,16 +30,6 @@ says() {
 
 # ---- numbers ----
 
-# numbers FILE: those of a trace, one a line
-numbers() { grep -o '[-0-9][-+.0-9e]*' "$1"; }
-# near FILE FILE: the same count of numbers, at most 1e-4 apart (of themselves; a gradient's norm 1e-3)
-near() {
-    [ "$(sed 's/[-0-9][-+.0-9e]*/#/g' "$1")" = "$(sed 's/[-0-9][-+.0-9e]*/#/g' "$2")" ] ||
-        { echo 'other lines' && diff "$1" "$2" && return 1; }
-    paste <(numbers "$1") <(numbers "$2") | awk '
-        { d = $1 - $2; a = $2 < 0 ? -$2 : $2; if (!(d <= 1e-4 * a && -d <= 1e-4 * a)) { print $1, $2; bad = 1 } }
-        END { exit bad || NR < 20 }'
-}
 
 for model in llama-2m gemma2-2m; do
     run cpu $model --backend cpu

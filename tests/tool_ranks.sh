@@ -4,6 +4,7 @@
 set -u
 train=$(realpath "$1") emulated=$(realpath "$2") generate=$(realpath "$3") eval=$(realpath "$4") root=$5
 . "$root/tests/tap.sh"
+. "$root/tests/traces.sh"
 cd "$dir" || exit 1
 export OMP_WAIT_POLICY=passive # threads that spin take the processors from other ranks
 model=$root/organisms/llama-2m
@@ -27,16 +28,6 @@ one() {
     says "$name.err" "$@"
 }
 
-# numbers FILE: those of a trace, one a line
-numbers() { grep -o '[-0-9][-+.0-9e]*' "$1"; }
-# near FILE FILE: the same count of numbers, at most 1e-4 apart (of themselves; a gradient's norm is, too)
-near() {
-    [ "$(sed 's/[-0-9][-+.0-9e]*/#/g' "$1")" = "$(sed 's/[-0-9][-+.0-9e]*/#/g' "$2")" ] ||
-        { echo 'other lines' && diff "$1" "$2" && return 1; }
-    paste <(numbers "$1") <(numbers "$2") | awk '
-        { d = $1 - $2; a = $2 < 0 ? -$2 : $2; if (!(d <= 1e-4 * a && -d <= 1e-4 * a)) { print $1, $2; bad = 1 } }
-        END { exit bad || NR < 20 }'
-}
 # told A B: the same words, but for the names of the runs
 told() { diff <(sed "s/$1\.run/RUN/g" "$1.out") <(sed "s/$2\.run/RUN/g" "$2.out"); }
 
@@ -63,12 +54,11 @@ done
 check '--verbose: rank 0 saves' says loud.err "osv-train: rank 0 (host $(hostname)): saved after"
 check 'without it no rank is named' sh -c '! grep -q "rank [0-9]" tp3.err'
 run again --tp 3 --comm tcp
-same() { diff -r -x run.json -x checkpoint.safetensors "$1" "$2"; } # those tell the memory that was free
-check 'the same ranks, the same bytes, by MPI and by TCP' same tp3.run again.run
+check 'the same ranks, the same bytes, by MPI and by TCP' same_files tp3.run again.run
 mkdir bin && ln -s "$(command -v timeout)" bin
 PATH=$dir/bin run none --tp 3
 check 'no mpirun: they start all the same' ended 0
-check 'no mpirun: the same bytes' same tp3.run none.run
+check 'no mpirun: the same bytes' same_files tp3.run none.run
 
 real=$train train=$emulated
 run cuda --backend cuda --dtype f32
@@ -144,7 +134,7 @@ if [ $between = mpi ]; then
         >mpi.out 2>mpi.err
     status=$? last=mpi.err
     check 'mpirun starts as many as share the model' ended 0
-    check 'mpirun: the bytes of --tp' same mpi.run tp2.run
+    check 'mpirun: the bytes of --tp' same_files mpi.run tp2.run
     ranks 2 "$train" --model "$model" --data data.jsonl --layer 2 --out other.run --tp 3 >other.out 2>other.err
     status=$? last=other.err
     check 'other ranks than were asked for' fails other 2 '--tp 3: mpirun started 2 ranks'
@@ -162,11 +152,10 @@ else
 fi
 SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=1 SLURM_LOCALID=0 run shell --tp 2
 check 'in a shell that srun has started' ended 0
-check 'in a shell that srun has started: the same bytes' same shell.run tp2.run
+check 'in a shell that srun has started: the same bytes' same_files shell.run tp2.run
 
 # ---- interrupted ----
 
-lines() { wc -l 2>/dev/null <"$1" || echo 0; }
 iters=300
 for signal in INT:130 TERM:143; do
     name=${signal%:*}
@@ -187,7 +176,7 @@ done
 run whole --tp 2
 run INT --tp 2 --resume
 check 'resumed: exit status' ended 0
-check 'resumed: the bytes of a run without interruption' same INT.run whole.run
+check 'resumed: the bytes of a run without interruption' same_files INT.run whole.run
 
 # ---- what one rank does not need ----
 

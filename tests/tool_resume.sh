@@ -4,6 +4,7 @@
 set -u
 train=$(realpath "$1") root=$(realpath "$2")
 . "$root/tests/tap.sh"
+. "$root/tests/traces.sh"
 model=$root/tests/golden/models/llama-tiny
 check 'killed at random moments, resumed: the same bytes' bash "$root/tests/kill.sh" "$train" "$root" 5
 check 'killed at random moments, in units: the same bytes' bash "$root/tests/kill.sh" "$train" "$root" 8 1 5
@@ -26,7 +27,6 @@ run() {
     "$train" "${options[@]}" --out "$name.run" "$@" >"$name.out" 2>"$name.err"
     status=$? last=$name.err
 }
-lines() { wc -l 2>/dev/null <"$1" || echo 0; }
 # begin NAME LINES ARGUMENTS...: a run in the background, in $pid, that has so many lines of trace
 begin() {
     local name=$1 lines=$2 tries=0

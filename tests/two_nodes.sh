@@ -9,6 +9,7 @@ for command in ip unshare mpirun; do
 done
 [ "$(id -u)" = 0 ] || none 'only root makes network namespaces that programs are started in by others'
 . "$root/tests/tap.sh"
+. "$root/tests/traces.sh"
 cd "$dir" || exit 1
 model=$root/organisms/llama-2m
 head -n 2 "$root/organisms/sets/refusal-answer/train.jsonl" >data.jsonl
@@ -63,7 +64,7 @@ run() { # NAME COMMAND...: trains into NAME.run
     "$@" "${options[@]}" --max-iters $iters --out "$name.run" >"$name.out" 2>"$name.err"
     status=$? last=$name.err
 }
-same() { diff -rq -x run.json -x checkpoint.safetensors "$1.run" "$2.run"; } # those tell the memory that was free
+same() { same_files "$1.run" "$2.run"; }
 
 # ---- as one node ----
 
@@ -108,15 +109,6 @@ fi
 
 # ---- the cable is cut ----
 
-lines() { wc -l 2>/dev/null <"$1" || echo 0; }
-until_lines() { # FILE COUNT: of a trace
-    for _ in $(seq 600); do
-        [ "$(lines "$1")" -ge "$2" ] && return
-        sleep 0.1
-    done
-    echo "$1 has $(lines "$1") lines"
-    return 1
-}
 processes() { # NODE NAME: how many of this name
     ip netns pids "$1" | while read -r pid; do cat "/proc/$pid/comm" 2>/dev/null; done | grep -c "^$2$"
 }
