@@ -3,6 +3,7 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,12 @@ static double seconds_of(clockid_t clock)
 double osv_host_seconds(void)
 {
     return seconds_of(CLOCK_MONOTONIC);
+}
+
+void osv_host_sleep(double seconds)
+{
+    double whole = floor(seconds);
+    nanosleep(&(struct timespec){(time_t)whole, (long)((seconds - whole) * 1e9)}, NULL);
 }
 
 double osv_host_cpu_seconds(void)

@@ -11,6 +11,7 @@ extern "C" {
 
 /* Seconds since some moment; never goes back. */
 double osv_host_seconds(void);
+void osv_host_sleep(double seconds);
 
 /* Seconds that the threads of this process have had a processor, all together: what other programs do does
  * not count. */

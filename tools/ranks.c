@@ -1,16 +1,15 @@
 #include "tools/ranks.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "kernels/host.h"
 #include "tools/program.h"
 #include "tools/ranks_start.h"
 
@@ -47,7 +46,7 @@ static bool others_do(const ranks_rescuer *r, double seconds)
 {
     if (seconds <= 0) return false;
     if (r) return r->wait(seconds);
-    nanosleep(&(struct timespec){(time_t)seconds, (long)(fmod(seconds, 1) * 1e9)}, NULL);
+    osv_host_sleep(seconds);
     return false;
 }
 

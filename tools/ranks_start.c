@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "kernels/comm_filling.h"
@@ -111,7 +110,7 @@ static int wait_for_all(void)
                 if (children.pid[i] > 0) kill(children.pid[i], SIGKILL);
             until = osv_host_seconds() + AFTER_SIGNAL;
         }
-        if (pid == 0) nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+        if (pid == 0) osv_host_sleep(0.01);
         if (pid <= 0) continue;
         left--;
         note_end(pid);

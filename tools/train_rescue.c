@@ -1,12 +1,11 @@
 #include "tools/train_rescue.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
+#include "kernels/host.h"
 #include "loader/file.h"
 #include "optim/output_folder.h"
 #include "tools/ranks.h"
@@ -47,7 +46,7 @@ static struct stat look(void)
 static bool wait_for_others(double seconds)
 {
     struct stat before = look();
-    nanosleep(&(struct timespec){(time_t)seconds, (long)(fmod(seconds, 1) * 1e9)}, NULL);
+    osv_host_sleep(seconds);
     struct stat after = look();
     return before.st_ino != after.st_ino || before.st_mtim.tv_sec != after.st_mtim.tv_sec ||
            before.st_mtim.tv_nsec != after.st_mtim.tv_nsec;

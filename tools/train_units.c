@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "kernels/host.h"
 #include "loader/file.h"
@@ -96,12 +95,6 @@ static int ask_together(const sharing *h, unit_request *q, unit_answer *a)
     return all[0].status;
 }
 
-static void pause_for(double seconds)
-{
-    long nanoseconds = (long)(seconds * 1e9);
-    nanosleep(&(struct timespec){nanoseconds / 1000000000, nanoseconds % 1000000000}, NULL);
-}
-
 void train_replicas_fail(const train_replicas *r, int status)
 {
     unit_request q = {.run = r->run, .question = UNIT_STILL, .unit = UNIT_WAIT};
@@ -109,7 +102,7 @@ void train_replicas_fail(const train_replicas *r, int status)
     osv_error ignored = {0};
     if (r->queue) unit_queue_stop(r->queue, status);
     if (r->replica == 0) return;
-    for (double start = osv_host_seconds(); osv_host_seconds() - start < GRACE; pause_for(PAUSE)) {
+    for (double start = osv_host_seconds(); osv_host_seconds() - start < GRACE; osv_host_sleep(PAUSE)) {
         if (ask(r, &q, &a, &ignored)) return;
         if (a.unit != UNIT_OVER) continue;
         if (a.status == status) osv_program_mute();
@@ -130,7 +123,7 @@ static int share_memory(train_setup *s, train_replicas *r)
         OSV_TRY(ask_together(&h, &q, &a));
         if (a.unit == UNIT_OVER) return a.status;
         if (a.unit != UNIT_WAIT) break;
-        pause_for(PAUSE);
+        osv_host_sleep(PAUSE);
     }
     s->memory.bin = a.memory;
     return OSV_OK;
@@ -255,7 +248,7 @@ static int work(sharing *h)
         q.unit = a.unit;
         bool ended = false;
         if (a.unit == UNIT_WAIT) {
-            pause_for(PAUSE);
+            osv_host_sleep(PAUSE);
             if (h->run) OSV_TRY(look(h));
         } else {
             OSV_TRY(train_unit(h, a.unit, &ended));
@@ -300,7 +293,7 @@ static void end_early(const train_setup *s, unit_queue *q, int status)
     int units;
     unit_queue_stop(q, status);
     for (double start = osv_host_seconds(); !unit_queue_idle(q) && osv_host_seconds() - start < PATIENCE;)
-        pause_for(PAUSE);
+        osv_host_sleep(PAUSE);
     int ended = unit_queue_count(q, &units);
     if ((status == OSV_INTERRUPTED || status == OSV_TERMINATED) && !s->options->quiet)
         fprintf(stderr,

@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "kernels/comm/hosted.h"
@@ -45,7 +44,7 @@ static int in_world(const tcp *t, int place)
 static bool is_gone(const tcp *t, int r, int error)
 {
     double until = osv_host_seconds() + 2 * t->world->timeout;
-    while (osv_host_seconds() < until) nanosleep(&(struct timespec){.tv_sec = 1}, NULL);
+    while (osv_host_seconds() < until) osv_host_sleep(1);
     OSV_FAIL(t->error, OSV_DEVICE, "the connection to rank %d broke: %s",
              osv_group_rank(t->group, t->world->rank, r), error ? strerror(error) : "it was closed");
     return false;

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "kernels/comm_filling.h"
@@ -243,7 +242,7 @@ static int meet_as_other(osv_link *link, char (*host)[OSV_HOST], const osv_world
     while (came == NOBODY && osv_host_seconds() < until) {
         for (int i = 0; came == NOBODY && osv_place_host(one, sizeof one, p->host, i); i++)
             came = knock(link, host[0], one, p->port, &h, until, why, sizeof why);
-        if (came == NOBODY) nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+        if (came == NOBODY) osv_host_sleep(0.05);
     }
     if (came == MET) return OSV_OK;
     *told = came == REFUSED;
