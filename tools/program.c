@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "kernels/backend.h"
+#include "kernels/host.h"
 #include "version.h" /* made by meson: the commit */
 
 const char *osv_program_version(void)
@@ -96,7 +97,11 @@ static bool others_say_it(const osv_error *e)
 
 int osv_program_fail(const char *program, const osv_error *e)
 {
-    if (others_say_it(e)) return e->status;
+    if (others_say_it(e)) {
+        /* mpirun ends all ranks with the first one, which is to be the one that says it. */
+        if (!mute) osv_host_sleep(1);
+        return e->status;
+    }
     fprintf(stderr, "%s: %s%s\n", program, speaker, e->text);
     if (e->status == OSV_USAGE) fprintf(stderr, "%s --help lists the options\n", program);
     return e->status;
